@@ -1,0 +1,2 @@
+//! asm: see docs/architecture.md.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! The command loader.
+fn main() {}

@@ -1,0 +1,2 @@
+//! netlink: see docs/architecture.md.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! progs: see docs/architecture.md.
+#![forbid(unsafe_code)]

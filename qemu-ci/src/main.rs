@@ -1,0 +1,2 @@
+//! qemu-ci.
+fn main() {}

@@ -1,0 +1,2 @@
+//! verifier-tests: see docs/architecture.md.
+#![forbid(unsafe_code)]
