@@ -1,1 +1,3 @@
 //! loader: see docs/architecture.md.
+
+pub mod manifest;

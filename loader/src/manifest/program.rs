@@ -1,0 +1,197 @@
+//! Stage: manifest. The `[[program]]` and `[map.NAME]` tables: which programs, from which object, attached where.
+//!
+//! Input: sections of a document. Output: [`Program`] and [`MapOptions`], with the place of everything that can turn out
+//! wrong later. Read next: `lab.rs`.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::value::{MapAccessDeserializer, StrDeserializer};
+use serde::de::{MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use toml::Spanned;
+
+use super::diagnostic::{Diagnostic, Place};
+use super::document::Section;
+
+/// How an XDP program meets the driver, in the manifest's words; `mode = [...]` is an ordered wish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// On the network card itself.
+    Offload,
+    /// In the driver, before a socket buffer exists.
+    Native,
+    /// In the network stack, after the socket buffer was made: works everywhere, and is slow.
+    Generic,
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Offload => "offload",
+            Self::Native => "native",
+            Self::Generic => "generic",
+        })
+    }
+}
+
+/// One program of one object, and where it goes.
+#[derive(Debug, Clone)]
+pub struct Program {
+    /// A built-in object's name, or the path of an ELF object.
+    pub object: String,
+    /// The program's function name in the object.
+    pub name: String,
+    /// The hooks, in the order of the manifest; empty: loaded and pinned only.
+    pub attach: Vec<Attach>,
+    /// Where `object` is written.
+    pub object_place: Place,
+    /// Where `name` is written.
+    pub name_place: Place,
+}
+
+/// One hook: an XDP program on one interface of one network namespace.
+#[derive(Debug, Clone)]
+pub struct Attach {
+    /// The interface's name.
+    pub iface: String,
+    /// The lab's host whose namespace it is in; `None`: the namespace `loader` runs in.
+    pub host: Option<String>,
+    /// Modes to try, in this order.
+    pub modes: Vec<Mode>,
+    /// Whether somebody else's program may be taken off the hook.
+    pub displace: bool,
+    /// Where it is written.
+    pub place: Place,
+}
+
+/// `[map.NAME]`: what the manifest changes about a map of the object.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct MapOptions {
+    /// Entries, instead of the object's own number.
+    pub max_entries: Option<u32>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawProgram {
+    object: Spanned<String>,
+    name: Spanned<String>,
+    #[serde(default)]
+    attach: OneOrMany<RawAttach>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawAttach {
+    xdp: Spanned<String>,
+    netns: Option<Spanned<OneOrMany<String>>>,
+    mode: Option<Spanned<OneOrMany<Mode>>>,
+    #[serde(default)]
+    displace: bool,
+}
+
+/// Reads `[[program]]`.
+pub(super) fn read(section: &Section) -> Result<Vec<Program>, Diagnostic> {
+    let raw: Vec<RawProgram> = section.read()?;
+    raw.into_iter().map(|program| resolve(section, program)).collect()
+}
+
+fn resolve(section: &Section, raw: RawProgram) -> Result<Program, Diagnostic> {
+    let mut attach = Vec::new();
+    for one in raw.attach.0 {
+        attach.extend(resolve_attach(section, one)?);
+    }
+    Ok(Program {
+        object_place: section.at(raw.object.span()),
+        name_place: section.at(raw.name.span()),
+        object: raw.object.into_inner(),
+        name: raw.name.into_inner(),
+        attach,
+    })
+}
+
+/// `netns = [a, b]` is one attachment in each; an attachment without `netns` is one where `loader` runs.
+fn resolve_attach(section: &Section, raw: RawAttach) -> Result<Vec<Attach>, Diagnostic> {
+    let place = section.at(raw.xdp.span());
+    let iface = raw.xdp.into_inner();
+    check_interface_name(&iface).map_err(|why| place.error(format!("`{iface}` is no interface name: {why}")))?;
+    let modes = match raw.mode {
+        None => vec![Mode::Native, Mode::Generic],
+        Some(modes) if modes.get_ref().0.is_empty() => {
+            return Err(section
+                .at(modes.span())
+                .error("no mode at all")
+                .help("leave `mode` out for native, then generic"));
+        }
+        Some(modes) => modes.into_inner().0,
+    };
+    let one = |host| Attach {
+        iface: iface.clone(),
+        host,
+        modes: modes.clone(),
+        displace: raw.displace,
+        place: place.clone(),
+    };
+    match raw.netns {
+        None => Ok(vec![one(None)]),
+        Some(hosts) => Ok(hosts.into_inner().0.into_iter().map(|host| one(Some(host))).collect()),
+    }
+}
+
+/// What the kernel's `dev_valid_name` asks of a name.
+fn check_interface_name(name: &str) -> Result<(), &'static str> {
+    match name {
+        "" => Err("it is empty"),
+        "." | ".." => Err("it is a directory"),
+        _ if name.len() > 15 => Err("it is longer than 15 bytes"),
+        _ if name.contains(|c: char| c == '/' || c == ':' || c.is_whitespace()) => {
+            Err("it has a `/`, a `:` or a blank")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A value that may be written alone or in a list.
+#[derive(Debug, Clone)]
+pub(super) struct OneOrMany<T>(pub(super) Vec<T>);
+
+impl<T> Default for OneOrMany<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(OneOrManyVisitor(PhantomData))
+    }
+}
+
+struct OneOrManyVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for OneOrManyVisitor<T> {
+    type Value = OneOrMany<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("one value or a list of them")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(OneOrMany(vec![T::deserialize(StrDeserializer::new(text))?]))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        Ok(OneOrMany(vec![T::deserialize(MapAccessDeserializer::new(map))?]))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+        let mut all = Vec::new();
+        while let Some(item) = items.next_element()? {
+            all.push(item);
+        }
+        Ok(OneOrMany(all))
+    }
+}

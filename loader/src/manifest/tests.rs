@@ -1,0 +1,121 @@
+//! Tests of the manifest: what is accepted, and where each error points.
+
+use super::*;
+
+const GOOD: &str = r#"
+name = "lb"
+[vars]
+iface = "eth0"
+[[program]]
+object = "lb"
+name = "balance"
+attach = { xdp = "${iface}", mode = ["native", "generic"] }
+[map.flows]
+max_entries = 1_000_000
+[[lb.vip]]
+address = "10.10.0.5"
+"#;
+
+fn write(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        std::fs::write(dir.path().join(name), text).unwrap();
+    }
+    dir
+}
+
+fn read_text(text: &str, set: &[(&str, &str)]) -> Result<Manifest, Error> {
+    let dir = write(&[("m.toml", text)]);
+    let set = set.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    read(&dir.path().join("m.toml"), &["lb"], &set)
+}
+
+#[test]
+fn a_manifest_becomes_values() {
+    let manifest = read_text(GOOD, &[]).unwrap();
+    let [lb] = &manifest.deployments[..] else { panic!("one deployment") };
+    assert_eq!(lb.name, "lb");
+    assert_eq!(lb.programs[0].attach[0].iface, "eth0");
+    assert_eq!(lb.programs[0].attach[0].modes, [Mode::Native, Mode::Generic]);
+    assert_eq!(lb.maps["flows"].0.max_entries, Some(1_000_000));
+    assert_eq!(lb.sections[0].name, "lb");
+}
+
+#[test]
+fn set_wins_over_the_files_own_default() {
+    let manifest = read_text(GOOD, &[("iface", "eth1")]).unwrap();
+    assert_eq!(manifest.deployments[0].programs[0].attach[0].iface, "eth1");
+    let error = read_text(GOOD, &[("ifac", "eth1")]).unwrap_err().to_string();
+    assert!(error.contains("${ifac}"), "{error}");
+}
+
+#[test]
+fn errors_point_at_their_line() {
+    let lab = "name = \"a\"\n[lab.host.client]\n[[program]]\nobject = \"x\"\nname = \"y\"\n";
+    let program = "name = \"a\"\n[[program]]\nobject = \"x\"\nname = \"y\"\n";
+    let table = [
+        ("not toml", "name = \"lb\nport".to_owned(), 1, "invalid basic string"),
+        ("unknown key", format!("nam = \"x\"\n{GOOD}"), 1, "did you mean `name`?"),
+        ("unknown field", GOOD.replace("object", "objekt"), 6, "objekt"),
+        ("unknown map field", GOOD.replace("max_entries", "entries"), 10, "entries"),
+        ("unknown mode", GOOD.replace("\"native\"", "\"driver\""), 8, "driver"),
+        ("bad number", GOOD.replace("1_000_000", "-1"), 10, "u32"),
+        ("unset variable", GOOD.replace("${iface}", "${port}"), 8, "`port` is not set"),
+        ("long interface", GOOD.replace("\"eth0\"", "\"abcdefghijklmnop\""), 8, "longer than 15"),
+        ("bad name", GOOD.replace("\"lb\"\n[vars]", "\"../x\"\n[vars]"), 2, "cannot be a deployment's name"),
+        ("no name", GOOD.replace("name = \"lb\"\n", "\n"), 1, "no name"),
+        ("no programs", "name = \"a\"\n".to_owned(), 1, "without programs"),
+        ("netns without lab", format!("{program}attach = {{ xdp = \"e\", netns = \"c\" }}\n"), 5, "no `[lab]`"),
+        ("lab without netns", format!("{lab}attach = {{ xdp = \"e\" }}\n"), 6, "left alone"),
+        ("unknown host", format!("{lab}attach = {{ xdp = \"e\", netns = \"d\" }}\n"), 6, "no host `d`"),
+        ("no mode", GOOD.replace("[\"native\", \"generic\"]", "[]"), 8, "no mode"),
+        ("host name", lab.replace("client", "Client"), 2, "cannot be a host's name"),
+        ("switch is taken", lab.replace("client", "switch"), 2, "bridge's own"),
+        ("address", lab.replace("client]", "client]\naddress = [\"10.0.0.1\"]"), 3, "no address/prefix"),
+    ];
+    for (name, text, line, words) in table {
+        match read_text(&text, &[]) {
+            Err(Error::At(error)) => {
+                assert!(error.to_string().contains(words), "{name}: {error}");
+                assert_eq!(error.line, line, "{name}: {error}");
+            }
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn includes_are_read_in_order_and_never_twice_into_themselves() {
+    let two = GOOD.replace("name = \"lb\"", "name = \"two\"");
+    let dir = write(&[("all.toml", "include = [\"lb.toml\", \"two.toml\"]\n"), ("lb.toml", GOOD), ("two.toml", &two)]);
+    let none = BTreeMap::new();
+    let manifest = read(&dir.path().join("all.toml"), &["lb"], &none).unwrap();
+    let names: Vec<_> = manifest.deployments.iter().map(|d| d.name.as_str()).collect();
+    assert_eq!(names, ["lb", "two"]);
+
+    let dir = write(&[("a.toml", "include = [\"b.toml\"]\n"), ("b.toml", "include = [\"a.toml\"]\n")]);
+    let error = read(&dir.path().join("a.toml"), &[], &none).unwrap_err().to_string();
+    assert!(error.contains("includes itself") && error.contains("b.toml:1:12"), "{error}");
+
+    let dir = write(&[("a.toml", "include = [\"b.toml\"]\n")]);
+    let error = read(&dir.path().join("a.toml"), &[], &none).unwrap_err().to_string();
+    assert!(error.contains("b.toml, included at") && error.contains("a.toml:1:12"), "{error}");
+
+    let dir = write(&[("a.toml", "include = [\"b.toml\", \"c.toml\"]\n"), ("b.toml", GOOD), ("c.toml", GOOD)]);
+    let error = read(&dir.path().join("a.toml"), &["lb"], &none).unwrap_err().to_string();
+    assert!(error.contains("a second deployment named `lb`"), "{error}");
+}
+
+#[test]
+fn slips_are_recognised() {
+    for (a, b, want) in [
+        ("name", "nam", true),
+        ("name", "naem", true),
+        ("program", "programs", true),
+        ("lab", "lb", true),
+        ("name", "map", false),
+        ("", "", false),
+    ] {
+        assert_eq!(near(a, b), want, "{a} {b}");
+    }
+}
