@@ -1,2 +1,63 @@
-//! qemu-ci.
-fn main() {}
+//! `cargo ci`: parses the command line and hands over to the library.
+//!
+//! In: arguments. Out: exit status 0 (all well), 1 (something failed), 2 (wrong usage). Next to read: `lib.rs`.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use qemu_ci::repo::Repo;
+use qemu_ci::steps;
+
+/// Every check of the workspace, and real kernels in QEMU to run it on.
+#[derive(Parser)]
+#[command(name = "cargo ci", bin_name = "cargo ci", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Formatting, clippy with warnings as errors, dependencies (where cargo-deny is installed)
+    Check,
+    /// The rules of the workspace no compiler knows, and the documentation
+    Lint,
+    /// Every test of the workspace on this kernel; needs root for the kernel tests
+    Test {
+        /// Passed on to `cargo test`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Everything: check, lint, test, kernels; installs what is missing when run as root
+    All,
+    /// Runs a test binary, as root where it needs it; `cargo ci test` puts this between cargo and the binary
+    #[command(hide = true)]
+    AsRoot {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs one command; true when all is well.
+fn run(command: Command) -> anyhow::Result<bool> {
+    let repo = Repo::find()?;
+    Ok(match command {
+        Command::Check => steps::alone(steps::check(&repo)?),
+        Command::Lint => steps::alone(steps::lint(&repo)?),
+        Command::Test { arguments } => steps::alone(steps::test(&repo, &arguments)?),
+        Command::All => steps::all(&repo)?,
+        Command::AsRoot { command } => steps::as_root(&command)?,
+    })
+}

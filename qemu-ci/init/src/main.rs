@@ -1,0 +1,82 @@
+//! Process 1 of a test guest: mounts, runs the plan's items, reports each, ends the machine.
+//!
+//! In: [`PLAN_PATH`] from the initramfs. Out: [`guest_init::Line`]s on the second serial port; its own words on the
+//! first (the console). It needs no file of the host and no program but the tests themselves. Next to read: `item.rs`.
+#![forbid(unsafe_code)]
+
+mod item;
+mod kmsg;
+mod mounts;
+mod port;
+
+use std::fs;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use guest_init::{EXIT_DONE, Event, PLAN_PATH, Plan};
+
+use crate::port::Port;
+
+fn main() {
+    // The same file is the wrapper that each item runs in; see `item.rs`.
+    if let Some(index) = std::env::args().nth(1).filter(|_| std::process::id() != 1) {
+        std::process::exit(item::inside(&index));
+    }
+    let ended = run();
+    if let Err(error) = &ended {
+        eprintln!("guest-init: {error:#}");
+    }
+    // QEMU leaves at this write, so nothing below is reached when the device is there.
+    port::leave(if ended.is_ok() { EXIT_DONE } else { EXIT_DONE + 1 });
+}
+
+/// Carries out the plan.
+///
+/// # Errors
+/// What process 1 itself could not do; a failing test is no error.
+fn run() -> Result<()> {
+    mounts::guest()?;
+    let mut port = Port::open()?;
+    let plan = read_plan()?;
+    let mut log = kmsg::Log::open()?;
+    if let Some(command) = &plan.shell {
+        return shell(command, &plan);
+    }
+    let hello = Event::Hello {
+        release: fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned(),
+        memory_kb: available_memory(),
+        splat: log.splats(),
+    };
+    port.send(&plan.nonce, hello)?;
+    let mut inserted = Vec::new();
+    for (index, item) in plan.items.iter().enumerate() {
+        port.send(&plan.nonce, Event::Start { item: index })?;
+        let end = item::run(index, item, &plan.env, &mut inserted, &mut log);
+        port.send(&plan.nonce, Event::End { item: index, status: end.status, ms: end.ms, detail: end.detail })?;
+    }
+    port.send(&plan.nonce, Event::Bye { ended: plan.items.len() })?;
+    port.drain()
+}
+
+/// The plan that came with the initramfs.
+fn read_plan() -> Result<Plan> {
+    let text = fs::read(PLAN_PATH).with_context(|| format!("read {PLAN_PATH}"))?;
+    serde_json::from_slice(&text).with_context(|| format!("{PLAN_PATH} is not a plan"))
+}
+
+/// `MemAvailable` in KiB; 0 when the kernel does not say.
+fn available_memory() -> u64 {
+    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    line.and_then(|rest| rest.trim().trim_end_matches("kB").trim().parse().ok()).unwrap_or(0)
+}
+
+/// Gives the console to one command; the guest ends with it.
+fn shell(command: &[String], plan: &Plan) -> Result<()> {
+    let modules: Vec<_> = plan.items.iter().flat_map(|item| item.modules.clone()).collect();
+    item::insert(&modules, &mut Vec::new())?;
+    let (program, arguments) = command.split_first().context("the shell command is empty")?;
+    let status = Command::new(program).args(arguments).envs(&plan.env).status();
+    println!("guest-init: {program} has ended: {status:?}");
+    Ok(())
+}

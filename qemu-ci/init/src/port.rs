@@ -1,0 +1,66 @@
+//! The second serial port, on which results leave the guest, and the way out of the machine.
+//!
+//! In: [`Event`]s. Out: one JSON line each. Next to read: `lib.rs`, for the events.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::FileExt;
+use std::thread::sleep;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use guest_init::{EXIT_PORT, Event, Line};
+use nix::sys::reboot::{RebootMode, reboot};
+use nix::sys::termios::{SetArg, cfmakeraw, tcdrain, tcgetattr, tcsetattr};
+
+/// The result stream.
+pub(crate) struct Port {
+    tty: File,
+    seq: u64,
+}
+
+impl Port {
+    /// Opens the second serial port, in raw mode: a terminal would turn each newline into two characters.
+    ///
+    /// # Errors
+    /// There is no second port, or it cannot be set up.
+    pub(crate) fn open() -> Result<Self> {
+        let tty = OpenOptions::new().read(true).write(true).open("/dev/ttyS1").context("open /dev/ttyS1")?;
+        let mut settings = tcgetattr(&tty).context("settings of /dev/ttyS1")?;
+        cfmakeraw(&mut settings);
+        tcsetattr(&tty, SetArg::TCSANOW, &settings).context("set /dev/ttyS1 to raw mode")?;
+        Ok(Self { tty, seq: 0 })
+    }
+
+    /// Sends one line.
+    ///
+    /// # Errors
+    /// The port takes no more.
+    pub(crate) fn send(&mut self, nonce: &str, event: Event) -> Result<()> {
+        let line = Line { nonce: nonce.to_owned(), seq: self.seq, event };
+        let mut text = serde_json::to_vec(&line).context("encode a result line")?;
+        text.push(b'\n');
+        self.seq += 1;
+        self.tty.write_all(&text).context("write to /dev/ttyS1")
+    }
+
+    /// Waits until the last byte has left the port; without it the end of the stream is lost when the machine stops.
+    ///
+    /// # Errors
+    /// The wait was broken off.
+    pub(crate) fn drain(&self) -> Result<()> {
+        tcdrain(&self.tty).context("drain /dev/ttyS1")
+    }
+}
+
+/// Ends the machine: QEMU exits with `value * 2 + 1`. Where the exit device is missing, the machine is switched off,
+/// which the host does not take for a success.
+pub(crate) fn leave(value: u8) -> ! {
+    let left = OpenOptions::new().write(true).open("/dev/port").and_then(|port| port.write_all_at(&[value], EXIT_PORT));
+    eprintln!("guest-init: the exit device did not end the machine: {left:?}");
+    let refused = reboot(RebootMode::RB_POWER_OFF);
+    eprintln!("guest-init: cannot switch off: {refused:?}");
+    loop {
+        sleep(Duration::from_secs(3600));
+    }
+}

@@ -1,0 +1,25 @@
+//! Every check of the workspace, and real kernels to run it on: the library behind `cargo ci`.
+//!
+//! The road of a kernel, one function from one value to the next:
+//!
+//! ```text
+//! kernels.toml   what we want: suite, series, flavour          intent
+//! → kernels.lock what that is today: package, version, sha256  resolve, over signed apt indexes
+//! → .deb         downloaded by apt, kept by sha256             fetch
+//! → image        vmlinux, modules, config                      deb, vmlinux
+//! → initramfs    process 1, modules, tests, plan               modules, initramfs
+//! → arguments    a pure function of the configuration          qemu
+//! → events       lines of the second serial port               guest, console
+//! → verdicts     what each test is worth on this kernel        verdicts
+//! → report       text table, JSON, JUnit                       report
+//! ```
+//!
+//! This crate uses none of the workspace's other crates but [`guest_init`], process 1 of a guest: it runs binaries.
+//! Next to read: `main.rs` for the commands, then the files in the order above.
+#![forbid(unsafe_code)]
+
+pub mod lint;
+pub mod repo;
+pub mod steps;
+pub mod tally;
+pub mod tools;

@@ -1,0 +1,87 @@
+//! The programs the checks need, and the packages they come in.
+//!
+//! In: what is missing. Out: installed by apt when we are root, else an error that says what to type.
+//! Next to read: `steps.rs`.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Result, bail};
+use nix::unistd::geteuid;
+
+use crate::repo::show_and_run;
+
+/// A program of the machine, and the Debian package it comes in.
+#[derive(Clone, Copy, Debug)]
+pub struct Tool {
+    program: &'static str,
+    package: &'static str,
+}
+
+/// Emulates the guests.
+pub const QEMU: Tool = Tool { program: "qemu-system-x86_64", package: "qemu-system-x86" };
+
+/// Links the binaries.
+pub const LINKER: Tool = Tool { program: "cc", package: "gcc" };
+
+/// Second opinion of the loader's tests.
+pub const BPFTOOL: Tool = Tool { program: "bpftool", package: "bpftool" };
+
+/// Second opinion of netlink's tests.
+pub const IPROUTE: Tool = Tool { program: "ip", package: "iproute2" };
+
+/// Where programs of the system lie, beside `$PATH`.
+const SYSTEM_DIRECTORIES: [&str; 2] = ["/usr/sbin", "/sbin"];
+
+/// The path of a program, as a shell would find it; the system's directories are looked at too.
+pub fn find(program: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let directories = env::split_paths(&path).chain(SYSTEM_DIRECTORIES.map(PathBuf::from));
+    directories.map(|directory| directory.join(program)).find(|candidate| is_program(candidate))
+}
+
+/// True for a file that may be run.
+fn is_program(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}
+
+/// Sees to it that every tool is there: installs the missing ones as root, else says how.
+///
+/// # Errors
+/// Something is missing and could not be installed.
+pub fn ensure(tools: &[Tool]) -> Result<()> {
+    let missing: Vec<_> = tools.iter().filter(|tool| find(tool.program).is_none()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let packages: Vec<_> = missing.iter().map(|tool| tool.package).collect();
+    let words: Vec<_> = missing.iter().map(|tool| tool.program).collect();
+    let by_hand = format!("apt-get install --no-install-recommends {}", packages.join(" "));
+    if !geteuid().is_root() || find("apt-get").is_none() {
+        bail!("missing: {}; install it as root with `{by_hand}`", words.join(", "));
+    }
+    // The package lists of a fresh machine are empty or old; a second attempt with fresh ones decides.
+    if !install(&packages)? {
+        let _ = show_and_run(&mut apt_get(&["update"]))?;
+        install(&packages)?;
+    }
+    match missing.iter().find(|tool| find(tool.program).is_none()) {
+        None => Ok(()),
+        Some(tool) => bail!("{} is still missing after `{by_hand}`", tool.program),
+    }
+}
+
+/// Installs packages; true when apt is content.
+fn install(packages: &[&str]) -> Result<bool> {
+    let mut command = apt_get(&["install", "--yes", "--no-install-recommends"]);
+    Ok(show_and_run(command.args(packages))?.success())
+}
+
+/// `apt-get`, asking no questions, its output on standard error.
+fn apt_get(arguments: &[&str]) -> Command {
+    let mut command = Command::new("apt-get");
+    command.env("DEBIAN_FRONTEND", "noninteractive").arg("-qq").args(arguments).stdout(std::io::stderr());
+    command
+}
