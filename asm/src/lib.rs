@@ -1,2 +1,4 @@
 //! asm: see docs/architecture.md.
 #![forbid(unsafe_code)]
+
+pub mod btf;

@@ -1,0 +1,149 @@
+//! Questions to a [`Btf`]: by number, by name, what size.
+//!
+//! Stage: reading, after `decode.rs`. Nothing here can run forever or leave the bytes, whatever the file says.
+//! Next: `dump.rs`.
+
+use super::decode::{Btf, Error};
+use super::types::{Kind, Type, TypeId};
+
+/// How deeply typedefs, qualifiers and arrays are followed (the kernel's `MAX_RESOLVE_DEPTH` is 32).
+const MAX_DEPTH: usize = 64;
+
+impl<'a> Btf<'a> {
+    /// One more than the highest number of a type; counts the types of the base and `void`.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "void is always there")]
+    pub fn len(&self) -> u32 {
+        self.first_id().saturating_add(u32::try_from(self.offsets.len()).unwrap_or(u32::MAX))
+    }
+
+    /// The numbers of its own types, in order: neither void's nor those of the base.
+    pub fn ids(&self) -> impl Iterator<Item = TypeId> + use<> {
+        (self.first_id()..self.len()).map(TypeId)
+    }
+
+    /// Its own types, decoded one after the other.
+    pub fn types(&self) -> impl Iterator<Item = Result<(TypeId, Type<&str>), Error>> {
+        self.ids().map(|id| Ok((id, self.get(id)?)))
+    }
+
+    /// Whether the file was big-endian.
+    #[must_use]
+    pub fn is_big_endian(&self) -> bool {
+        self.big_endian
+    }
+
+    /// The types that this one goes on from.
+    #[must_use]
+    pub fn base(&self) -> Option<&Btf<'a>> {
+        self.base.as_deref()
+    }
+
+    /// The bytes of the section, which are little-endian whatever the file was.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The same, owning its bytes. The base is dropped from types without one of their own.
+    #[must_use]
+    pub fn into_owned(self) -> Btf<'static> {
+        let base = self.base.map(|base| std::sync::Arc::new((*base).clone().into_owned()));
+        Btf {
+            bytes: std::borrow::Cow::Owned(self.bytes.into_owned()),
+            types_at: self.types_at,
+            strings: self.strings,
+            offsets: self.offsets,
+            base,
+            by_name: self.by_name,
+            big_endian: self.big_endian,
+        }
+    }
+
+    /// All types of that name, of whatever kind, its own first and then those of its base, each in order of number. The first call sorts the types
+    /// by name (four bytes a type); later ones search in that order.
+    pub fn find_name<'s>(&'s self, name: &'s str) -> Box<dyn Iterator<Item = TypeId> + 's> {
+        let first_id = self.first_id();
+        let order = self.by_name.get_or_init(|| self.sort_by_name());
+        let of = move |own: u32| self.name(TypeId(first_id + own)).unwrap_or_default();
+        let start = order.partition_point(|&own| of(own) < name);
+        let own =
+            order.iter().skip(start).take_while(move |&&own| of(own) == name).map(move |&own| TypeId(first_id + own));
+        match &self.base {
+            Some(base) => Box::new(own.chain(base.find_name(name))),
+            None => Box::new(own),
+        }
+    }
+
+    /// The first type of that name and kind.
+    #[must_use]
+    pub fn find(&self, name: &str, kind: Kind) -> Option<TypeId> {
+        self.find_name(name).find(|&id| self.kind(id) == Ok(kind))
+    }
+
+    /// Numbers of the named types, less the first, ordered by name and then by number.
+    fn sort_by_name(&self) -> Vec<u32> {
+        let first_id = self.first_id();
+        let name = |own: u32| self.name(TypeId(first_id + own)).unwrap_or_default();
+        let mut order: Vec<u32> = (0..self.len() - first_id).filter(|&own| !name(own).is_empty()).collect();
+        order.sort_unstable_by(|&a, &b| name(a).cmp(name(b)).then(a.cmp(&b)));
+        order.shrink_to_fit();
+        order
+    }
+
+    /// What a type stands for, behind typedefs, qualifiers and type tags.
+    ///
+    /// # Errors
+    ///
+    /// A number that no type has, or a circle.
+    pub fn resolve(&self, id: TypeId) -> Result<TypeId, Error> {
+        let mut at = id;
+        for _ in 0..MAX_DEPTH {
+            match self.kind(at)? {
+                Kind::TYPEDEF | Kind::VOLATILE | Kind::CONST | Kind::RESTRICT | Kind::TYPE_TAG => {
+                    match self.get(at)?.stands_for() {
+                        Some(next) => at = next,
+                        None => return Ok(at),
+                    }
+                }
+                _ => return Ok(at),
+            }
+        }
+        Err(Error::Loop { id })
+    }
+
+    /// Bytes of a value of that type. Pointers have 8.
+    ///
+    /// # Errors
+    ///
+    /// The type (or what it consists of) is not there, goes in a circle, has no size, or is larger than 4 GiB.
+    pub fn size_of(&self, id: TypeId) -> Result<u32, Error> {
+        let mut count = 1u32;
+        let mut at = id;
+        for _ in 0..MAX_DEPTH {
+            at = self.resolve(at)?;
+            let size = match self.get(at)? {
+                Type::Array { elem, len, .. } => {
+                    count = count.checked_mul(len).ok_or(Error::TooLarge { id })?;
+                    at = elem;
+                    continue;
+                }
+                Type::Var { ty, .. } => {
+                    at = ty;
+                    continue;
+                }
+                Type::Ptr { .. } => 8,
+                Type::Int { int, .. } => int.size,
+                Type::Struct { size, .. }
+                | Type::Union { size, .. }
+                | Type::Enum { size, .. }
+                | Type::Enum64 { size, .. }
+                | Type::Float { size, .. }
+                | Type::DataSec { size, .. } => size,
+                other => return Err(Error::NoSize { id: at, kind: other.kind() }),
+            };
+            return size.checked_mul(count).ok_or(Error::TooLarge { id });
+        }
+        Err(Error::Loop { id })
+    }
+}
