@@ -1,3 +1,4 @@
 //! loader: see docs/architecture.md.
 
+pub mod lab;
 pub mod manifest;
