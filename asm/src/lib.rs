@@ -10,6 +10,16 @@
 //! - `btf`, `object`: types and the ELF file.
 //!
 //! No kernel is asked and no clock read: the same input gives the same bytes. Next: `insn/mod.rs`.
+//!
+//! ```
+//! use asm::insn::{Builder, R0};
+//! let mut b = Builder::new();
+//! b.mov(R0, 2); // XDP_PASS
+//! b.exit();
+//! let code = b.finish()?;
+//! assert_eq!(code.insns.iter().map(ToString::to_string).collect::<Vec<_>>(), ["r0 = 2", "exit"]);
+//! # Ok::<(), asm::insn::BuildError>(())
+//! ```
 
 #![forbid(unsafe_code)]
 

@@ -9,13 +9,18 @@ use std::fmt;
 use zerocopy::little_endian::{I16, I32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+mod build;
+mod code;
 mod decode;
 mod encode;
 pub mod helper;
 mod op;
+mod ops;
 mod reg;
 mod table;
 
+pub use build::{BuildError, Builder, Label, Place, Problem};
+pub use code::{Code, LabelAt, LineRec, Reloc, RelocKind, Source};
 pub use decode::{DecodeError, Field};
 pub use encode::Encoded;
 pub use op::{AluOp, AtomicOp, Bits, Call, Cond, Endian, Imm64, Op, Size, Width};
