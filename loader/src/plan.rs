@@ -1,0 +1,420 @@
+//! Stage: plan. What is wanted and what is there → the steps from one to the other, as a value that prints.
+//!
+//! Input: a [`Wanted`] (from the manifest and its objects) and an [`Observed`] (from the kernel and bpffs). Output: a
+//! [`Plan`]. Nothing here asks or changes anything, so `--dry-run` prints exactly what `up` would do. Read next: `apply/mod.rs`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::apply::record::{Record, Stage};
+use crate::manifest::lab::{Lab, SWITCH};
+use crate::manifest::{Mode, Place};
+
+/// A deployment as the manifest wants it.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// Its name.
+    pub name: String,
+    /// Its objects, in the order of the manifest.
+    pub objects: Vec<WantedObject>,
+    /// Its attachments, in the order of the manifest.
+    pub links: Vec<WantedLink>,
+    /// Its lab.
+    pub lab: Option<Lab>,
+    /// SHA-256 of the lab's description without its trials, in hex; empty without a lab.
+    pub lab_digest: String,
+}
+
+/// One object as it is wanted.
+#[derive(Debug, Clone)]
+pub struct WantedObject {
+    /// Its name in the manifest.
+    pub name: String,
+    /// SHA-256 over its bytes and the sizes of its maps, in hex.
+    pub digest: String,
+    /// Its programs: pin name → name in the object.
+    pub progs: BTreeMap<String, String>,
+    /// Its maps: pin name → name in the object.
+    pub maps: BTreeMap<String, String>,
+    /// The configuration of its system, which goes into its maps; `null` for objects without a system.
+    pub config: serde_json::Value,
+    /// The same in words.
+    pub words: Vec<String>,
+}
+
+/// One attachment as it is wanted.
+#[derive(Debug, Clone)]
+pub struct WantedLink {
+    /// Its pin name.
+    pub pin: String,
+    /// The program's pin name.
+    pub program: String,
+    /// The lab's host.
+    pub host: Option<String>,
+    /// The interface.
+    pub iface: String,
+    /// The modes to try, in order.
+    pub modes: Vec<Mode>,
+    /// Whether somebody else's program may be taken off.
+    pub displace: bool,
+    /// Where the manifest says so.
+    pub place: Place,
+}
+
+/// What there is of a deployment now.
+#[derive(Debug, Clone, Default)]
+pub struct Observed {
+    /// Whether bpffs is mounted.
+    pub bpffs: bool,
+    /// Whether the deployment has a directory, however empty.
+    pub directory: bool,
+    /// What the deployment wrote down; `None` when it never was, or when `up` died before it wrote anything.
+    pub record: Option<Record>,
+    /// Pinned programs: pin name → what the kernel says.
+    pub progs: BTreeMap<String, SeenProg>,
+    /// Pinned maps: pin name → map id.
+    pub maps: BTreeMap<String, u32>,
+    /// Pinned links: pin name → what the kernel says.
+    pub links: BTreeMap<String, SeenLink>,
+    /// What is wrong with the lab, in words; `None` when all of it stands.
+    pub lab_damage: Option<String>,
+}
+
+/// A pinned program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeenProg {
+    /// The kernel's id.
+    pub id: u32,
+    /// The kernel's tag in hex.
+    pub tag: String,
+}
+
+/// A pinned link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeenLink {
+    /// The kernel's id.
+    pub id: u32,
+    /// The program it runs.
+    pub prog_id: u32,
+    /// The interface; 0 when the interface is gone.
+    pub ifindex: u32,
+}
+
+/// One step. Those on the kernel's side name what they make by its pin, so that the step can be found again afterwards.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "step", rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Step {
+    /// Mount bpffs.
+    MountBpffs,
+    /// Create an object's maps, relocate its programs, have them verified.
+    Load {
+        /// The object.
+        object: String,
+        /// Its programs.
+        progs: Vec<String>,
+        /// Its maps.
+        maps: Vec<String>,
+    },
+    /// Write its system's configuration into the maps: new ones, or those in use, which the system changes without a gap.
+    Configure {
+        /// The object.
+        object: String,
+        /// What is written, in words.
+        config: Vec<String>,
+    },
+    /// Take away everything there is of the deployment.
+    Clear {
+        /// Why.
+        why: String,
+    },
+    /// Make a host of the lab: a namespace with a veth to the switch.
+    MakeHost {
+        /// The host.
+        host: String,
+        /// Its namespace.
+        netns: String,
+        /// Its addresses, in words.
+        addresses: Vec<String>,
+    },
+    /// Attach a program to a hook on which nothing of ours is.
+    Attach {
+        /// The link's pin name.
+        link: String,
+        /// The program's pin name.
+        program: String,
+        /// The interface, with the lab's host before it.
+        at: String,
+        /// Modes to try.
+        modes: Vec<Mode>,
+    },
+    /// Put the new program in the place of the old one, without a gap.
+    Replace {
+        /// The link's pin name.
+        link: String,
+        /// The program's pin name.
+        program: String,
+        /// The interface, with the lab's host before it.
+        at: String,
+    },
+    /// Take an attachment away.
+    Detach {
+        /// The link's pin name.
+        link: String,
+    },
+    /// Remove the pin of something that is no longer wanted.
+    Unpin {
+        /// The pin, below the deployment's directory.
+        pin: String,
+    },
+    /// Send real traffic through the lab.
+    Try {
+        /// What, in words.
+        trial: String,
+    },
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MountBpffs => write!(f, "mount bpffs on {}", crate::apply::BPFFS),
+            Self::Load { object, progs, maps } => {
+                write!(f, "load {object}: programs {}; maps {}", list(progs), list(maps))
+            }
+            Self::Configure { object, config } => write!(f, "configure {object}: {}", config.join("; ")),
+            Self::Clear { why } => write!(f, "clear away what is there: {why}"),
+            Self::MakeHost { host, netns, addresses } => {
+                write!(f, "make host {host} in network namespace {netns}: {}", list(addresses))
+            }
+            Self::Attach { program, at, modes, .. } => write!(f, "attach {program} to {at}, {}", wish(modes)),
+            Self::Replace { program, at, .. } => write!(f, "replace the program on {at} by {program}"),
+            Self::Detach { link } => write!(f, "detach {link}"),
+            Self::Unpin { pin } => write!(f, "unpin {pin}"),
+            Self::Try { trial } => write!(f, "try {trial}"),
+        }
+    }
+}
+
+fn list(items: &[String]) -> String {
+    if items.is_empty() { "none".to_owned() } else { items.join(", ") }
+}
+
+fn wish(modes: &[Mode]) -> String {
+    let words: Vec<_> = modes.iter().map(Mode::to_string).collect();
+    words.join(", else ")
+}
+
+/// The steps from what is there to what is wanted; none when both are the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Plan {
+    /// The deployment.
+    pub deployment: String,
+    /// The steps, in order.
+    pub steps: Vec<Step>,
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.steps.is_empty() {
+            return writeln!(f, "{}: as wanted, nothing to change", self.deployment);
+        }
+        writeln!(f, "{}: {} steps", self.deployment, self.steps.len())?;
+        for (at, step) in (1..).zip(&self.steps) {
+            writeln!(f, "{at:>3}. {step}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The name of a host's namespace: the deployment's name keeps those of two deployments apart.
+#[must_use]
+pub fn netns_name(deployment: &str, host: &str) -> String {
+    format!("{deployment}-{host}")
+}
+
+/// A hook in words: `client:eth0`, or the interface alone where `loader` runs.
+#[must_use]
+pub fn hook_name(host: Option<&str>, iface: &str) -> String {
+    host.map_or_else(|| iface.to_owned(), |host| format!("{host}:{iface}"))
+}
+
+impl Plan {
+    /// Compares and plans.
+    #[must_use]
+    pub fn new(wanted: &Wanted, observed: &Observed) -> Self {
+        let mut planner = Planner { wanted, observed, steps: Vec::new() };
+        planner.run();
+        Self { deployment: wanted.name.clone(), steps: planner.steps }
+    }
+
+    /// Whether there is nothing to do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+}
+
+struct Planner<'a> {
+    wanted: &'a Wanted,
+    observed: &'a Observed,
+    steps: Vec<Step>,
+}
+
+impl Planner<'_> {
+    /// Load everything; only then touch what is there; then the lab, the maps' contents, the hooks, the left-overs, the trials.
+    fn run(&mut self) {
+        if !self.observed.bpffs {
+            self.steps.push(Step::MountBpffs);
+        }
+        let clear = self.must_clear();
+        let reload: BTreeSet<usize> =
+            (0..self.wanted.objects.len()).filter(|&at| clear.is_some() || !self.is_loaded(at)).collect();
+        for &at in &reload {
+            self.load(&self.wanted.objects[at]);
+        }
+        let fresh = clear.is_some() || self.observed.record.is_none();
+        if let Some(why) = clear {
+            self.steps.push(Step::Clear { why });
+        }
+        if fresh {
+            self.make_lab();
+        }
+        for at in 0..self.wanted.objects.len() {
+            if reload.contains(&at) || !self.is_configured(at) {
+                self.configure(&self.wanted.objects[at]);
+            }
+        }
+        self.links(fresh, &reload);
+        if !fresh {
+            self.left_overs();
+        }
+        if self.steps.iter().any(|step| *step != Step::MountBpffs) {
+            self.trials();
+        }
+    }
+
+    /// Why what is there cannot be changed in place, if so.
+    fn must_clear(&self) -> Option<String> {
+        let seen = self.observed;
+        let Some(record) = &seen.record else {
+            let any = !seen.progs.is_empty() || !seen.maps.is_empty() || !seen.links.is_empty();
+            return any.then(|| "it has no record of what it is".to_owned());
+        };
+        if record.lab.is_none() && self.wanted.lab.is_none() {
+            return None; // production: what an interrupted run left is changed in place, without a gap
+        }
+        if record.stage == Stage::Changing {
+            return Some("an earlier run was interrupted".to_owned());
+        }
+        let digest = record.lab.as_ref().map_or("", |lab| lab.digest.as_str());
+        if digest != self.wanted.lab_digest {
+            return Some("the lab is described differently".to_owned());
+        }
+        seen.lab_damage.clone()
+    }
+
+    /// Whether the kernel holds this object as it is wanted: same digest, each pin there, each program with its tag.
+    fn is_loaded(&self, at: usize) -> bool {
+        let Some(record) = &self.observed.record else { return false };
+        let object = &self.wanted.objects[at];
+        let same = record.objects.iter().any(|o| o.name == object.name && o.digest == object.digest);
+        let progs = object.progs.keys().all(|pin| match (self.observed.progs.get(pin), record.progs.get(pin)) {
+            (Some(seen), Some(written)) => seen.tag == written.tag && written.object == object.name,
+            _ => false,
+        });
+        let maps = object.maps.keys().all(|pin| self.observed.maps.contains_key(pin));
+        same && progs && maps && record.stage == Stage::Up
+    }
+
+    /// Whether the maps hold this object's configuration.
+    fn is_configured(&self, at: usize) -> bool {
+        let object = &self.wanted.objects[at];
+        let record = self.observed.record.as_ref();
+        record.is_some_and(|record| record.objects.iter().any(|o| o.name == object.name && o.config == object.config))
+    }
+
+    fn load(&mut self, object: &WantedObject) {
+        self.steps.push(Step::Load {
+            object: object.name.clone(),
+            progs: object.progs.values().cloned().collect(),
+            maps: object.maps.values().cloned().collect(),
+        });
+    }
+
+    fn configure(&mut self, object: &WantedObject) {
+        if !object.config.is_null() {
+            self.steps.push(Step::Configure { object: object.name.clone(), config: object.words.clone() });
+        }
+    }
+
+    fn make_lab(&mut self) {
+        let Some(lab) = &self.wanted.lab else { return };
+        let netns = |host: &str| netns_name(&self.wanted.name, host);
+        let ports = vec![format!("a bridge of {} ports", lab.hosts.len())];
+        self.steps.push(Step::MakeHost { host: SWITCH.to_owned(), netns: netns(SWITCH), addresses: ports });
+        for (name, host) in &lab.hosts {
+            let mut addresses: Vec<_> = host.address.iter().map(|address| format!("eth0 {address}")).collect();
+            addresses.extend(host.loopback.iter().map(|address| format!("lo {address}")));
+            self.steps.push(Step::MakeHost { host: name.clone(), netns: netns(name), addresses });
+        }
+    }
+
+    fn links(&mut self, fresh: bool, reload: &BTreeSet<usize>) {
+        for link in &self.wanted.links {
+            let at = hook_name(link.host.as_deref(), &link.iface);
+            let (pin, program) = (link.pin.clone(), link.program.clone());
+            let seen = self.observed.links.get(&link.pin).filter(|seen| !fresh && seen.ifindex != 0);
+            let new = reload.iter().any(|&at| self.wanted.objects[at].progs.contains_key(&link.program));
+            let running = self.observed.progs.get(&link.program).map(|prog| prog.id);
+            match seen {
+                Some(seen) if !new && Some(seen.prog_id) == running && self.same_modes(link) => {}
+                Some(_) if self.same_modes(link) => self.steps.push(Step::Replace { link: pin, program, at }),
+                Some(_) => {
+                    self.steps.push(Step::Detach { link: pin.clone() });
+                    self.steps.push(Step::Attach { link: pin, program, at, modes: link.modes.clone() });
+                }
+                None => {
+                    if !fresh && self.observed.links.contains_key(&link.pin) {
+                        self.steps.push(Step::Detach { link: pin.clone() });
+                    }
+                    self.steps.push(Step::Attach { link: pin, program, at, modes: link.modes.clone() });
+                }
+            }
+        }
+    }
+
+    /// Whether the mode that was got is one that is still wished for.
+    fn same_modes(&self, link: &WantedLink) -> bool {
+        let written = self.observed.record.as_ref().and_then(|record| record.links.get(&link.pin));
+        written.is_some_and(|written| written.got.is_none_or(|got| link.modes.contains(&got)))
+    }
+
+    /// Pins that the manifest no longer speaks of: the links first, then what they ran.
+    fn left_overs(&mut self) {
+        let wanted_links: BTreeSet<_> = self.wanted.links.iter().map(|link| &link.pin).collect();
+        for pin in self.observed.links.keys().filter(|pin| !wanted_links.contains(pin)) {
+            self.steps.push(Step::Detach { link: pin.clone() });
+        }
+        let progs: BTreeSet<_> = self.wanted.objects.iter().flat_map(|object| object.progs.keys()).collect();
+        for pin in self.observed.progs.keys().filter(|pin| !progs.contains(pin)) {
+            self.steps.push(Step::Unpin { pin: format!("progs/{pin}") });
+        }
+        let maps: BTreeSet<_> = self.wanted.objects.iter().flat_map(|object| object.maps.keys()).collect();
+        for pin in self.observed.maps.keys().filter(|pin| !maps.contains(pin)) {
+            self.steps.push(Step::Unpin { pin: format!("maps/{pin}") });
+        }
+    }
+
+    fn trials(&mut self) {
+        for trial in self.wanted.lab.iter().flat_map(|lab| &lab.trials) {
+            let kind = if trial.protocol == crate::manifest::lab::Protocol::Tcp { "connections" } else { "exchanges" };
+            let words = format!("{} {} {kind} from {} to {}", trial.exchanges, trial.protocol, trial.from, trial.to);
+            self.steps.push(Step::Try { trial: words });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

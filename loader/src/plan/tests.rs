@@ -1,0 +1,175 @@
+//! Tests of the plan: what is wanted, what is there, and the steps between them, as they print.
+
+use super::*;
+use crate::apply::record::{LabRecord, LinkRecord, ObjectRecord, ProgRecord, VERSION};
+use crate::manifest::Source;
+
+fn place() -> Place {
+    Place { source: std::sync::Arc::new(Source { path: "m.toml".into(), text: String::new() }), span: 0..0 }
+}
+
+fn wanted(lab: bool) -> Wanted {
+    let text = |text: &str| text.to_owned();
+    let object = WantedObject {
+        name: text("lb"),
+        digest: text("d1"),
+        progs: [(text("balance"), text("balance"))].into(),
+        maps: [(text("vips"), text("vips"))].into(),
+        config: serde_json::json!({"vip": 1}),
+        words: vec![text("one VIP")],
+    };
+    let host = lab.then(|| text("balancer"));
+    let pin = if lab { "balance@balancer:eth0" } else { "balance@eth0" };
+    let link = WantedLink {
+        pin: text(pin),
+        program: text("balance"),
+        host,
+        iface: text("eth0"),
+        modes: vec![Mode::Native, Mode::Generic],
+        displace: false,
+        place: place(),
+    };
+    let lab = lab.then(|| {
+        let hosts = [(text("balancer"), crate::manifest::lab::Host::default())].into();
+        Lab { mtu: 1500, features: BTreeMap::new(), hosts, trials: Vec::new() }
+    });
+    let lab_digest = lab.as_ref().map_or_else(String::new, |_| text("l1"));
+    Wanted { name: text("lb"), objects: vec![object], links: vec![link], lab, lab_digest }
+}
+
+/// What is there after `up` of what is wanted.
+fn standing(wanted: &Wanted) -> Observed {
+    let mut record = Record {
+        version: VERSION,
+        stage: Stage::Up,
+        name: wanted.name.clone(),
+        manifest: "m.toml".into(),
+        objects: Vec::new(),
+        progs: BTreeMap::new(),
+        maps: Vec::new(),
+        links: BTreeMap::new(),
+        lab: None,
+    };
+    let mut observed = Observed { bpffs: true, directory: true, ..Observed::default() };
+    for object in &wanted.objects {
+        let (name, digest, config) = (object.name.clone(), object.digest.clone(), object.config.clone());
+        record.objects.push(ObjectRecord { name, sha256: "s".to_owned(), digest, config });
+        for pin in object.progs.keys() {
+            let (object, tag) = (object.name.clone(), "t".to_owned());
+            record.progs.insert(pin.clone(), ProgRecord { object, name: pin.clone(), tag: tag.clone() });
+            observed.progs.insert(pin.clone(), SeenProg { id: 7, tag });
+        }
+        for pin in object.maps.keys() {
+            observed.maps.insert(pin.clone(), 8);
+        }
+    }
+    for link in &wanted.links {
+        let (program, host, iface) = (link.program.clone(), link.host.clone(), link.iface.clone());
+        let (wanted, got) = (link.modes.clone(), Some(Mode::Native));
+        let written = LinkRecord { program, host, iface, ifindex: 2, wanted, got, refused: Vec::new() };
+        record.links.insert(link.pin.clone(), written);
+        observed.links.insert(link.pin.clone(), SeenLink { id: 9, prog_id: 7, ifindex: 2 });
+    }
+    record.lab =
+        wanted.lab.as_ref().map(|_| LabRecord { digest: wanted.lab_digest.clone(), namespaces: BTreeMap::new() });
+    observed.record = Some(record);
+    observed
+}
+
+/// The steps' names alone.
+fn steps(wanted: &Wanted, observed: &Observed) -> String {
+    let plan = Plan::new(wanted, observed);
+    let names: Vec<_> = plan.steps.iter().map(|step| format!("{step:?}")).collect();
+    let names: Vec<_> = names.iter().map(|name| name.split([' ', '{']).next().unwrap_or_default()).collect();
+    names.join(" ")
+}
+
+fn record(observed: &mut Observed) -> &mut Record {
+    observed.record.as_mut().unwrap()
+}
+
+#[test]
+fn nothing_changes_what_stands() {
+    for lab in [true, false] {
+        let wanted = wanted(lab);
+        assert!(Plan::new(&wanted, &standing(&wanted)).is_empty(), "lab: {lab}");
+    }
+}
+
+#[test]
+fn everything_is_loaded_before_anything_is_attached() {
+    let fresh = Observed::default();
+    assert_eq!(steps(&wanted(true), &fresh), "MountBpffs Load MakeHost MakeHost Configure Attach");
+    assert_eq!(steps(&wanted(false), &fresh), "MountBpffs Load Configure Attach");
+}
+
+#[test]
+fn each_difference_has_its_step() {
+    type Change = fn(&mut Wanted, &mut Observed);
+    let table: [(&str, bool, Change, &str); 16] = [
+        ("new bytes", false, |w, _| w.objects[0].digest = "d2".into(), "Load Configure Replace"),
+        ("new bytes in a lab", true, |w, _| w.objects[0].digest = "d2".into(), "Load Configure Replace"),
+        ("new weights", false, |w, _| w.objects[0].config = 5.into(), "Configure"),
+        ("a program's pin is gone", false, |_, o| o.progs.clear(), "Load Configure Replace"),
+        ("a map's pin is gone", false, |_, o| o.maps.clear(), "Load Configure Replace"),
+        (
+            "other instructions",
+            false,
+            |_, o| o.progs.values_mut().for_each(|p| p.tag.clear()),
+            "Load Configure Replace",
+        ),
+        ("detached", false, |_, o| o.links.clear(), "Attach"),
+        ("interface gone", false, |_, o| o.links.values_mut().for_each(|l| l.ifindex = 0), "Detach Attach"),
+        ("other program", false, |_, o| o.links.values_mut().for_each(|l| l.prog_id = 1), "Replace"),
+        ("mode", false, |w, _| w.links[0].modes = vec![Mode::Generic], "Detach Attach"),
+        ("interface", false, |w, _| w.links[0].pin = "balance@eth1".into(), "Attach Detach"),
+        ("no attachment", false, |w, _| w.links.clear(), "Detach"),
+        ("interrupted", false, |_, o| record(o).stage = Stage::Changing, "Load Configure Replace"),
+        (
+            "interrupted lab",
+            true,
+            |_, o| record(o).stage = Stage::Changing,
+            "Load Clear MakeHost MakeHost Configure Attach",
+        ),
+        ("other lab", true, |w, _| w.lab_digest = "l2".into(), "Load Clear MakeHost MakeHost Configure Attach"),
+        ("lab damaged", true, |_, o| o.lab_damage = Some("x".into()), "Load Clear MakeHost MakeHost Configure Attach"),
+    ];
+    for (name, lab, change, want) in table {
+        let mut wanted = wanted(lab);
+        let mut observed = standing(&wanted);
+        change(&mut wanted, &mut observed);
+        assert_eq!(steps(&wanted, &observed), want, "{name}");
+    }
+}
+
+#[test]
+fn an_object_that_left_the_manifest_is_unpinned() {
+    let mut wanted = wanted(false);
+    let observed = standing(&wanted);
+    wanted.objects.clear();
+    wanted.links.clear();
+    assert_eq!(steps(&wanted, &observed), "Detach Unpin Unpin");
+}
+
+#[test]
+fn pins_without_a_record_are_cleared() {
+    let wanted = wanted(false);
+    let mut observed = standing(&wanted);
+    observed.record = None;
+    assert_eq!(steps(&wanted, &observed), "Load Clear Configure Attach");
+}
+
+#[test]
+fn a_plan_prints() {
+    let wanted = wanted(true);
+    let text = Plan::new(&wanted, &Observed { bpffs: true, ..Observed::default() }).to_string();
+    let want = "lb: 5 steps
+  1. load lb: programs balance; maps vips
+  2. make host switch in network namespace lb-switch: a bridge of 1 ports
+  3. make host balancer in network namespace lb-balancer: none
+  4. configure lb: one VIP
+  5. attach balance to balancer:eth0, native, else generic
+";
+    assert_eq!(text, want);
+    assert_eq!(Plan::new(&wanted, &standing(&wanted)).to_string(), "lb: as wanted, nothing to change\n");
+}
