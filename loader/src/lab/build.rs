@@ -1,0 +1,206 @@
+//! Stage: lab. Makes the namespaces and the wires between them.
+//!
+//! Input: a [`Lab`] of the manifest and the deployment's name. Output: [`Hosts`], the namespaces by host. One bridge in a
+//! namespace of its own (`switch`); each host's `eth0` is a veth whose other end is a port of the bridge and carries the
+//! host's name. Read next: `settings.rs`, then `netns.rs`.
+
+use std::collections::BTreeMap;
+
+use netlink::route::{BridgeSpec, Route, Socket, VethPeer, VethSpec};
+
+use super::netns::{self, Netns};
+use super::settings;
+use crate::manifest::lab::{Cidr, Host, Lab, SWITCH};
+use crate::plan::netns_name;
+
+/// The bridge's name inside its namespace.
+const BRIDGE: &str = "br0";
+
+/// Each host's interface.
+pub const IFACE: &str = "eth0";
+
+/// Why a lab cannot be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A namespace cannot be made, entered or removed.
+    #[error(transparent)]
+    Netns(#[from] netns::Error),
+    /// The kernel refused a link, an address or a route.
+    #[error("lab host {host}: cannot {step}")]
+    Net {
+        /// The host.
+        host: String,
+        /// What was tried.
+        step: String,
+        /// The kernel's words.
+        #[source]
+        source: Box<netlink::Error>,
+    },
+    /// A setting or a driver feature was refused.
+    #[error("lab host {host}")]
+    Setting {
+        /// The host.
+        host: String,
+        /// Which, and why.
+        #[source]
+        source: settings::Error,
+    },
+    /// A host was to be wired before the switch was there.
+    #[error("the lab has no host {host}")]
+    NoHost {
+        /// The host.
+        host: String,
+    },
+}
+
+/// The namespaces of a lab, by host; the switch is one of them.
+#[derive(Debug, Default)]
+pub struct Hosts {
+    all: BTreeMap<String, Netns>,
+}
+
+impl Hosts {
+    /// The namespace of a host.
+    ///
+    /// # Errors
+    /// [`Error::NoHost`].
+    pub fn get(&self, host: &str) -> Result<&Netns, Error> {
+        self.all.get(host).ok_or_else(|| Error::NoHost { host: host.to_owned() })
+    }
+
+    /// All of them by name.
+    #[must_use]
+    pub fn all(&self) -> &BTreeMap<String, Netns> {
+        &self.all
+    }
+
+    /// Opens those that stand; what is missing is left out.
+    ///
+    /// # Errors
+    /// When one that is there cannot be opened.
+    pub fn open(deployment: &str, hosts: impl IntoIterator<Item = String>) -> Result<Self, Error> {
+        let mut all = BTreeMap::new();
+        for host in hosts {
+            if let Some(netns) = Netns::open(&netns_name(deployment, &host))? {
+                all.insert(host, netns);
+            }
+        }
+        Ok(Self { all })
+    }
+
+    /// Makes the switch: a namespace with a bridge that forwards at once.
+    ///
+    /// # Errors
+    /// What the kernel refuses.
+    pub fn make_switch(&mut self, deployment: &str, lab: &Lab) -> Result<(), Error> {
+        let netns = Netns::create(&netns_name(deployment, SWITCH))?;
+        let mut net = Net::open(SWITCH, &netns)?;
+        self.all.insert(SWITCH.to_owned(), netns);
+        let bridge = BridgeSpec { name: BRIDGE, forward_delay: Some(0), ..BridgeSpec::default() };
+        let bridge = net.step("make a bridge", |rt| rt.link_create_bridge(bridge))?;
+        net.step("set the bridge's MTU", |rt| rt.link_set_mtu(bridge.ifindex, lab.mtu))?;
+        net.step("set the bridge up", |rt| rt.link_set_up(bridge.ifindex))
+    }
+
+    /// Makes a host: namespace, settings, wire to the switch, addresses, routes.
+    ///
+    /// # Errors
+    /// What the kernel refuses; the switch must stand already.
+    pub fn make_host(&mut self, deployment: &str, lab: &Lab, name: &str) -> Result<(), Error> {
+        let host = lab.hosts.get(name).ok_or_else(|| Error::NoHost { host: name.to_owned() })?;
+        let netns = Netns::create(&netns_name(deployment, name))?;
+        let setting = |source| Error::Setting { host: name.to_owned(), source };
+        let mut net = Net::open(name, &netns)?;
+        let eth0 = self.wire(&mut net, lab, host, name)?;
+        // Before the interface goes up: what a real server must not announce, it must not announce even once.
+        netns.run(|| settings::sysctls(&host.sysctl))?.map_err(setting)?;
+        netns.run(|| settings::features(IFACE, &lab.features))?.map_err(setting)?;
+        self.all.insert(name.to_owned(), netns);
+        net.addresses(eth0, host)?;
+        self.port_up(name)
+    }
+
+    /// The veth pair: `eth0` in the host, a port of the host's name in the switch.
+    fn wire(&self, net: &mut Net, lab: &Lab, host: &Host, name: &str) -> Result<u32, Error> {
+        let switch = self.get(SWITCH)?;
+        let peer = VethPeer {
+            name,
+            netns_fd: Some(std::os::fd::AsFd::as_fd(switch)),
+            mtu: Some(lab.mtu),
+            ..VethPeer::default()
+        };
+        let spec = VethSpec { name: IFACE, mtu: Some(host.mtu.unwrap_or(lab.mtu)), peer, ..VethSpec::default() };
+        Ok(net.step("make its wire to the switch", |rt| rt.link_create_veth(spec))?.ifindex)
+    }
+
+    /// The other end of the wire becomes a port of the bridge.
+    fn port_up(&self, name: &str) -> Result<(), Error> {
+        let mut net = Net::open(SWITCH, self.get(SWITCH)?)?;
+        let port = net.step(&format!("find port {name}"), |rt| rt.link_by_name(name))?.ifindex;
+        let bridge = net.step("find the bridge", |rt| rt.link_by_name(BRIDGE))?.ifindex;
+        net.step(&format!("put port {name} into the bridge"), |rt| rt.link_set_master(port, Some(bridge)))?;
+        net.step(&format!("set port {name} up"), |rt| rt.link_set_up(port))
+    }
+}
+
+/// What is missing of a lab that should stand; `None` when nothing is.
+///
+/// # Errors
+/// When a namespace that is there cannot be looked into.
+pub fn damage(deployment: &str, lab: &Lab) -> Result<Option<String>, Error> {
+    let names = lab.hosts.keys().cloned().chain([SWITCH.to_owned()]);
+    let hosts = Hosts::open(deployment, names.clone())?;
+    for name in names {
+        let Some(netns) = hosts.all.get(&name) else {
+            return Ok(Some(format!("its namespace {} is gone", netns_name(deployment, &name))));
+        };
+        let mut net = Net::open(&name, netns)?;
+        let wanted: Vec<&str> =
+            if name == SWITCH { lab.hosts.keys().map(String::as_str).chain([BRIDGE]).collect() } else { vec![IFACE] };
+        let there = net.step("list its links", Socket::links)?;
+        for link in wanted {
+            if !there.iter().any(|seen| seen.name == link && seen.is_up()) {
+                return Ok(Some(format!("{name} has no {link} that is up")));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// A route socket in one namespace, which names the host in its errors. It stays in that namespace, so that any thread
+/// may use it.
+struct Net {
+    host: String,
+    socket: Socket,
+}
+
+impl Net {
+    fn open(host: &str, netns: &Netns) -> Result<Self, Error> {
+        let open = netns.run(Socket::open)?;
+        let step =
+            |source| Error::Net { host: host.to_owned(), step: "open netlink".to_owned(), source: Box::new(source) };
+        Ok(Self { host: host.to_owned(), socket: open.map_err(step)? })
+    }
+
+    fn step<T>(&mut self, step: &str, work: impl FnOnce(&mut Socket) -> Result<T, netlink::Error>) -> Result<T, Error> {
+        let host = self.host.clone();
+        work(&mut self.socket).map_err(|source| Error::Net { host, step: step.to_owned(), source: Box::new(source) })
+    }
+
+    fn addresses(&mut self, eth0: u32, host: &Host) -> Result<(), Error> {
+        let lo = self.step("find lo", |rt| rt.link_by_name("lo"))?.ifindex;
+        self.step("set lo up", |rt| rt.link_set_up(lo))?;
+        let add = |net: &mut Self, link, cidr: &Cidr| {
+            net.step(&format!("add address {cidr}"), |rt| rt.addr_add(link, cidr.address, cidr.prefix))
+        };
+        host.loopback.iter().try_for_each(|cidr| add(self, lo, cidr))?;
+        host.address.iter().try_for_each(|cidr| add(self, eth0, cidr))?;
+        self.step("set eth0 up", |rt| rt.link_set_up(eth0))?;
+        for route in &host.route {
+            let message = Route::new(route.to.address, route.to.prefix).via(route.via);
+            self.step(&format!("add a route to {} via {}", route.to, route.via), |rt| rt.route_add(&message))?;
+        }
+        Ok(())
+    }
+}
