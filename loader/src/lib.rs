@@ -1,6 +1,17 @@
-//! loader: see docs/architecture.md.
+//! loader: bytes of an object in, verified, pinned and attached programs out; see docs/architecture.md.
+//!
+//! Read next: `sys/mod.rs` (the system calls), `map/mod.rs`, `prog.rs`, `link/mod.rs`, `pin.rs`.
+#![deny(unsafe_code)]
 
 pub mod apply;
+pub mod errno;
 pub mod lab;
+pub mod link;
 pub mod manifest;
+pub mod map;
+pub mod permission;
+pub mod pin;
 pub mod plan;
+pub mod prog;
+pub mod sys;
+pub mod verifier;

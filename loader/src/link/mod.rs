@@ -1,0 +1,226 @@
+//! Stage: attachment. Input: a verified program and a hook. Output: [`Link`], which keeps it attached.
+//!
+//! One file a hook. Read next: `xdp.rs`.
+
+pub mod xdp;
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::Duration;
+
+use crate::pin;
+use crate::prog::Prog;
+use crate::sys::obj::Kind;
+use crate::sys::uapi::Cmd;
+use crate::sys::{self, Errno};
+
+/// What can go wrong with a link.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A command on a link failed.
+    #[error("{cmd} on link {id} failed{}", hint(*cmd, *source))]
+    Command {
+        /// The command.
+        cmd: Cmd,
+        /// The link's id.
+        id: u32,
+        /// The kernel's answer.
+        source: Errno,
+    },
+    /// There is no link with this id.
+    #[error("there is no link with id {id}")]
+    NoId {
+        /// The id.
+        id: u32,
+        /// The kernel's answer.
+        source: Errno,
+    },
+    /// After the last descriptor was closed the link is still there.
+    #[error("link {id} is still attached after it was closed: a pin or another process holds it")]
+    StillThere {
+        /// The id.
+        id: u32,
+    },
+    /// Pinning or opening a pin failed.
+    #[error(transparent)]
+    Pin(#[from] pin::Error),
+    /// The pin holds something else.
+    #[error("{path} is no link")]
+    NotALink {
+        /// The pin.
+        path: PathBuf,
+        /// The kernel's answer.
+        source: Errno,
+    },
+}
+
+/// What an errno usually means on a link's commands.
+fn hint(cmd: Cmd, errno: Errno) -> &'static str {
+    match (cmd, errno) {
+        (Cmd::LINK_UPDATE, Errno::EPERM) => {
+            " (the program attached now is not the expected one: somebody else changed it)"
+        }
+        (Cmd::LINK_UPDATE, Errno::EINVAL) => {
+            " (the new program's type or expected attach type is not the old one's; a link cannot change it)"
+        }
+        (Cmd::LINK_UPDATE, Errno::ENOLINK) => " (what it was attached to is gone)",
+        _ => "",
+    }
+}
+
+/// What the kernel says of a link.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Info {
+    /// The id.
+    pub id: u32,
+    /// `enum bpf_link_type`.
+    pub link_type: u32,
+    /// The id of the program attached.
+    pub prog_id: u32,
+    /// The interface, for XDP; 0 if that is gone or the link was detached.
+    pub ifindex: Option<u32>,
+}
+
+/// `BPF_LINK_TYPE_XDP`.
+const LINK_TYPE_XDP: u32 = 6;
+
+/// A link in the kernel: the program stays attached while this descriptor, another one or a pin is there.
+#[doc(alias = "bpf_link")]
+#[derive(Debug)]
+pub struct Link {
+    fd: OwnedFd,
+    id: u32,
+}
+
+impl Link {
+    /// Opens a pinned link.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Pin`], [`Error::NotALink`].
+    #[doc(alias = "BPF_OBJ_GET")]
+    pub fn from_pin(path: impl AsRef<Path>) -> Result<Self, Error> {
+        let path = path.as_ref();
+        let fd = pin::open(path, pin::Kind::Link)?;
+        Self::from_fd(fd).map_err(|source| Error::NotALink { path: path.to_owned(), source })
+    }
+
+    /// Opens the link with this id.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoId`].
+    #[doc(alias = "BPF_LINK_GET_FD_BY_ID")]
+    pub fn from_id(id: u32) -> Result<Self, Error> {
+        let link = sys::obj::fd_by_id(Kind::Link, id).and_then(Self::from_fd);
+        link.map_err(|source| Error::NoId { id, source })
+    }
+
+    /// Takes a link's descriptor.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if it is no BPF object.
+    pub fn from_fd(fd: OwnedFd) -> Result<Self, Errno> {
+        let id = sys::info::link(fd.as_fd())?.id;
+        Ok(Self { fd, id })
+    }
+
+    /// The id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// What the kernel says of it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Command`].
+    #[doc(alias = "BPF_OBJ_GET_INFO_BY_FD")]
+    pub fn info(&self) -> Result<Info, Error> {
+        let info = sys::info::link(self.fd.as_fd()).map_err(|source| self.error(Cmd::OBJ_GET_INFO_BY_FD, source))?;
+        let ifindex = (info.link_type == LINK_TYPE_XDP).then_some(info.words[0]);
+        Ok(Info { id: info.id, link_type: info.link_type, prog_id: info.prog_id, ifindex })
+    }
+
+    /// Puts another program in the same place, without a gap. With `expected`, only if that one is there now.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Command`].
+    #[doc(alias = "BPF_LINK_UPDATE")]
+    pub fn update(&self, new: &Prog, expected: Option<&Prog>) -> Result<(), Error> {
+        sys::link::update(self.fd.as_fd(), new.as_fd(), expected.map(AsFd::as_fd))
+            .map_err(|source| self.error(Cmd::LINK_UPDATE, source))
+    }
+
+    /// Gives the link a name on bpffs, which keeps it attached.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Pin`].
+    #[doc(alias = "BPF_OBJ_PIN")]
+    pub fn pin(&self, path: impl AsRef<Path>) -> Result<(), Error> {
+        Ok(pin::pin(self.fd.as_fd(), path.as_ref())?)
+    }
+
+    /// Closes this descriptor and makes sure that the link is gone: the proof of a detach.
+    ///
+    /// Remove its pin first. Closing the last descriptor frees a link at once; if the last reference was a pin
+    /// removed by somebody else, the kernel frees it a little later, so this looks for up to a second.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::StillThere`] if a pin or another process still holds it.
+    pub fn close_proven(self) -> Result<u32, Error> {
+        let id = self.id;
+        drop(self);
+        prove_gone(id)
+    }
+
+    /// Detaches at once, whoever else holds the link (Linux 5.9); then closes it as [`Link::close_proven`] does.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Command`], [`Error::StillThere`].
+    #[doc(alias = "BPF_LINK_DETACH")]
+    pub fn force_detach(self) -> Result<u32, Error> {
+        sys::link::detach(self.fd.as_fd()).map_err(|source| self.error(Cmd::LINK_DETACH, source))?;
+        self.close_proven()
+    }
+
+    fn error(&self, cmd: Cmd, source: Errno) -> Error {
+        Error::Command { cmd, id: self.id, source }
+    }
+}
+
+/// Waits until the kernel knows no link with this id.
+///
+/// # Errors
+///
+/// [`Error::StillThere`] after a second.
+pub fn prove_gone(id: u32) -> Result<u32, Error> {
+    const PAUSE: Duration = Duration::from_millis(5);
+    const LOOKS: u32 = 200;
+    for look in 0..LOOKS {
+        match sys::obj::fd_by_id(Kind::Link, id) {
+            Err(Errno::ENOENT) => return Ok(id),
+            // EAGAIN: it is just going.
+            Ok(_) | Err(Errno::EAGAIN) => {}
+            Err(source) => return Err(Error::NoId { id, source }),
+        }
+        if look + 1 < LOOKS {
+            sleep(PAUSE);
+        }
+    }
+    Err(Error::StillThere { id })
+}
+
+impl AsFd for Link {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}

@@ -1,0 +1,9 @@
+//! Stage: verification. Input: the verifier's log. Output: what it refused, where, and what to do about it.
+//!
+//! Read next: `parse.rs` (the log's two forms), `explain.rs` (the error a person reads).
+
+mod explain;
+mod parse;
+
+pub use explain::{Place, Refusal};
+pub use parse::{Finding, parse};
