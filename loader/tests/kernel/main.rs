@@ -1,0 +1,9 @@
+//! Tests against the running kernel; they need root (CAP_BPF, CAP_NET_ADMIN, CAP_SYS_ADMIN) and nothing else: no
+//! program, no configuration file, so that the same binary runs as the only process of a guest.
+//!
+//! Each test leaves the kernel as it was. What touches interfaces or mounts does so in namespaces of its own.
+
+mod maps;
+mod pins;
+mod progs;
+mod support;

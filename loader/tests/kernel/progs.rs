@@ -1,0 +1,73 @@
+//! Programs: accepted, refused with a log, run on packets, told about, gone after drop.
+
+use loader::prog::{Error, Prog, enable_stats};
+use loader::sys::Errno;
+use loader::sys::obj::Kind;
+use loader::sys::uapi::LogLevel;
+
+use crate::support::{gone, insn, need_root, verdict, verdict_insns, xdp};
+
+#[test]
+fn a_program_runs_on_a_packet() {
+    let prog = verdict("pass", 2);
+    let run = prog.test_run(&[7; 60], 3).unwrap();
+    assert_eq!((run.retval, run.data_out), (2, vec![7; 60]));
+    let info = prog.info().unwrap();
+    assert_eq!((info.name.as_str(), info.prog_type, info.xlated_insns), ("pass", 6, 2));
+    assert_eq!(info.tag.len(), 16);
+    assert_eq!(prog.xlated().unwrap().len(), 16);
+    assert_eq!(prog.jited().unwrap().len(), usize::try_from(info.jited_bytes).unwrap());
+    assert!(info.map_ids.is_empty() && info.gpl_compatible);
+    assert_eq!(Prog::from_id(info.id).unwrap().info().unwrap().tag, info.tag);
+    drop(prog);
+    gone(Kind::Prog, info.id);
+    assert!(matches!(Prog::from_id(info.id), Err(Error::NoId { .. })));
+}
+
+#[test]
+fn runs_are_counted_while_statistics_are_on() {
+    let prog = verdict("counted", 2);
+    let stats = enable_stats().unwrap();
+    prog.test_run(&[0; 60], 100).unwrap();
+    drop(stats);
+    assert!(prog.info().unwrap().run_count >= 100);
+}
+
+#[test]
+fn a_packet_that_is_too_short_is_an_error_with_advice() {
+    let error = verdict("short", 2).test_run(&[0; 13], 1).unwrap_err();
+    assert!(error.to_string().contains("a packet needs 14 bytes"), "{error}");
+}
+
+#[test]
+fn a_refused_program_shows_the_verifiers_last_words() {
+    need_root();
+    // exit with r0 never written
+    let error = Prog::load("bad", &xdp(&insn(0x95, 0, 0, 0))).unwrap_err();
+    let Error::Refused(refusal) = &error else { panic!("{error:?}") };
+    assert_eq!(refusal.errno, Errno::EACCES);
+    assert!(refusal.log.contains("R0 !read_ok"), "{}", refusal.log);
+    assert!(error.to_string().contains("R0 !read_ok"), "{error}");
+    assert_eq!(refusal.finding.insn, Some(0), "{}", refusal.log);
+}
+
+#[test]
+fn what_the_verifier_never_saw_is_no_refusal() {
+    need_root();
+    let code = verdict_insns(0);
+    let options = loader::prog::Options { prog_type: 9999, ..xdp(&code) };
+    let error = Prog::load("odd", &options).unwrap_err();
+    assert!(matches!(error, Error::Load { source: Errno::EINVAL, .. }), "{error:?}");
+    assert!(error.to_string().contains("does not know this program type"), "{error}");
+}
+
+#[test]
+fn a_log_longer_than_the_first_buffer_is_whole() {
+    need_root();
+    let mut code: Vec<u8> = insn(0xb7, 0, 0, 0).repeat(60_000);
+    code.extend(insn(0x95, 0, 0, 0));
+    let options = loader::prog::Options { log: LogLevel::EVERYTHING, ..xdp(&code) };
+    let prog = Prog::load("long", &options).unwrap();
+    let log = prog.log().unwrap();
+    assert!(log.len() > 1 << 20 && log.contains("processed 60001 insns"), "{} bytes", log.len());
+}
