@@ -25,4 +25,5 @@
 
 pub mod btf;
 pub mod insn;
+pub mod object;
 mod text;

@@ -21,7 +21,7 @@ macro_rules! ints {
     ($($ty:ty, $name:literal, $signed:literal;)*) => {
         $(impl BtfType for $ty {
             fn btf(b: &mut BtfBuilder) -> TypeId {
-                b.int($name, const { size_of::<$ty>() as u32 }, $signed)
+                b.int($name, <$ty>::BITS / 8, $signed)
             }
         })*
     };

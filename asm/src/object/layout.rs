@@ -1,0 +1,367 @@
+//! What lies where.
+//!
+//! Stage: first of the object writer. Input: the definitions. Output: sections with the place of every function, map and
+//! variable, code with its relocations prepared, and the knowledge that no name is wrong, missing or used twice. Next:
+//! `describe.rs`.
+
+use std::collections::HashMap;
+
+use super::def::{GlobalDef, MapDef, ProgDef};
+use super::error::Error;
+use super::kinds::MapType;
+use super::{ExternDef, Object};
+use crate::insn::{Insn, PSEUDO_CALL, RelocKind};
+
+/// What a name stands for; the number is the place in the object's list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Item {
+    Map(usize),
+    Prog(usize),
+    Global(usize),
+    Extern(usize),
+}
+
+/// Something at a place in a section, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    /// Place in the object's list of its kind.
+    pub(super) item: usize,
+    pub(super) offset: u32,
+    pub(super) size: u32,
+}
+
+/// A relocation of an instruction.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patch {
+    /// Bytes from the start of the section.
+    pub(super) offset: u32,
+    pub(super) to: Symbol,
+    /// A call, as against an address.
+    pub(super) call: bool,
+}
+
+/// What a relocation is against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Symbol {
+    Item(Item),
+    /// Start of a data section, by its place in [`Layout::data`].
+    DataSection(usize),
+}
+
+/// A section of code.
+#[derive(Debug)]
+pub(super) struct CodeSection {
+    pub(super) name: String,
+    pub(super) insns: Vec<Insn>,
+    pub(super) funcs: Vec<Place>,
+    pub(super) patches: Vec<Patch>,
+}
+
+/// A section of variables.
+#[derive(Debug)]
+pub(super) struct DataSection {
+    pub(super) name: String,
+    /// Empty for `.bss`.
+    pub(super) bytes: Vec<u8>,
+    pub(super) size: u32,
+    pub(super) align: u32,
+    pub(super) vars: Vec<Place>,
+}
+
+impl DataSection {
+    /// Whether the section takes no room in the file.
+    pub(super) fn is_bss(&self) -> bool {
+        in_family(&self.name, ".bss")
+    }
+
+    /// Whether programs only read it.
+    pub(super) fn is_rodata(&self) -> bool {
+        in_family(&self.name, ".rodata")
+    }
+}
+
+/// The whole object, laid out.
+#[derive(Debug)]
+pub(super) struct Layout {
+    pub(super) code: Vec<CodeSection>,
+    pub(super) data: Vec<DataSection>,
+    /// Maps in `.maps`.
+    pub(super) maps: Vec<Place>,
+    /// Slots of maps that are filled from the start; offsets are in `.maps`.
+    pub(super) slots: Vec<Patch>,
+}
+
+/// Checks everything and decides where it goes.
+pub(super) fn lay_out(object: &Object) -> Result<Layout, Error> {
+    if object.license.contains('\0') {
+        return Err(Error::License { license: object.license.clone() });
+    }
+    if object.maps.is_empty() && object.progs.is_empty() && object.globals.is_empty() {
+        return Err(Error::Nothing);
+    }
+    let names = names(object)?;
+    let maps = lay_out_maps(&object.maps)?;
+    let slots = fill_slots(&object.maps, &maps, &names)?;
+    let mut layout = Layout { code: Vec::new(), data: lay_out_data(&object.globals)?, maps, slots };
+    for (item, prog) in object.progs.iter().enumerate() {
+        add_prog(&mut layout, item, prog, &names)?;
+    }
+    Ok(layout)
+}
+
+/// All names, each checked and used once.
+fn names(object: &Object) -> Result<HashMap<&str, Item>, Error> {
+    let maps = object.maps.iter().enumerate().map(|(n, m)| ("map", &*m.name, Item::Map(n)));
+    let progs = object.progs.iter().enumerate().map(|(n, p)| ("function", &*p.name, Item::Prog(n)));
+    let globals = object.globals.iter().enumerate().map(|(n, g)| ("variable", &*g.name, Item::Global(n)));
+    let externs =
+        object.externs.iter().enumerate().map(|(n, e): (_, &ExternDef)| ("external", &*e.name, Item::Extern(n)));
+    let mut names = HashMap::new();
+    for (what, name, item) in maps.chain(progs).chain(globals).chain(externs) {
+        if !is_c_identifier(name) {
+            return Err(Error::Name { what, name: name.to_owned() });
+        }
+        if names.insert(name, item).is_some() {
+            return Err(Error::Duplicate { name: name.to_owned() });
+        }
+    }
+    Ok(names)
+}
+
+/// Whether every kernel takes `name` as that of a function, variable or map.
+fn is_c_identifier(name: &str) -> bool {
+    let first = |c: char| c.is_ascii_alphabetic() || c == '_';
+    name.len() <= 127 && name.starts_with(first) && name.chars().all(|c| first(c) || c.is_ascii_digit())
+}
+
+/// Whether a section is `family` itself or one of its named relatives.
+fn in_family(name: &str, family: &str) -> bool {
+    name.strip_prefix(family).is_some_and(|rest| rest.is_empty() || (rest.len() > 1 && rest.starts_with('.')))
+}
+
+/// Places of the maps: each takes eight bytes a field, and eight for each slot that is filled from the start.
+fn lay_out_maps(maps: &[MapDef]) -> Result<Vec<Place>, Error> {
+    let mut places = Vec::new();
+    let mut offset = 0u32;
+    for (item, map) in maps.iter().enumerate() {
+        check_map(map)?;
+        let fields = map.numbers.len() + map.types.len() + map.slots.len();
+        let size = u32::try_from(fields * 8).ok();
+        let too_large = || Error::TooLarge { section: ".maps".to_owned() };
+        let size = size.ok_or_else(too_large)?;
+        places.push(Place { item, offset, size });
+        offset = offset.checked_add(size).ok_or_else(too_large)?;
+    }
+    Ok(places)
+}
+
+/// What goes into the slots that are filled from the start.
+fn fill_slots(maps: &[MapDef], places: &[Place], names: &HashMap<&str, Item>) -> Result<Vec<Patch>, Error> {
+    let mut slots = Vec::new();
+    for (map, place) in maps.iter().zip(places) {
+        let fields = map.slots.len().try_into().unwrap_or(u32::MAX);
+        let first = place.offset.saturating_add(place.size).saturating_sub(8u32.saturating_mul(fields));
+        for (name, offset) in map.slots.iter().zip((first..).step_by(8)) {
+            let Some(name) = name else { continue };
+            let to = match (names.get(&**name), &map.inner) {
+                (Some(item @ Item::Map(_)), Some(_)) | (Some(item @ Item::Prog(_)), None) => Symbol::Item(*item),
+                _ => {
+                    let problem = "a slot names what is not in the object, or is not what the map holds";
+                    return Err(Error::Map { name: map.name.to_string(), problem });
+                }
+            };
+            slots.push(Patch { offset, to, call: false });
+        }
+    }
+    Ok(slots)
+}
+
+/// What loaders refuse in a map.
+fn check_map(map: &MapDef) -> Result<(), Error> {
+    let refuse = |problem| Err(Error::Map { name: map.name.to_string(), problem });
+    let has =
+        |field| map.numbers.iter().any(|(name, _)| *name == field) || map.types.iter().any(|(name, _)| *name == field);
+    let of_maps = matches!(map.map_type, MapType::ARRAY_OF_MAPS | MapType::HASH_OF_MAPS);
+    if has("key") && has("key_size") || has("value") && has("value_size") {
+        return refuse("give either the type or the size of keys and of values, not both");
+    }
+    if of_maps && map.inner.is_none() {
+        return refuse("a map of maps needs the definition of the maps inside");
+    }
+    if map.inner.is_some() && !of_maps {
+        return refuse("only a map of maps has maps inside");
+    }
+    if !map.slots.is_empty() && !of_maps && map.map_type != MapType::PROG_ARRAY {
+        return refuse("only a map of maps or of programs can be filled from the start");
+    }
+    if of_maps && (has("value") || has("value_size")) {
+        return refuse("the values of a map of maps are maps: give neither their type nor their size");
+    }
+    match &map.inner {
+        Some(inner) if inner.inner.is_some() || !inner.slots.is_empty() => {
+            refuse("the maps inside a map cannot hold maps")
+        }
+        Some(inner) if inner.numbers.iter().any(|(name, _)| *name == "pinning") => {
+            refuse("the maps inside a map cannot be pinned by name")
+        }
+        Some(inner) => check_map(inner),
+        None => Ok(()),
+    }
+}
+
+/// Places of the variables, in order, in the sections in which they are to be.
+fn lay_out_data(globals: &[GlobalDef]) -> Result<Vec<DataSection>, Error> {
+    let mut sections: Vec<DataSection> = Vec::new();
+    for (item, global) in globals.iter().enumerate() {
+        let name = &*global.section;
+        if ![".rodata", ".data", ".bss"].iter().any(|family| in_family(name, family)) {
+            let advice = "variables go into `.rodata`, `.data`, `.bss` or a relative such as `.data.counters`";
+            return Err(Error::Section { what: "a variable", name: name.to_owned(), advice });
+        }
+        if !global.align.is_power_of_two() {
+            return Err(Error::Align { name: global.name.to_string(), align: global.align });
+        }
+        let place = sections.iter().position(|s| s.name == name).unwrap_or_else(|| {
+            sections.push(DataSection {
+                name: name.to_owned(),
+                bytes: Vec::new(),
+                size: 0,
+                align: 1,
+                vars: Vec::new(),
+            });
+            sections.len() - 1
+        });
+        if let Some(section) = sections.get_mut(place) {
+            add_global(section, item, global)?;
+        }
+    }
+    Ok(sections)
+}
+
+/// Appends one variable to its section.
+fn add_global(section: &mut DataSection, item: usize, global: &GlobalDef) -> Result<(), Error> {
+    let size = global.ty.size;
+    let zeros = section.is_bss() || global.bytes.is_empty();
+    let wrong = if section.is_bss() {
+        !global.bytes.is_empty()
+    } else {
+        !zeros && u32::try_from(global.bytes.len()) != Ok(size)
+    };
+    if wrong || size == 0 {
+        return Err(Error::Bytes { name: global.name.to_string(), want: size, have: global.bytes.len() });
+    }
+    let offset = section.size.checked_next_multiple_of(global.align);
+    let end = offset.and_then(|offset| offset.checked_add(size));
+    let (Some(offset), Some(end)) = (offset, end) else {
+        return Err(Error::TooLarge { section: section.name.clone() });
+    };
+    if !section.is_bss() {
+        section.bytes.resize(offset as usize, 0);
+        section.bytes.extend_from_slice(&global.bytes);
+        section.bytes.resize(end as usize, 0);
+    }
+    section.vars.push(Place { item, offset, size });
+    section.size = end;
+    section.align = section.align.max(global.align);
+    Ok(())
+}
+
+/// Appends one function to its section.
+fn add_prog(layout: &mut Layout, item: usize, prog: &ProgDef, names: &HashMap<&str, Item>) -> Result<(), Error> {
+    let name = &*prog.section;
+    let reserved = ["license", "version", "maps"].contains(&name) || (name.starts_with('.') && name != ".text");
+    if reserved || name.is_empty() || name.contains('\0') {
+        let advice =
+            "programs go into sections named after their type, such as `xdp`, and their functions into `.text`";
+        return Err(Error::Section { what: "code", name: name.to_owned(), advice });
+    }
+    if prog.code.insns.is_empty() {
+        return Err(Error::Empty { func: prog.name.to_string() });
+    }
+    let data: Vec<&str> = layout.data.iter().map(|d| d.name.as_str()).collect();
+    let place = layout.code.iter().position(|s| s.name == name).unwrap_or_else(|| {
+        let name = name.to_owned();
+        layout.code.push(CodeSection { name, insns: Vec::new(), funcs: Vec::new(), patches: Vec::new() });
+        layout.code.len() - 1
+    });
+    let Some(section) = layout.code.get_mut(place) else { return Ok(()) };
+    let bytes = |insns: usize| u32::try_from(insns * size_of::<Insn>());
+    let (Ok(offset), Ok(size)) = (bytes(section.insns.len()), bytes(prog.code.insns.len())) else {
+        return Err(Error::TooLarge { section: name.to_owned() });
+    };
+    let start = section.insns.len();
+    section.insns.extend_from_slice(&prog.code.insns);
+    section.funcs.push(Place { item, offset, size });
+    for reloc in &prog.code.relocs {
+        let wrong = |problem| Error::Reloc {
+            func: prog.name.to_string(),
+            at: reloc.at,
+            name: reloc.kind.name().to_string(),
+            problem,
+        };
+        let insn = section
+            .insns
+            .get_mut(start + reloc.at.index())
+            .ok_or_else(|| wrong("the function is shorter than that"))?;
+        let (to, call) = resolve(&reloc.kind, names, &data).map_err(wrong)?;
+        prepare(insn, &reloc.kind).map_err(wrong)?;
+        let at = u32::try_from(reloc.at.byte_off()).unwrap_or(u32::MAX);
+        section.patches.push(Patch { offset: offset.saturating_add(at), to, call });
+    }
+    Ok(())
+}
+
+/// What a relocation is against, and whether it is a call.
+fn resolve(kind: &RelocKind, names: &HashMap<&str, Item>, data: &[&str]) -> Result<(Symbol, bool), &'static str> {
+    let item = names.get(&**kind.name()).copied();
+    let call = matches!(kind, RelocKind::Call { .. } | RelocKind::Kfunc { .. });
+    match (kind, item) {
+        (RelocKind::Map { .. }, Some(Item::Map(_)))
+        | (RelocKind::MapValue { .. }, Some(Item::Global(_)))
+        | (RelocKind::Call { .. } | RelocKind::Func { .. }, Some(Item::Prog(_)))
+        | (RelocKind::Kfunc { .. } | RelocKind::Ksym { .. }, Some(Item::Extern(_))) => {
+            Ok((Symbol::Item(item.ok_or("it is missing")?), call))
+        }
+        (RelocKind::MapValue { name, .. }, None) => {
+            let section = data.iter().position(|section| *section == &**name);
+            section.map(|s| (Symbol::DataSection(s), false)).ok_or("there is no variable or data section of that name")
+        }
+        (RelocKind::MapValue { .. }, Some(Item::Map(_))) => Err(
+            "that is a map: its values have addresses only after a lookup; a global variable has one from the start",
+        ),
+        (RelocKind::Map { .. }, None) => Err("there is no map of that name: add it to the object"),
+        (RelocKind::Map { .. }, _) => Err("that is not a map"),
+        (RelocKind::MapValue { .. }, _) => Err("that is not a variable"),
+        (RelocKind::Call { .. } | RelocKind::Func { .. }, None) => {
+            Err("there is no function of that name: add it to the object")
+        }
+        (RelocKind::Call { .. } | RelocKind::Func { .. }, _) => Err("that is not a function"),
+        (RelocKind::Kfunc { .. } | RelocKind::Ksym { .. }, None) => {
+            Err("no external of that name says what its type is")
+        }
+        (RelocKind::Kfunc { .. } | RelocKind::Ksym { .. }, _) => Err("that is not an external"),
+    }
+}
+
+/// The instruction as compilers leave it for loaders.
+fn prepare(insn: &mut Insn, kind: &RelocKind) -> Result<(), &'static str> {
+    const LD_IMM64: u8 = 0x18;
+    const CALL: u8 = 0x85;
+    match kind {
+        RelocKind::Call { .. } | RelocKind::Kfunc { .. } if insn.code() == CALL => {
+            insn.set_src(PSEUDO_CALL);
+            insn.set_imm(-1);
+        }
+        RelocKind::Call { .. } | RelocKind::Kfunc { .. } => return Err("the instruction is not a call"),
+        _ if insn.code() != LD_IMM64 => return Err("the instruction does not load 64 bits"),
+        RelocKind::MapValue { off, .. } => {
+            insn.set_src(0);
+            insn.set_imm(*off);
+        }
+        _ => {
+            insn.set_src(0);
+            insn.set_imm(0);
+        }
+    }
+    Ok(())
+}
