@@ -144,6 +144,11 @@ impl Error {
         }
     }
 
+    /// Whether the kernel said that there is no such thing (`ENOENT`).
+    pub(crate) fn is_no_entry(&self) -> bool {
+        self.is(Errno::ENOENT)
+    }
+
     /// Whether the kernel refused with this errno.
     #[must_use]
     pub fn is(&self, errno: Errno) -> bool {

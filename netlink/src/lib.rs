@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod error;
+pub mod generic;
 pub mod route;
 mod socket;
 pub mod wire;

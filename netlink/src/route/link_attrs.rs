@@ -22,10 +22,14 @@ attributes! {
         Link(u32) = 5 "LINK",
         /// Name of the queueing discipline.
         Qdisc(Text) = 6 "QDISC",
+        /// Counters of 32 bits, in the order of `struct rtnl_link_stats`.
+        Stats(Bytes) = 7 "STATS",
         /// Index of the bridge or bond it belongs to; 0 for none.
         Master(u32) = 10 "MASTER",
         /// Length of the transmit queue, packets.
         TxQLen(u32) = 13 "TXQLEN",
+        /// Memory and interrupt of ISA devices.
+        Map(Bytes) = 14 "MAP",
         /// State after RFC 2863.
         OperState(u8) = 16 "OPERSTATE",
         /// 1 for dormant links.
@@ -38,6 +42,8 @@ attributes! {
         IfAlias(Text) = 20 "IFALIAS",
         /// Counters, in the order of `struct rtnl_link_stats64`.
         Stats64(Words) = 23 "STATS64",
+        /// Settings of the IPv4 and IPv6 layers.
+        AfSpec(Bytes) = 26 "AF_SPEC",
         /// Group of links.
         Group(u32) = 27 "GROUP",
         /// Network namespace to move to, by descriptor.
@@ -96,6 +102,22 @@ attributes! {
         TsoMaxSegs(u32) = 60 "TSO_MAX_SEGS",
         /// How many want all multicast (Linux 6.0).
         AllMulti(u32) = 61 "ALLMULTI",
+        /// The port of a switch that it stands for (Linux 6.2).
+        DevlinkPort(Bytes) = 62 "DEVLINK_PORT",
+        /// Bytes of the largest IPv4 packet left to the device to cut (Linux 6.3).
+        GsoIpv4MaxSize(u32) = 63 "GSO_IPV4_MAX_SIZE",
+        /// Bytes of the largest IPv4 packet put together on receipt (Linux 6.3).
+        GroIpv4MaxSize(u32) = 64 "GRO_IPV4_MAX_SIZE",
+        /// The pin of a phase-locked loop that drives it (Linux 6.7).
+        DpllPin(Bytes) = 65 "DPLL_PIN",
+        /// How far ahead it can pace packets (Linux 6.13).
+        MaxPacingOffloadHorizon(u32) = 66 "MAX_PACING_OFFLOAD_HORIZON",
+        /// 1 when it cannot leave its network namespace (Linux 6.15).
+        NetNsImmutable(u8) = 67 "NETNS_IMMUTABLE",
+        /// Bytes kept free before each packet (Linux 6.17).
+        Headroom(u16) = 68 "HEADROOM",
+        /// Bytes kept free after each packet (Linux 6.17).
+        Tailroom(u16) = 69 "TAILROOM",
     }
 }
 

@@ -16,20 +16,28 @@ use crate::socket::Connection;
 use crate::wire::{Attribute, FixedHeader, Request};
 
 mod addr;
+mod filter;
 mod link;
 mod link_attrs;
 mod link_new;
 mod neigh;
+mod netns;
+mod qdisc;
 #[expect(clippy::module_inception, reason = "rtnetlink calls both itself and one of its objects so")]
 mod route;
+mod rule;
 mod xdp;
 
 pub use addr::{Addr, AddrAttr, AddrFlags, AddrHeader, AddrMessage, add_request as addr_add_request};
+pub use filter::{BpfAttr, BpfFilter, BpfFilterSpec, Direction};
 pub use link::{Link, LinkFlags, LinkHeader, LinkMessage, OperState};
 pub use link_attrs::{BridgeAttr, InfoAttr, InfoData, LinkAttr, VethAttr, VlanAttr, XdpAttr};
 pub use link_new::{BridgeSpec, DummySpec, VethPeer, VethSpec};
 pub use neigh::{Neigh, NeighAttr, NeighHeader, NeighMessage, NeighState, add_request as neigh_add_request};
+pub use netns::{NetNsAttr, NetNsHeader, NetNsId, NetNsMessage};
+pub use qdisc::{Qdisc, TcAttr, TcHandle, TcHeader, TcMessage, TcOptions};
 pub use route::{MetricAttr, Route, RouteAttr, RouteFlags, RouteHeader, RouteKind, RouteMessage, Scope, table};
+pub use rule::{Ports, Rule, RuleAction, RuleAttr, RuleHeader, RuleMessage};
 pub use xdp::{
     Mode, Replace, Xdp, XdpAttached, attach_request as xdp_attach_request, detach_request as xdp_detach_request,
 };
@@ -61,6 +69,8 @@ pub mod family {
             INET => "inet".to_owned(),
             BRIDGE => "bridge".to_owned(),
             INET6 => "inet6".to_owned(),
+            128 => "ipmr".to_owned(),
+            129 => "ip6mr".to_owned(),
             other => format!("family{other}"),
         }
     }

@@ -22,7 +22,7 @@ pub use ack::{Ack, AckAttr, PolicyAttr};
 pub use attr::{ATTR_HEADER_LEN, Attrs, NESTED, NET_BYTE_ORDER, RawAttr, Writer, attrs};
 pub use header::{ALIGN, Flags, Header, Message, Messages, align, control, messages};
 pub use message::{Body, FixedHeader, Request};
-pub use table::{Attribute, Nest, Payload, Row, Unknown, locate, read_attrs};
+pub use table::{Attribute, Items, Nest, Payload, Row, Unknown, locate, read_attrs};
 pub(crate) use table::{attributes, print_label, printed};
 pub use value::{Bytes, Flag, HwAddr, Mac, MacParseError, Text, Words};
 

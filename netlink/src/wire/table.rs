@@ -154,6 +154,52 @@ impl<A: Attribute> Payload for Nest<A> {
     }
 }
 
+/// A list of nests whose attribute numbers say only which they are (`CTRL_ATTR_OPS`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Items<A> {
+    /// Whether the attribute says that it nests.
+    pub flagged: bool,
+    /// Number and content of each.
+    pub items: Vec<(u16, Nest<A>)>,
+}
+
+impl<A> Items<A> {
+    /// The nests in order, without their numbers.
+    pub fn nests(&self) -> impl Iterator<Item = &Nest<A>> {
+        self.items.iter().map(|(_, nest)| nest)
+    }
+}
+
+impl<A: Attribute> Payload for Items<A> {
+    fn read(bytes: &[u8], flags: u16) -> Option<Self> {
+        let item = |raw: Result<RawAttr<'_>, WireError>| {
+            let raw = raw.ok()?;
+            let nest = Nest::read(raw.payload, raw.flags)?;
+            (nest.flags() == raw.flags).then_some((raw.kind, nest))
+        };
+        let items = attrs(bytes).map(item).collect::<Option<_>>()?;
+        Some(Items { flagged: flags & super::NESTED != 0, items })
+    }
+
+    fn write(&self, out: &mut Writer) {
+        for (number, nest) in &self.items {
+            out.attr(*number, nest.flags(), |out| nest.write(out));
+        }
+    }
+
+    fn flags(&self) -> u16 {
+        if self.flagged { super::NESTED } else { 0 }
+    }
+
+    fn print(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, (number, nest)) in self.items.iter().enumerate() {
+            write!(f, "{}{number} ", if n == 0 { "[ " } else { ", " })?;
+            nest.print(f)?;
+        }
+        f.write_str(if self.items.is_empty() { "[]" } else { " ]" })
+    }
+}
+
 /// `{ mtu 1500, ifname lo }`
 pub(super) fn print_attrs<A: fmt::Display>(attrs: &[A], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     if attrs.is_empty() {
