@@ -7,7 +7,8 @@ use std::fmt;
 ///
 /// Unlike libc's table it knows [`Errno::ENOTSUPP`] (524), which BPF code leaks to user space and `strerror` calls
 /// "Unknown error 524".
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
 pub struct Errno(i32);
 
 impl Errno {

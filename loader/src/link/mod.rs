@@ -2,12 +2,15 @@
 //!
 //! One file a hook. Read next: `xdp.rs`.
 
+mod occupant;
 pub mod xdp;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
+
+pub use occupant::{Occupant, occupants};
 
 use crate::pin;
 use crate::prog::Prog;
@@ -181,15 +184,14 @@ impl Link {
         prove_gone(id)
     }
 
-    /// Detaches at once, whoever else holds the link (Linux 5.9); then closes it as [`Link::close_proven`] does.
+    /// Takes the program off at once, whoever else holds the link (Linux 5.9); the empty link stays until it is closed.
     ///
     /// # Errors
     ///
-    /// [`Error::Command`], [`Error::StillThere`].
+    /// [`Error::Command`].
     #[doc(alias = "BPF_LINK_DETACH")]
-    pub fn force_detach(self) -> Result<u32, Error> {
-        sys::link::detach(self.fd.as_fd()).map_err(|source| self.error(Cmd::LINK_DETACH, source))?;
-        self.close_proven()
+    pub fn detach(&self) -> Result<(), Error> {
+        sys::link::detach(self.fd.as_fd()).map_err(|source| self.error(Cmd::LINK_DETACH, source))
     }
 
     fn error(&self, cmd: Cmd, source: Errno) -> Error {

@@ -7,3 +7,4 @@ mod maps;
 mod pins;
 mod progs;
 mod support;
+mod xdp;
