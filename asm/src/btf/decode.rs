@@ -195,7 +195,16 @@ impl<'a> Btf<'a> {
         Btf::read(Cow::Owned(bytes), None)
     }
 
-    /// The one road for all three.
+    /// As [`Btf::parse_split`], for bytes that the result shall own.
+    ///
+    /// # Errors
+    ///
+    /// As [`Btf::parse`].
+    pub fn from_vec_split(bytes: Vec<u8>, base: Arc<Btf<'static>>) -> Result<Btf<'static>, Error> {
+        Btf::read(Cow::Owned(bytes), Some(base))
+    }
+
+    /// The one road for all of them.
     fn read(mut bytes: Cow<'a, [u8]>, base: Option<Arc<Btf<'a>>>) -> Result<Self, Error> {
         let big_endian = is_big_endian(&bytes)?;
         let sections = if big_endian { swap_header(bytes.to_mut()) } else { Sections::read(&bytes) }?;

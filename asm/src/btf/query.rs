@@ -45,6 +45,15 @@ impl<'a> Btf<'a> {
         &self.bytes
     }
 
+    /// Where a type of its own starts in [`Btf::as_bytes`]: the common header, its records behind it. `None` for a type of
+    /// the base and for numbers that no type has.
+    #[must_use]
+    pub fn place(&self, id: TypeId) -> Option<usize> {
+        let own = usize::try_from(id.0.checked_sub(self.first_id())?).ok()?;
+        let at = usize::try_from(*self.offsets.get(own)?).ok()?;
+        Some(self.types_at + at)
+    }
+
     /// The same, owning its bytes. The base is dropped from types without one of their own.
     #[must_use]
     pub fn into_owned(self) -> Btf<'static> {

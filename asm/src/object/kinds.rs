@@ -10,7 +10,7 @@ use std::fmt;
 macro_rules! numbers {
     ($(#[$meta:meta])* $name:ident, $unknown:literal; $($constant:ident = $number:literal, $text:literal, $since:literal, $doc:literal;)*) => {
         $(#[$meta])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(pub u32);
 
         impl $name {
