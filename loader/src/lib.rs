@@ -4,6 +4,8 @@
 #![deny(unsafe_code)]
 
 pub mod apply;
+pub mod btf;
+pub mod elf;
 pub mod errno;
 pub mod lab;
 pub mod link;
@@ -13,5 +15,9 @@ pub mod permission;
 pub mod pin;
 pub mod plan;
 pub mod prog;
+pub mod reloc;
+pub mod spec;
 pub mod sys;
 pub mod verifier;
+
+pub use spec::Spec;

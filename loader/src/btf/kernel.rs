@@ -1,0 +1,157 @@
+//! Stage: relocation. The kernel's own types: `/sys/kernel/btf/vmlinux`, and those of modules when something is not there.
+//! Input: files of the kernel. Output: [`KernelBtf`], an index over their bytes. Next file: `matching.rs`.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use asm::btf::{Btf, Kind, TypeId};
+
+/// Where the kernel shows its types. Linux 5.4; modules from 5.11 on.
+const DIR: &str = "/sys/kernel/btf";
+
+/// The types of the running kernel, or of another one.
+#[derive(Debug)]
+pub struct KernelBtf {
+    vmlinux: Arc<Btf<'static>>,
+    modules: OnceLock<Vec<Module>>,
+}
+
+/// The types that a module adds.
+#[derive(Debug)]
+pub struct Module {
+    /// The module's name.
+    pub name: String,
+    /// Its types; they go on where the kernel's end.
+    pub btf: Btf<'static>,
+}
+
+/// Why the kernel's types could not be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KernelBtfError {
+    /// There is no such file.
+    #[error("the kernel's types cannot be read from {}: boot a kernel with CONFIG_DEBUG_INFO_BTF=y, or give another file", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file is not BTF.
+    #[error("{} does not hold types in BTF", path.display())]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: asm::btf::Error,
+    },
+}
+
+impl KernelBtf {
+    /// The running kernel's.
+    ///
+    /// # Errors
+    /// The kernel does not show its types, or they cannot be read.
+    pub fn running() -> Result<Self, KernelBtfError> {
+        Self::read(&Path::new(DIR).join("vmlinux"), OnceLock::new())
+    }
+
+    /// From a file with raw BTF; modules are not looked for.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is not BTF.
+    pub fn from_file(path: &Path) -> Result<Self, KernelBtfError> {
+        Self::read(path, OnceLock::from(Vec::new()))
+    }
+
+    /// From types that are at hand; no modules.
+    #[must_use]
+    pub fn from_btf(btf: Btf<'static>) -> Self {
+        Self { vmlinux: Arc::new(btf), modules: OnceLock::from(Vec::new()) }
+    }
+
+    fn read(path: &Path, modules: OnceLock<Vec<Module>>) -> Result<Self, KernelBtfError> {
+        let bytes = std::fs::read(path).map_err(|source| KernelBtfError::Read { path: path.to_owned(), source })?;
+        let btf = Btf::from_vec(bytes).map_err(|source| KernelBtfError::Parse { path: path.to_owned(), source })?;
+        Ok(Self { vmlinux: Arc::new(btf), modules })
+    }
+
+    /// The kernel without its modules.
+    #[must_use]
+    pub fn vmlinux(&self) -> &Btf<'static> {
+        &self.vmlinux
+    }
+
+    /// The modules, read when first asked for. A module that cannot be read (it may just be leaving) is left out.
+    pub fn modules(&self) -> &[Module] {
+        self.modules.get_or_init(|| {
+            let Ok(dir) = std::fs::read_dir(DIR) else { return Vec::new() };
+            let mut names: Vec<String> = dir.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+            names.retain(|name| name != "vmlinux");
+            names.sort_unstable();
+            names.into_iter().filter_map(|name| self.module(name)).collect()
+        })
+    }
+
+    fn module(&self, name: String) -> Option<Module> {
+        let bytes = std::fs::read(Path::new(DIR).join(&name)).ok()?;
+        let btf = Btf::from_vec_split(bytes, Arc::clone(&self.vmlinux)).ok()?;
+        Some(Module { name, btf })
+    }
+
+    /// Number 0 is the kernel, the modules follow.
+    #[must_use]
+    pub fn get(&self, index: usize) -> Option<&Btf<'static>> {
+        match index.checked_sub(1) {
+            None => Some(&self.vmlinux),
+            Some(module) => self.modules().get(module).map(|module| &module.btf),
+        }
+    }
+
+    /// `struct sock [123]`, with the module's name if it is one's.
+    #[must_use]
+    pub fn describe(&self, index: usize, id: TypeId) -> String {
+        let Some(btf) = self.get(index) else { return id.to_string() };
+        let kind = btf.kind(id).ok().and_then(Kind::name).unwrap_or_default().to_lowercase();
+        let module = index.checked_sub(1).and_then(|module| self.modules().get(module));
+        let module = module.map_or_else(String::new, |module| format!(" of module {}", module.name));
+        format!("{kind} {} {id}{module}", btf.name(id).unwrap_or_default())
+    }
+
+    /// Finds types by name and kind in one walk: the kernel first, then modules for what it does not have.
+    #[must_use]
+    pub fn find_all<'n>(&self, wanted: &[(&'n str, Kind)]) -> HashMap<(&'n str, Kind), (usize, TypeId)> {
+        let mut found = HashMap::new();
+        if wanted.is_empty() {
+            return found;
+        }
+        let mut missing: Vec<(&'n str, Kind)> = wanted.to_vec();
+        missing.sort_unstable();
+        missing.dedup();
+        for index in 0.. {
+            let btf = match index {
+                0 => &*self.vmlinux,
+                _ if missing.is_empty() => break,
+                _ => match self.get(index) {
+                    Some(btf) => btf,
+                    None => break,
+                },
+            };
+            let by_name: HashMap<&'n str, ()> = missing.iter().map(|&(name, _)| (name, ())).collect();
+            for id in btf.ids() {
+                let Some((&name, ())) = btf.name(id).ok().and_then(|name| by_name.get_key_value(name)) else {
+                    continue;
+                };
+                let Ok(kind) = btf.kind(id) else { continue };
+                if missing.binary_search(&(name, kind)).is_ok() {
+                    found.entry((name, kind)).or_insert((index, id));
+                }
+            }
+            missing.retain(|key| !found.contains_key(key));
+        }
+        found
+    }
+}
