@@ -1,31 +1,46 @@
 //! Stage: verification. Input: a refusal's log and the program's source places. Output: the error a person reads.
+//!
+//! The same shape on every kernel: the verifier's last line, its reason, the place in the source, the instruction, what
+//! to do. Where the kernel gives a reason and a suggestion of its own (7.3), they are shown; else ours from `advice.rs`.
 //! Read next: `crate::link`.
 
 use std::fmt;
 
+use super::advice::advice;
 use super::parse::{Finding, parse};
 use crate::errno::Errno;
 
 /// A place in a source file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Place {
     /// The file.
     pub file: String,
     /// The line, from 1.
     pub line: u32,
-    /// The column, from 1.
+    /// The column, from 1; 0 if it is not known.
     pub column: u32,
-    /// The text of that line, if it is known.
+    /// The text of that line; empty if it is not known.
     pub text: String,
 }
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}", self.file, self.line, self.column)
+        write!(f, "{}:{}", self.file, self.line)?;
+        if self.column == 0 { Ok(()) } else { write!(f, ":{}", self.column) }
     }
 }
 
 /// A program that the verifier refused.
+///
+/// ```
+/// use loader::errno::Errno;
+/// use loader::verifier::{Place, Refusal};
+/// let log = "0: (95) exit\nR0 !read_ok\nprocessed 1 insns (limit 1000000)\n".to_owned();
+/// let place = Place { file: "src/pass.rs".into(), line: 3, column: 5, text: String::new() };
+/// let refusal = Refusal::new("pass", Errno::EACCES, log).locate(|_insn| Some(place));
+/// assert!(refusal.to_string().contains("R0 !read_ok"));
+/// assert!(refusal.to_string().contains("src/pass.rs:3:5"));
+/// ```
 #[derive(Debug, Clone, thiserror::Error)]
 pub struct Refusal {
     /// The program's name.
@@ -45,23 +60,105 @@ impl Refusal {
     #[must_use]
     pub fn new(name: &str, errno: Errno, log: String) -> Self {
         let finding = parse(&log);
-        Self { name: name.to_owned(), errno, finding, place: None, log }
+        let place = finding.source.as_ref().and_then(|source| {
+            let (file, line) = source.place.clone()?;
+            Some(Place { file, line, column: 0, text: source.text.clone() })
+        });
+        Self { name: name.to_owned(), errno, finding, place, log }
     }
 
-    /// Adds the source of the instruction, which `place` finds by the instruction's number in the program.
+    /// Adds the source of the instruction, which `place` finds by the instruction's number in the program. The kernel's
+    /// own word for it, which has only the last part of the path and no column, stays where `place` finds nothing.
     #[must_use]
     pub fn locate(mut self, place: impl FnOnce(u32) -> Option<Place>) -> Self {
-        self.place = self.finding.insn.and_then(place);
+        self.place = self.finding.insn.and_then(place).or(self.place);
         self
+    }
+
+    /// What to do: the kernel's suggestion or ours.
+    #[must_use]
+    pub fn advice(&self) -> Option<&str> {
+        let report = self.finding.report.as_ref().map(|report| report.suggestion.as_str());
+        report.filter(|text| !text.is_empty()).or_else(|| advice(&self.log_end()))
+    }
+
+    /// The lines after the last instruction, where the verifier says what is wrong.
+    fn log_end(&self) -> String {
+        let lines = self.log.lines().rev().take(12);
+        let said: Vec<&str> = lines.take_while(|line| !line.contains(": (")).collect();
+        said.join("\n")
     }
 }
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the verifier refused program `{}` ({}): {}", self.name, self.errno, self.finding.last_line)?;
-        if let Some(place) = &self.place {
-            write!(f, "\n  at {place}")?;
+        let Finding { last_line, insn, insn_text, source, report, .. } = &self.finding;
+        let report = report.as_ref();
+        write!(f, "the verifier refused program `{}` ({}): {last_line}", self.name, self.errno.name())?;
+        if let Some(report) = report {
+            row(f, "reason", &report.reason)?;
         }
-        Ok(())
+        if let Some(place) = &self.place {
+            row(f, "at", &place.to_string())?;
+        }
+        let text = self.place.as_ref().map(|place| place.text.as_str()).filter(|text| !text.is_empty());
+        if let Some(text) = text.or_else(|| source.as_ref().map(|source| source.text.as_str())) {
+            row(f, "source", text)?;
+        }
+        if let Some(insn) = insn {
+            row(f, "insn", &format!("{insn}: {}", insn_text.as_deref().unwrap_or("?")))?;
+        }
+        if let Some(report) = report {
+            row(f, "path", &report.causal_path)?;
+        }
+        row(f, "advice", self.advice().unwrap_or_default())
+    }
+}
+
+/// A named part on lines of its own; nothing for an empty one.
+fn row(f: &mut fmt::Formatter<'_>, name: &str, text: &str) -> fmt::Result {
+    const WIDTH: usize = 8;
+    for (at, line) in text.lines().enumerate() {
+        let name = if at == 0 { format!("{name}:") } else { String::new() };
+        write!(f, "\n  {name:WIDTH$}{line}")?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LOG: &str = "; let b = data[20]; @ pass.rs:12\n1: (71) r0 = *(u8 *)(r2 +20)\n\
+        invalid access to packet, off=20 size=1, R2(id=0,off=20,r=0)\nR2 offset is outside of the packet\nprocessed 2 insns\n";
+
+    #[test]
+    fn what_a_person_reads_on_an_old_kernel() {
+        let refusal = Refusal::new("pass", Errno::EACCES, LOG.to_owned());
+        insta::assert_snapshot!(refusal, @"
+        the verifier refused program `pass` (EACCES): R2 offset is outside of the packet
+          at:     pass.rs:12
+          source: let b = data[20];
+          insn:   1: (71) r0 = *(u8 *)(r2 +20)
+          advice: compare the end of what is read with data_end first, and read through the same pointer that was compared
+        ");
+        let place = Place { file: "src/pass.rs".into(), line: 12, column: 9, text: "let b = data[20];".into() };
+        let text = refusal.locate(|insn| (insn == 1).then_some(place)).to_string();
+        assert!(text.contains("at:     src/pass.rs:12:9"), "{text}");
+    }
+
+    #[test]
+    fn the_kernels_own_reason_and_suggestion_come_first() {
+        let log = "0: (95) exit\nR0 !read_ok\n\nVerification failed: Register Type Safety: Unreadable register\n\nReason:\n  \
+            R0 has never been initialized.\n\nAt:\n  insn 0\n\nCausal path:\n  insn 0: entry\n  insn 1: branch\n\n\
+            Suggestion:\n  Initialize R0.\n\nprocessed 1 insns\n";
+        insta::assert_snapshot!(Refusal::new("pass", Errno::EACCES, log.to_owned()), @"
+        the verifier refused program `pass` (EACCES): R0 !read_ok
+          reason: R0 has never been initialized.
+          insn:   0: (95) exit
+          path:   insn 0: entry
+                  insn 1: branch
+          advice: Initialize R0.
+        ");
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! Read next: `parse.rs` (the log's two forms), `explain.rs` (the error a person reads).
 
+mod advice;
 mod explain;
 mod parse;
 
 pub use explain::{Place, Refusal};
-pub use parse::{Finding, parse};
+pub use parse::{Finding, Report, Source, parse};
