@@ -21,3 +21,8 @@ pub mod sys;
 pub mod verifier;
 
 pub use spec::Spec;
+
+/// Serializes a value as the text it prints as.
+pub(crate) fn as_text<T: std::fmt::Display, S: serde::Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(value)
+}

@@ -2,13 +2,20 @@
 //!
 //! Read next: `verifier/parse.rs` (what a refusal means), then `link/mod.rs` (attaching).
 
+mod error;
+
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
+
+use asm::object::{AttachType, ProgType};
+use serde::Serialize;
 
 use crate::permission::{Denied, raise_memlock};
 use crate::pin;
+pub use error::Error;
+
 pub use crate::sys::prog::Records;
 use crate::sys::prog::{Load, LoadFailed, Log};
 use crate::sys::uapi::{Cmd, LogLevel, ProgFlags};
@@ -20,89 +27,13 @@ const LOG_START: usize = 1 << 20;
 /// The most a log buffer grows to; beyond that the log is cut.
 const LOG_MAX: usize = 1 << 28;
 
-/// What can go wrong with a program.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Error {
-    /// The verifier refused it.
-    #[error(transparent)]
-    Refused(Box<Refusal>),
-    /// The kernel did not allow it.
-    #[error("program `{name}` was not loaded: {source}; {denied}")]
-    Denied {
-        /// Its name.
-        name: String,
-        /// The likely reason.
-        denied: Box<Denied>,
-        /// `EPERM`.
-        source: Errno,
-    },
-    /// The kernel did not load it, without a word from the verifier.
-    #[error("program `{name}` was not loaded: {source}{}", load_hint(*source))]
-    Load {
-        /// Its name.
-        name: String,
-        /// The kernel's answer.
-        source: Errno,
-    },
-    /// A command on a loaded program failed.
-    #[error("{cmd} on program `{name}` failed{}", command_hint(*cmd, *source))]
-    Command {
-        /// The command.
-        cmd: Cmd,
-        /// The program's name.
-        name: String,
-        /// The kernel's answer.
-        source: Errno,
-    },
-    /// There is no program with this id.
-    #[error("there is no program with id {id}")]
-    NoId {
-        /// The id.
-        id: u32,
-        /// The kernel's answer.
-        source: Errno,
-    },
-    /// Pinning or opening a pin failed.
-    #[error(transparent)]
-    Pin(#[from] pin::Error),
-    /// The pin holds something else.
-    #[error("{path} is no program")]
-    NotAProg {
-        /// The pin.
-        path: PathBuf,
-        /// The kernel's answer.
-        source: Errno,
-    },
-}
-
-/// What an errno without a log usually means on `BPF_PROG_LOAD`.
-fn load_hint(errno: Errno) -> &'static str {
-    match errno {
-        Errno::EINVAL => " (the kernel does not know this program type, attach type or flag, or a record is malformed)",
-        Errno::E2BIG => " (no or too many instructions, or a field that this kernel does not know)",
-        Errno::ENOTSUPP => " (no JIT for this program, or no such kernel function, on this kernel or architecture)",
-        Errno::ENOMEM => " (no memory for the program, the verifier or its log)",
-        _ => "",
-    }
-}
-
-/// What an errno usually means on the other commands.
-fn command_hint(cmd: Cmd, errno: Errno) -> &'static str {
-    match (cmd, errno) {
-        (Cmd::PROG_TEST_RUN, Errno::ENOTSUPP) => " (this program type cannot be run on test data)",
-        (Cmd::PROG_TEST_RUN, Errno::EINVAL) => " (the test data does not fit the type: a packet needs 14 bytes)",
-        _ => "",
-    }
-}
-
 /// How a program is loaded.
 #[derive(Debug, Clone)]
 pub struct Options<'a> {
-    /// `enum bpf_prog_type`.
-    pub prog_type: u32,
-    /// `enum bpf_attach_type`; 0 where the type has none.
-    pub expected_attach_type: u32,
+    /// What kind of program.
+    pub prog_type: ProgType,
+    /// Where it will be attached, if the kernel wants to know that now.
+    pub expected_attach_type: Option<AttachType>,
     /// Relocated instructions, 8 bytes each.
     pub insns: &'a [u8],
     /// The object's license.
@@ -130,8 +61,8 @@ pub struct Options<'a> {
 impl Default for Options<'_> {
     fn default() -> Self {
         Self {
-            prog_type: 0,
-            expected_attach_type: 0,
+            prog_type: ProgType::UNSPEC,
+            expected_attach_type: None,
             insns: &[],
             license: c"",
             flags: ProgFlags::empty(),
@@ -148,12 +79,13 @@ impl Default for Options<'_> {
 }
 
 /// What the kernel says of a program.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Info {
     /// The id.
     pub id: u32,
-    /// `enum bpf_prog_type`.
-    pub prog_type: u32,
+    /// What kind of program; its name in JSON.
+    #[serde(serialize_with = "crate::as_text")]
+    pub prog_type: ProgType,
     /// The kernel's name: at most 15 bytes.
     pub name: String,
     /// A hash of the instructions before map descriptors were put in, as 16 hex digits.
@@ -196,10 +128,11 @@ pub struct TestRun {
 /// A program in the kernel, kept alive by this descriptor.
 ///
 /// ```no_run
+/// use asm::object::ProgType;
 /// use loader::prog::{Options, Prog};
 /// // r0 = 2 (XDP_PASS); exit
 /// let insns = [0xb7, 0, 0, 0, 2, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0];
-/// let options = Options { prog_type: 6, insns: &insns, license: c"GPL", ..Options::default() };
+/// let options = Options { prog_type: ProgType::XDP, insns: &insns, license: c"GPL", ..Options::default() };
 /// let prog = Prog::load("pass", &options)?;
 /// assert_eq!(prog.test_run(&[0; 14], 1)?.retval, 2);
 /// # Ok::<(), loader::prog::Error>(())
@@ -224,8 +157,8 @@ impl Prog {
     #[doc(alias = "BPF_PROG_LOAD")]
     pub fn load(name: &str, options: &Options<'_>) -> Result<Self, Error> {
         let load = Load {
-            prog_type: options.prog_type,
-            expected_attach_type: options.expected_attach_type,
+            prog_type: options.prog_type.0,
+            expected_attach_type: options.expected_attach_type.map_or(0, |attach_type| attach_type.0),
             insns: options.insns,
             license: options.license,
             name,
@@ -321,7 +254,7 @@ impl Prog {
         let info = sys::info::prog(self.fd.as_fd()).map_err(fail)?;
         Ok(Info {
             id: info.id,
-            prog_type: info.prog_type,
+            prog_type: ProgType(info.prog_type),
             name: sys::name_text(&info.name),
             tag: info.tag.iter().map(|byte| format!("{byte:02x}")).collect(),
             xlated_insns: info.xlated_prog_len / 8,

@@ -15,7 +15,7 @@ pub use occupant::{Occupant, occupants};
 use crate::pin;
 use crate::prog::Prog;
 use crate::sys::obj::Kind;
-use crate::sys::uapi::Cmd;
+use crate::sys::uapi::{Cmd, LinkType};
 use crate::sys::{self, Errno};
 
 /// What can go wrong with a link.
@@ -78,16 +78,14 @@ fn hint(cmd: Cmd, errno: Errno) -> &'static str {
 pub struct Info {
     /// The id.
     pub id: u32,
-    /// `enum bpf_link_type`.
-    pub link_type: u32,
+    /// What kind of link; its name in JSON.
+    #[serde(serialize_with = "crate::as_text")]
+    pub link_type: LinkType,
     /// The id of the program attached.
     pub prog_id: u32,
-    /// The interface, for XDP; 0 if that is gone or the link was detached.
+    /// The interface, for XDP, TCX and netkit; 0 if that is gone or the link was detached.
     pub ifindex: Option<u32>,
 }
-
-/// `BPF_LINK_TYPE_XDP`.
-const LINK_TYPE_XDP: u32 = 6;
 
 /// A link in the kernel: the program stays attached while this descriptor, another one or a pin is there.
 #[doc(alias = "bpf_link")]
@@ -145,8 +143,11 @@ impl Link {
     #[doc(alias = "BPF_OBJ_GET_INFO_BY_FD")]
     pub fn info(&self) -> Result<Info, Error> {
         let info = sys::info::link(self.fd.as_fd()).map_err(|source| self.error(Cmd::OBJ_GET_INFO_BY_FD, source))?;
-        let ifindex = (info.link_type == LINK_TYPE_XDP).then_some(info.words[0]);
-        Ok(Info { id: info.id, link_type: info.link_type, prog_id: info.prog_id, ifindex })
+        let link_type = LinkType(info.link_type);
+        // These have the ifindex first in the part that depends on the type.
+        let on_interface = matches!(link_type, LinkType::XDP | LinkType::TCX | LinkType::NETKIT);
+        let ifindex = on_interface.then_some(info.words[0]);
+        Ok(Info { id: info.id, link_type, prog_id: info.prog_id, ifindex })
     }
 
     /// Puts another program in the same place, without a gap. With `expected`, only if that one is there now.

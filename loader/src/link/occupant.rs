@@ -10,6 +10,7 @@ use super::xdp::{Error, Mode};
 use super::{Info, Link};
 use crate::prog::Prog;
 use crate::sys::obj::{Kind, ids};
+use crate::sys::uapi::LinkType;
 
 /// A program that is on an interface.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -64,7 +65,8 @@ pub fn occupants(rt: &mut Socket, ifindex: u32) -> Result<Vec<Occupant>, netlink
 /// The XDP links of a program on interfaces of this index.
 fn links_of(prog_id: u32, ifindex: u32) -> Vec<u32> {
     let infos = ids(Kind::Link).unwrap_or_default().into_iter().filter_map(|id| Link::from_id(id).ok()?.info().ok());
-    let here = |info: &Info| info.prog_id == prog_id && info.ifindex == Some(ifindex);
+    let here =
+        |info: &Info| info.link_type == LinkType::XDP && info.prog_id == prog_id && info.ifindex == Some(ifindex);
     infos.filter(here).map(|info| info.id).collect()
 }
 

@@ -3,14 +3,16 @@
 
 use std::fmt;
 
+use asm::object::MapType;
+
 use super::{ACCESS_FLAGS, Info};
 use crate::sys::uapi::MapFlags;
 
 /// What an object wants of a map that is there already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Wanted {
-    /// `enum bpf_map_type`.
-    pub map_type: u32,
+    /// What kind of map.
+    pub map_type: MapType,
     /// Bytes.
     pub key_size: u32,
     /// Bytes.
@@ -37,17 +39,16 @@ pub struct Difference {
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.what {
+            "type" => {
+                let types = [self.wanted, self.found].map(|number| MapType(u32::try_from(number).unwrap_or(u32::MAX)));
+                write!(f, "type: wanted {}, found {}", types[0], types[1])
+            }
             "flags" => write!(f, "{}: wanted {:#x}, found {:#x}", self.what, self.wanted, self.found),
             _ => write!(f, "{}: wanted {}, found {}", self.what, self.wanted, self.found),
         }
     }
 }
 
-/// Map types which the kernel changes a little when it makes them.
-const DEVMAP: u32 = 14;
-const DEVMAP_HASH: u32 = 25;
-const RINGBUF: u32 = 27;
-const USER_RINGBUF: u32 = 31;
 /// A page, to which ring buffers are rounded.
 const PAGE: u64 = 4096;
 
@@ -58,10 +59,13 @@ const PAGE: u64 = 4096;
 #[must_use]
 pub fn differences(wanted: &Wanted, found: &Info) -> Vec<Difference> {
     let entries = [u64::from(wanted.max_entries), u64::from(found.max_entries)];
-    let [wanted_entries, found_entries] =
-        if matches!(wanted.map_type, RINGBUF | USER_RINGBUF) { entries.map(ring_size) } else { entries };
+    let [wanted_entries, found_entries] = if matches!(wanted.map_type, MapType::RINGBUF | MapType::USER_RINGBUF) {
+        entries.map(ring_size)
+    } else {
+        entries
+    };
     [
-        ("type", u64::from(wanted.map_type), u64::from(found.map_type)),
+        ("type", u64::from(wanted.map_type.0), u64::from(found.map_type.0)),
         ("key size", u64::from(wanted.key_size), u64::from(found.key_size)),
         ("value size", u64::from(wanted.value_size), u64::from(found.value_size)),
         ("entries", wanted_entries, found_entries),
@@ -77,8 +81,9 @@ pub fn differences(wanted: &Wanted, found: &Info) -> Vec<Difference> {
 }
 
 /// The flags without those that tell nothing.
-fn comparable(map_type: u32, flags: u32) -> u32 {
-    let by_kernel = if matches!(map_type, DEVMAP | DEVMAP_HASH) { MapFlags::RDONLY_PROG.bits() } else { 0 };
+fn comparable(map_type: MapType, flags: u32) -> u32 {
+    let by_kernel =
+        if matches!(map_type, MapType::DEVMAP | MapType::DEVMAP_HASH) { MapFlags::RDONLY_PROG.bits() } else { 0 };
     flags & !(ACCESS_FLAGS | by_kernel | MapFlags::NUMA_NODE.bits())
 }
 
@@ -92,7 +97,8 @@ mod tests {
     use super::*;
 
     fn hash() -> (Wanted, Info) {
-        let wanted = Wanted { map_type: 1, key_size: 4, value_size: 8, max_entries: 16, flags: 1, extra: 0 };
+        let wanted =
+            Wanted { map_type: MapType::HASH, key_size: 4, value_size: 8, max_entries: 16, flags: 1, extra: 0 };
         (wanted, info(&wanted))
     }
 
@@ -116,10 +122,18 @@ mod tests {
     fn all_differences_are_listed_at_once() {
         let (wanted, same) = hash();
         assert_eq!(differences(&wanted, &same), []);
-        let other = Info { map_type: 9, key_size: 8, value_size: 12, max_entries: 17, flags: 0, extra: 3, ..same };
+        let other = Info {
+            map_type: MapType::LRU_HASH,
+            key_size: 8,
+            value_size: 12,
+            max_entries: 17,
+            flags: 0,
+            extra: 3,
+            ..same
+        };
         let texts: Vec<String> = differences(&wanted, &other).iter().map(ToString::to_string).collect();
         let want = [
-            "type: wanted 1, found 9",
+            "type: wanted hash, found lru_hash",
             "key size: wanted 4, found 8",
             "value size: wanted 8, found 12",
             "entries: wanted 16, found 17",
@@ -132,10 +146,10 @@ mod tests {
     #[test]
     fn what_the_kernel_changes_is_no_difference() {
         let (hash, _) = hash();
-        let devmap = Wanted { map_type: DEVMAP, ..hash };
+        let devmap = Wanted { map_type: MapType::DEVMAP, ..hash };
         let found = Info { flags: hash.flags | MapFlags::RDONLY_PROG.bits(), ..info(&devmap) };
         assert_eq!(differences(&devmap, &found), [], "devmap");
-        let ring = Wanted { map_type: RINGBUF, key_size: 0, value_size: 0, max_entries: 5000, ..hash };
+        let ring = Wanted { map_type: MapType::RINGBUF, key_size: 0, value_size: 0, max_entries: 5000, ..hash };
         assert_eq!(differences(&ring, &Info { max_entries: 8192, ..info(&ring) }), [], "ring");
         let read_only = Info { flags: hash.flags | MapFlags::RDONLY.bits(), ..info(&hash) };
         assert_eq!(differences(&hash, &read_only), [], "descriptor");

@@ -3,97 +3,33 @@
 //! Read next: `typed.rs` (keys and values as structs), `compat.rs` (may a pinned map be used again?), `keys.rs`.
 
 mod compat;
+mod elements;
+mod error;
 mod keys;
 mod typed;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use asm::object::MapType;
+use serde::Serialize;
 
 pub use compat::{Difference, Wanted, differences};
+pub use error::Error;
 pub use keys::Keys;
 pub use typed::TypedMap;
 
 use crate::permission::{Denied, raise_memlock};
 use crate::pin;
-use crate::sys::map::{Btf, Create, MapFd, possible_cpus};
-use crate::sys::uapi::{Cmd, MapFlags, UpdateFlags};
+use crate::sys::map::{Btf, Create, MapFd};
+use crate::sys::uapi::{Cmd, MapFlags};
 use crate::sys::{self, Errno};
 
-/// What can go wrong with a map.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Error {
-    /// The kernel did not make it.
-    #[error("map `{name}` (type {map_type}, key {key_size} bytes, value {value_size} bytes, {max_entries} entries) was not created: {}", why(denied.as_deref(), *source))]
-    Create {
-        /// Its name.
-        name: String,
-        /// `enum bpf_map_type`.
-        map_type: u32,
-        /// Bytes.
-        key_size: u32,
-        /// Bytes.
-        value_size: u32,
-        /// As asked.
-        max_entries: u32,
-        /// For `EPERM`, the likely reason.
-        denied: Option<Box<Denied>>,
-        /// The kernel's answer.
-        source: Errno,
-    },
-    /// A command on an element or on the map failed.
-    #[error("{cmd} on map `{name}` failed")]
-    Command {
-        /// The command.
-        cmd: Cmd,
-        /// The map's name.
-        name: String,
-        /// The kernel's answer.
-        source: Errno,
-    },
-    /// A key or a value has another size than the map's.
-    #[error("map `{name}`: a {what} of {got} bytes was given, but the map's has {want}")]
-    Size {
-        /// The map's name.
-        name: String,
-        /// `key` or `value`.
-        what: &'static str,
-        /// Bytes given.
-        got: usize,
-        /// Bytes of the map.
-        want: usize,
-    },
-    /// There is no map with this id.
-    #[error("there is no map with id {id}")]
-    NoId {
-        /// The id.
-        id: u32,
-        /// The kernel's answer.
-        source: Errno,
-    },
-    /// Pinning or opening a pin failed.
-    #[error(transparent)]
-    Pin(#[from] pin::Error),
-    /// The pin holds something else.
-    #[error("{path} is no map")]
-    NotAMap {
-        /// The pin.
-        path: PathBuf,
-        /// The kernel's answer.
-        source: Errno,
-    },
-}
-
-/// The errno, and for `EPERM` what stands behind it.
-fn why(denied: Option<&Denied>, errno: Errno) -> String {
-    denied.map_or_else(|| errno.to_string(), |denied| format!("{errno}; {denied}"))
-}
-
 /// How a map is made.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Options<'a> {
-    /// `enum bpf_map_type`.
-    pub map_type: u32,
+    /// What kind of map.
+    pub map_type: MapType,
     /// Bytes.
     pub key_size: u32,
     /// Bytes; of one CPU for the per-CPU types.
@@ -112,15 +48,33 @@ pub struct Options<'a> {
     pub extra: u64,
 }
 
+impl Default for Options<'_> {
+    /// No type, which no kernel accepts: the caller names one.
+    fn default() -> Self {
+        Self {
+            map_type: MapType::UNSPEC,
+            key_size: 0,
+            value_size: 0,
+            max_entries: 0,
+            flags: 0,
+            inner: None,
+            numa_node: 0,
+            btf: None,
+            extra: 0,
+        }
+    }
+}
+
 /// What the kernel says of a map.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Info {
     /// The id.
     pub id: u32,
     /// The kernel's name: at most 15 bytes.
     pub name: String,
-    /// `enum bpf_map_type`.
-    pub map_type: u32,
+    /// What kind of map; its name in JSON.
+    #[serde(serialize_with = "crate::as_text")]
+    pub map_type: MapType,
     /// Bytes.
     pub key_size: u32,
     /// Bytes; of one CPU for the per-CPU types.
@@ -165,7 +119,7 @@ impl Map {
     #[doc(alias = "BPF_MAP_CREATE")]
     pub fn create(name: &str, options: &Options<'_>) -> Result<Self, Error> {
         let create = Create {
-            map_type: options.map_type,
+            map_type: options.map_type.0,
             key_size: options.key_size,
             value_size: options.value_size,
             max_entries: options.max_entries,
@@ -243,10 +197,10 @@ impl Map {
         self.fd.value_size()
     }
 
-    /// `enum bpf_map_type`.
+    /// What kind of map it is.
     #[must_use]
-    pub fn map_type(&self) -> u32 {
-        self.fd.map_type()
+    pub fn map_type(&self) -> MapType {
+        MapType(self.fd.map_type())
     }
 
     /// Whether each element has a value for each possible CPU.
@@ -292,7 +246,7 @@ impl Map {
         Ok(Info {
             id: info.id,
             name: sys::name_text(&info.name),
-            map_type: info.map_type,
+            map_type: MapType(info.map_type),
             key_size: info.key_size,
             value_size: info.value_size,
             max_entries: info.max_entries,
@@ -302,90 +256,6 @@ impl Map {
             btf_value_type_id: info.btf_value_type_id,
             extra: info.map_extra,
         })
-    }
-
-    /// The value for `key`; for a per-CPU map, of all possible CPUs back to back, each rounded up to 8 bytes.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Size`], [`Error::Command`].
-    #[doc(alias = "BPF_MAP_LOOKUP_ELEM")]
-    pub fn lookup(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
-        let mut value = vec![0; self.fd.user_value_size()];
-        self.check(Some(key), None)?;
-        self.some(Cmd::MAP_LOOKUP_ELEM, self.fd.lookup(key, &mut value, UpdateFlags::ANY), value)
-    }
-
-    /// The values for `key` of all possible CPUs, each of [`Map::value_size`] bytes. For a map that is not per CPU,
-    /// the one value.
-    ///
-    /// # Errors
-    ///
-    /// As [`Map::lookup`].
-    pub fn lookup_per_cpu(&self, key: &[u8]) -> Result<Option<Vec<Vec<u8>>>, Error> {
-        let Some(all) = self.lookup(key)? else { return Ok(None) };
-        if !self.is_per_cpu() {
-            return Ok(Some(vec![all]));
-        }
-        let size = self.value_size();
-        let stride = size.next_multiple_of(8).max(8);
-        Ok(Some(all.chunks_exact(stride).map(|one| one[..size].to_vec()).collect()))
-    }
-
-    /// Inserts or replaces.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Size`]; [`Error::Command`] with `E2BIG` for a full map, `EEXIST` or `ENOENT` as `flags` say.
-    #[doc(alias = "BPF_MAP_UPDATE_ELEM")]
-    pub fn update(&self, key: &[u8], value: &[u8], flags: UpdateFlags) -> Result<(), Error> {
-        self.check(Some(key), Some(value))?;
-        self.fd.update(key, value, flags).map_err(|errno| self.error(Cmd::MAP_UPDATE_ELEM, errno))
-    }
-
-    /// Sets the values of all possible CPUs, each of [`Map::value_size`] bytes; one value is given to all.
-    ///
-    /// # Errors
-    ///
-    /// As [`Map::update`].
-    pub fn update_per_cpu(&self, key: &[u8], values: &[&[u8]], flags: UpdateFlags) -> Result<(), Error> {
-        let cpus = possible_cpus().map_err(|errno| self.error(Cmd::MAP_UPDATE_ELEM, errno))?;
-        let (size, stride) = (self.value_size(), self.value_size().next_multiple_of(8));
-        let wrong = values.iter().find(|value| value.len() != size);
-        if let Some(value) = wrong {
-            return Err(self.size_error("value", value.len(), size));
-        }
-        if values.len() != 1 && values.len() != cpus {
-            return Err(self.size_error("list of values", values.len() * size, cpus * size));
-        }
-        let mut all = vec![0; stride * cpus];
-        for (place, value) in all.chunks_exact_mut(stride.max(1)).zip(values.iter().cycle()) {
-            place[..size].copy_from_slice(value);
-        }
-        self.update(key, &all, flags)
-    }
-
-    /// Deletes; says whether the key was there.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Command`] with `EINVAL` for types without deletion, such as arrays.
-    #[doc(alias = "BPF_MAP_DELETE_ELEM")]
-    pub fn delete(&self, key: &[u8]) -> Result<bool, Error> {
-        self.check(Some(key), None)?;
-        Ok(self.some(Cmd::MAP_DELETE_ELEM, self.fd.delete(key), ())?.is_some())
-    }
-
-    /// Takes an element out: of a queue or stack with an empty key (Linux 4.20), of a hash (Linux 5.14).
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Command`] with 524 or `EINVAL` where the kernel or the type has no such thing.
-    #[doc(alias = "BPF_MAP_LOOKUP_AND_DELETE_ELEM")]
-    pub fn take(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
-        let mut value = vec![0; self.fd.user_value_size()];
-        self.check(Some(key), None)?;
-        self.some(Cmd::MAP_LOOKUP_AND_DELETE_ELEM, self.fd.lookup_and_delete(key, &mut value), value)
     }
 
     /// All keys, in the kernel's order. Keys that come or go meanwhile may be missed or seen twice.
@@ -403,25 +273,6 @@ impl Map {
     #[doc(alias = "BPF_MAP_FREEZE")]
     pub fn freeze(&self) -> Result<(), Error> {
         self.fd.freeze().map_err(|errno| self.error(Cmd::MAP_FREEZE, errno))
-    }
-
-    /// `ENOENT` is an answer, not a failure.
-    fn some<T>(&self, cmd: Cmd, done: sys::Result<()>, value: T) -> Result<Option<T>, Error> {
-        match done {
-            Ok(()) => Ok(Some(value)),
-            Err(Errno::ENOENT) => Ok(None),
-            Err(errno) => Err(self.error(cmd, errno)),
-        }
-    }
-
-    fn check(&self, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<(), Error> {
-        let sizes = [("key", key, self.fd.key_size()), ("value", value, self.fd.user_value_size())];
-        match sizes.into_iter().find_map(|(what, given, want)| {
-            given.filter(|given| given.len() != want).map(|given| (what, given.len(), want))
-        }) {
-            Some((what, got, want)) => Err(self.size_error(what, got, want)),
-            None => Ok(()),
-        }
     }
 
     fn size_error(&self, what: &'static str, got: usize, want: usize) -> Error {

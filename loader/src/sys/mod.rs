@@ -9,6 +9,8 @@
 //! descriptor is wrapped together with that size ([`map::MapFd`]), which the constructor got from the kernel.
 #![expect(unsafe_code, reason = "bpf(2), mmap(2) and taking ownership of descriptors which the kernel returned")]
 
+pub mod attach;
+pub mod batch;
 pub mod btf;
 pub mod info;
 pub mod link;

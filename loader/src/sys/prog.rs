@@ -1,5 +1,5 @@
 //! Stage: system calls, programs. Input: instructions and what goes with them. Output: a program's descriptor.
-//! Read next: `link.rs`; the comfortable API is `crate::prog`.
+//! Read next: `attach.rs`, `link.rs`; the comfortable API is `crate::prog`.
 
 use std::ffi::CStr;
 use std::mem::offset_of;
@@ -311,102 +311,6 @@ pub fn bind_map(prog: BorrowedFd<'_>, map: BorrowedFd<'_>) -> Result<()> {
     let mut attr = BindMapAttr { prog_fd: fd_u32(prog), map_fd: fd_u32(map), flags: 0 };
     // SAFETY: the struct holds no address.
     unsafe { bpf::<ProgBindMap>(&mut attr) }.map(drop)
-}
-
-/// `BPF_PROG_ATTACH` and `BPF_PROG_DETACH`.
-#[derive(Debug, FromBytes, IntoBytes, KnownLayout)]
-#[repr(C)]
-struct AttachAttr {
-    target_fd: u32,
-    attach_bpf_fd: u32,
-    attach_type: u32,
-    attach_flags: u32,
-    replace_bpf_fd: u32,
-}
-const _: () = assert!(size_of::<AttachAttr>() == 20);
-commands! {
-    ProgAttach(AttachAttr) = PROG_ATTACH;
-    ProgDetach(AttachAttr) = PROG_DETACH;
-}
-
-/// `BPF_PROG_ATTACH`: to a cgroup, a sockmap, a network namespace; without a link, so it outlives us.
-///
-/// `replace` is the program that must be there now (with [`F_REPLACE`](super::uapi::F_REPLACE) in `flags`).
-///
-/// # Errors
-///
-/// `EPERM` if the cgroup's flags forbid it, `EEXIST` if this program is there already, `EINVAL`.
-pub fn attach(
-    target: BorrowedFd<'_>,
-    prog: BorrowedFd<'_>,
-    attach_type: u32,
-    flags: u32,
-    replace: Option<BorrowedFd<'_>>,
-) -> Result<()> {
-    let mut attr = AttachAttr {
-        target_fd: fd_u32(target),
-        attach_bpf_fd: fd_u32(prog),
-        attach_type,
-        attach_flags: flags,
-        replace_bpf_fd: opt_fd_u32(replace),
-    };
-    // SAFETY: the struct holds no address.
-    unsafe { bpf::<ProgAttach>(&mut attr) }.map(drop)
-}
-
-/// `BPF_PROG_DETACH`: takes away what [`attach`] put there.
-///
-/// # Errors
-///
-/// `ENOENT` if this program is not attached there.
-pub fn detach(target: BorrowedFd<'_>, prog: BorrowedFd<'_>, attach_type: u32) -> Result<()> {
-    let mut attr = AttachAttr {
-        target_fd: fd_u32(target),
-        attach_bpf_fd: fd_u32(prog),
-        attach_type,
-        attach_flags: 0,
-        replace_bpf_fd: 0,
-    };
-    // SAFETY: the struct holds no address.
-    unsafe { bpf::<ProgDetach>(&mut attr) }.map(drop)
-}
-
-/// `BPF_PROG_QUERY`, up to and including `prog_cnt` (Linux 4.15).
-#[derive(Debug, FromBytes, IntoBytes, KnownLayout)]
-#[repr(C)]
-struct QueryAttr {
-    target_fd: u32,
-    attach_type: u32,
-    query_flags: u32,
-    attach_flags: u32,
-    prog_ids: u64,
-    prog_cnt: u32,
-    reserved: u32,
-}
-const _: () = assert!(size_of::<QueryAttr>() == 32);
-commands! { ProgQuery(QueryAttr) = PROG_QUERY; }
-
-/// `BPF_PROG_QUERY`: the ids of the programs attached to a cgroup, a sockmap or a network namespace.
-///
-/// # Errors
-///
-/// `EINVAL` for a target without such a hook.
-pub fn query(target: BorrowedFd<'_>, attach_type: u32, flags: u32) -> Result<Vec<u32>> {
-    let mut ids = vec![0_u32; 64];
-    loop {
-        let mut attr: QueryAttr = zeroed();
-        (attr.target_fd, attr.attach_type, attr.query_flags) = (fd_u32(target), attach_type, flags);
-        (attr.prog_cnt, attr.prog_ids) = (len_u32(&ids)?, addr_mut(ids.as_mut_bytes()));
-        // SAFETY: `prog_cnt` ids of 4 bytes fit into `ids`, which we own.
-        match unsafe { bpf::<ProgQuery>(&mut attr) } {
-            Ok(_) => {
-                ids.truncate(attr.prog_cnt as usize);
-                return Ok(ids);
-            }
-            Err(Errno::ENOSPC) => ids.resize(ids.len() * 2, 0),
-            Err(errno) => return Err(errno),
-        }
-    }
 }
 
 /// `BPF_ENABLE_STATS` (Linux 5.8).

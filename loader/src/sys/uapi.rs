@@ -89,6 +89,53 @@ impl fmt::Debug for Cmd {
     }
 }
 
+/// What a link attaches to, `enum bpf_link_type`. A newer kernel's type is its number.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct LinkType(pub u32);
+
+/// One row a link type: constant, number, name, first kernel.
+macro_rules! link_types {
+    ($($name:ident = $num:literal, $text:literal, $since:literal;)*) => {
+        impl LinkType {
+            $(
+                #[doc = concat!("`BPF_LINK_TYPE_", stringify!($name), "` (Linux ", $since, ").")]
+                pub const $name: Self = Self($num);
+            )*
+            /// The name; `None` for a newer kernel's type.
+            #[must_use]
+            pub const fn name(self) -> Option<&'static str> {
+                match self.0 { $($num => Some($text),)* _ => None }
+            }
+        }
+    };
+}
+
+link_types! {
+    RAW_TRACEPOINT = 1, "raw_tracepoint", "5.8";
+    TRACING = 2, "tracing", "5.8";
+    CGROUP = 3, "cgroup", "5.8";
+    ITER = 4, "iter", "5.8";
+    NETNS = 5, "netns", "5.8";
+    XDP = 6, "xdp", "5.9";
+    PERF_EVENT = 7, "perf_event", "5.15";
+    KPROBE_MULTI = 8, "kprobe_multi", "5.18";
+    STRUCT_OPS = 9, "struct_ops", "5.19";
+    NETFILTER = 10, "netfilter", "6.4";
+    TCX = 11, "tcx", "6.6";
+    UPROBE_MULTI = 12, "uprobe_multi", "6.6";
+    NETKIT = 13, "netkit", "6.7";
+    SOCKMAP = 14, "sockmap", "6.10";
+}
+
+impl fmt::Display for LinkType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name() {
+            Some(name) => f.pad(name),
+            None => write!(f, "link_type {}", self.0),
+        }
+    }
+}
+
 bitflags::bitflags! {
     /// How [`update`](super::map::MapFd::update) treats a key that is or is not there.
     #[derive(Debug, Clone, Copy, PartialEq, Eq)]

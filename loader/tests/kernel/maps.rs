@@ -1,5 +1,6 @@
 //! Maps: create, elements, per-CPU values, batches, typed view, freeze, ids.
 
+use asm::object::MapType;
 use loader::map::{Error, Map, Options, Wanted, differences};
 use loader::sys::Errno;
 use loader::sys::map::possible_cpus;
@@ -7,9 +8,9 @@ use loader::sys::obj::Kind;
 use loader::sys::uapi::UpdateFlags;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-use crate::support::{ARRAY, HASH, PERCPU_ARRAY, PERCPU_HASH, QUEUE, gone, need_root};
+use crate::support::{gone, need_root};
 
-fn map(name: &str, map_type: u32, key_size: u32, value_size: u32, max_entries: u32) -> Map {
+fn map(name: &str, map_type: MapType, key_size: u32, value_size: u32, max_entries: u32) -> Map {
     need_root();
     Map::create(name, &Options { map_type, key_size, value_size, max_entries, ..Options::default() })
         .expect("the map is created")
@@ -24,7 +25,7 @@ fn errno(result: Result<impl std::fmt::Debug, Error>) -> Errno {
 
 #[test]
 fn a_hash_inserts_replaces_deletes_and_lists() {
-    let map = map("hash", HASH, 4, 8, 4);
+    let map = map("hash", MapType::HASH, 4, 8, 4);
     let key = 7_u32.to_ne_bytes();
     assert_eq!(map.lookup(&key).unwrap(), None);
     assert!(!map.delete(&key).unwrap());
@@ -45,7 +46,7 @@ fn a_hash_inserts_replaces_deletes_and_lists() {
 
 #[test]
 fn sizes_are_checked_before_the_kernel_is_asked() {
-    let map = map("sizes", HASH, 4, 8, 4);
+    let map = map("sizes", MapType::HASH, 4, 8, 4);
     for (name, error) in [
         ("key", map.lookup(&[0; 3]).unwrap_err()),
         ("value", map.update(&[0; 4], &[0; 9], UpdateFlags::ANY).unwrap_err()),
@@ -58,7 +59,7 @@ fn sizes_are_checked_before_the_kernel_is_asked() {
 #[test]
 fn values_per_cpu() {
     let cpus = possible_cpus().unwrap();
-    for (name, map_type) in [("array", PERCPU_ARRAY), ("hash", PERCPU_HASH)] {
+    for (name, map_type) in [("array", MapType::PERCPU_ARRAY), ("hash", MapType::PERCPU_HASH)] {
         // 12 bytes: the kernel rounds each CPU's value to 16.
         let map = map(name, map_type, 4, 12, 2);
         let key = 1_u32.to_ne_bytes();
@@ -81,7 +82,7 @@ struct Value {
 
 #[test]
 fn a_typed_view_checks_sizes_once() {
-    let hash = map("typed", HASH, 4, 16, 8);
+    let hash = map("typed", MapType::HASH, 4, 16, 8);
     let typed = hash.typed::<u32, Value>().unwrap();
     let value = Value { packets: 1, bytes: 60 };
     typed.set(&3, &value).unwrap();
@@ -89,7 +90,7 @@ fn a_typed_view_checks_sizes_once() {
     assert_eq!(typed.entries().unwrap(), [(3, value)]);
     assert!(typed.delete(&3).unwrap());
     assert!(hash.typed::<u64, Value>().is_err());
-    let per_cpu = map("typed_cpu", PERCPU_ARRAY, 4, 16, 8);
+    let per_cpu = map("typed_cpu", MapType::PERCPU_ARRAY, 4, 16, 8);
     let typed = per_cpu.typed::<u32, Value>().unwrap();
     typed.set(&0, &value).unwrap();
     assert_eq!(typed.get_per_cpu(&0).unwrap(), Some(vec![value; possible_cpus().unwrap()]));
@@ -97,7 +98,7 @@ fn a_typed_view_checks_sizes_once() {
 
 #[test]
 fn batches_write_read_and_delete_many() {
-    let map = map("batch", HASH, 4, 8, 1000);
+    let map = map("batch", MapType::HASH, 4, 8, 1000);
     let keys: Vec<u8> = (0..1000_u32).flat_map(u32::to_ne_bytes).collect();
     let values: Vec<u8> = (0..1000_u64).flat_map(u64::to_ne_bytes).collect();
     map.sys().update_batch(&keys, &values, UpdateFlags::ANY).unwrap();
@@ -123,7 +124,7 @@ fn batches_write_read_and_delete_many() {
 
 #[test]
 fn a_queue_gives_back_in_order() {
-    let queue = map("queue", QUEUE, 0, 4, 4);
+    let queue = map("queue", MapType::QUEUE, 0, 4, 4);
     for value in [1_u32, 2, 3] {
         queue.update(&[], &value.to_ne_bytes(), UpdateFlags::ANY).unwrap();
     }
@@ -136,7 +137,7 @@ fn a_queue_gives_back_in_order() {
 
 #[test]
 fn a_frozen_map_is_read_only() {
-    let map = map("frozen", ARRAY, 4, 4, 1);
+    let map = map("frozen", MapType::ARRAY, 4, 4, 1);
     let key = 0_u32.to_ne_bytes();
     map.update(&key, &[5; 4], UpdateFlags::ANY).unwrap();
     map.freeze().unwrap();
@@ -146,13 +147,13 @@ fn a_frozen_map_is_read_only() {
 
 #[test]
 fn a_map_is_found_by_id_and_gone_after_drop() {
-    let first = map("a_name_of_over_fifteen", HASH, 4, 8, 4);
+    let first = map("a_name_of_over_fifteen", MapType::HASH, 4, 8, 4);
     let info = first.info().unwrap();
     assert_eq!(info.name, "a_name_of_over_");
     let again = Map::from_id(info.id).unwrap();
     first.update(&[1; 4], &[2; 8], UpdateFlags::ANY).unwrap();
     assert_eq!(again.lookup(&[1; 4]).unwrap(), Some(vec![2; 8]));
-    let wanted = Wanted { map_type: HASH, key_size: 4, value_size: 8, max_entries: 4, flags: 0, extra: 0 };
+    let wanted = Wanted { map_type: MapType::HASH, key_size: 4, value_size: 8, max_entries: 4, flags: 0, extra: 0 };
     assert_eq!(differences(&wanted, &info), []);
     let differ = differences(&Wanted { value_size: 16, max_entries: 5, ..wanted }, &info);
     assert_eq!(differ.iter().map(|one| one.what).collect::<Vec<_>>(), ["value size", "entries"]);
@@ -164,16 +165,20 @@ fn a_map_is_found_by_id_and_gone_after_drop() {
 #[test]
 fn a_refused_map_says_what_was_asked() {
     need_root();
-    let error = Map::create("none", &Options { map_type: 9999, ..Options::default() }).unwrap_err();
+    let error = Map::create("none", &Options { map_type: MapType(9999), ..Options::default() }).unwrap_err();
     let text = error.to_string();
-    assert!(text.contains("map `none` (type 9999") && text.contains("EINVAL (22): Invalid argument"), "{text}");
+    assert!(
+        text.contains("map `none` (type map_type 9999") && text.contains("EINVAL (22): Invalid argument"),
+        "{text}"
+    );
 }
 
 #[test]
 fn an_array_can_be_mapped() {
     need_root();
     let flags = loader::sys::uapi::MapFlags::MMAPABLE.bits();
-    let options = Options { map_type: ARRAY, key_size: 4, value_size: 8, max_entries: 4, flags, ..Options::default() };
+    let options =
+        Options { map_type: MapType::ARRAY, key_size: 4, value_size: 8, max_entries: 4, flags, ..Options::default() };
     let map = Map::create("mapped", &options).unwrap();
     let memory = loader::sys::mmap::Mapping::new(std::os::fd::AsFd::as_fd(&map), 4096, 0, true).unwrap();
     map.update(&2_u32.to_ne_bytes(), &7_u64.to_ne_bytes(), UpdateFlags::ANY).unwrap();

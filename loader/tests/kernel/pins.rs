@@ -1,14 +1,15 @@
 //! Pins: a bpffs of our own, the layout, the lock, wrong kinds.
 
+use asm::object::MapType;
 use loader::map::{Map, Options};
 use loader::pin::{Bpffs, Error, Kind};
 use loader::prog::Prog;
 use loader::sys::uapi::UpdateFlags;
 
-use crate::support::{HASH, fresh_bpffs, gone, in_namespaces, verdict};
+use crate::support::{fresh_bpffs, gone, in_namespaces, verdict};
 
 fn hash() -> Map {
-    let options = Options { map_type: HASH, key_size: 4, value_size: 4, max_entries: 1, ..Options::default() };
+    let options = Options { map_type: MapType::HASH, key_size: 4, value_size: 4, max_entries: 1, ..Options::default() };
     Map::create("pinned", &options).expect("the map is created")
 }
 

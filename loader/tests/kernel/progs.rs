@@ -1,5 +1,6 @@
 //! Programs: accepted, refused with a log, run on packets, told about, gone after drop.
 
+use asm::object::ProgType;
 use loader::prog::{Error, Prog, enable_stats};
 use loader::sys::Errno;
 use loader::sys::obj::Kind;
@@ -13,7 +14,7 @@ fn a_program_runs_on_a_packet() {
     let run = prog.test_run(&[7; 60], 3).unwrap();
     assert_eq!((run.retval, run.data_out), (2, vec![7; 60]));
     let info = prog.info().unwrap();
-    assert_eq!((info.name.as_str(), info.prog_type, info.xlated_insns), ("pass", 6, 2));
+    assert_eq!((info.name.as_str(), info.prog_type, info.xlated_insns), ("pass", ProgType::XDP, 2));
     assert_eq!(info.tag.len(), 16);
     assert_eq!(prog.xlated().unwrap().len(), 16);
     assert_eq!(prog.jited().unwrap().len(), usize::try_from(info.jited_bytes).unwrap());
@@ -55,7 +56,7 @@ fn a_refused_program_shows_the_verifiers_last_words() {
 fn what_the_verifier_never_saw_is_no_refusal() {
     need_root();
     let code = verdict_insns(0);
-    let options = loader::prog::Options { prog_type: 9999, ..xdp(&code) };
+    let options = loader::prog::Options { prog_type: ProgType(9999), ..xdp(&code) };
     let error = Prog::load("odd", &options).unwrap_err();
     assert!(matches!(error, Error::Load { source: Errno::EINVAL, .. }), "{error:?}");
     assert!(error.to_string().contains("does not know this program type"), "{error}");

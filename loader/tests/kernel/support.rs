@@ -3,20 +3,12 @@
 use std::path::Path;
 use std::thread;
 
+use asm::object::{AttachType, ProgType};
 use loader::prog::{Options, Prog};
 use loader::sys::obj::{Kind, fd_by_id};
 use loader::sys::{Errno, map::possible_cpus};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
-
-/// `BPF_PROG_TYPE_XDP`.
-pub(crate) const XDP: u32 = 6;
-/// `BPF_MAP_TYPE_*`.
-pub(crate) const HASH: u32 = 1;
-pub(crate) const ARRAY: u32 = 2;
-pub(crate) const PERCPU_HASH: u32 = 5;
-pub(crate) const PERCPU_ARRAY: u32 = 6;
-pub(crate) const QUEUE: u32 = 22;
 
 /// One instruction as the kernel reads it.
 pub(crate) fn insn(code: u8, regs: u8, off: i16, imm: i32) -> [u8; 8] {
@@ -41,7 +33,13 @@ pub(crate) fn verdict(name: &str, verdict: i32) -> Prog {
 
 /// Options for an XDP program.
 pub(crate) fn xdp(insns: &[u8]) -> Options<'_> {
-    Options { prog_type: XDP, expected_attach_type: 37, insns, license: c"GPL", ..Options::default() }
+    Options {
+        prog_type: ProgType::XDP,
+        expected_attach_type: Some(AttachType::XDP),
+        insns,
+        license: c"GPL",
+        ..Options::default()
+    }
 }
 
 /// Stops with a clear text where the test cannot run.

@@ -1,0 +1,112 @@
+//! Stage: loaded maps. Input: keys and values as bytes. Output: elements read, written, deleted, for one CPU or all.
+//! Read next: `keys.rs`.
+
+use super::{Error, Map};
+use crate::sys::map::possible_cpus;
+use crate::sys::uapi::{Cmd, UpdateFlags};
+use crate::sys::{self, Errno};
+
+impl Map {
+    /// The value for `key`; for a per-CPU map, of all possible CPUs back to back, each rounded up to 8 bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Size`], [`Error::Command`].
+    #[doc(alias = "BPF_MAP_LOOKUP_ELEM")]
+    pub fn lookup(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        let mut value = vec![0; self.fd.user_value_size()];
+        self.check(Some(key), None)?;
+        self.some(Cmd::MAP_LOOKUP_ELEM, self.fd.lookup(key, &mut value, UpdateFlags::ANY), value)
+    }
+
+    /// The values for `key` of all possible CPUs, each of [`Map::value_size`] bytes. For a map that is not per CPU,
+    /// the one value.
+    ///
+    /// # Errors
+    ///
+    /// As [`Map::lookup`].
+    pub fn lookup_per_cpu(&self, key: &[u8]) -> Result<Option<Vec<Vec<u8>>>, Error> {
+        let Some(all) = self.lookup(key)? else { return Ok(None) };
+        if !self.is_per_cpu() {
+            return Ok(Some(vec![all]));
+        }
+        let size = self.value_size();
+        let stride = size.next_multiple_of(8).max(8);
+        Ok(Some(all.chunks_exact(stride).map(|one| one[..size].to_vec()).collect()))
+    }
+
+    /// Inserts or replaces.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Size`]; [`Error::Command`] with `E2BIG` for a full map, `EEXIST` or `ENOENT` as `flags` say.
+    #[doc(alias = "BPF_MAP_UPDATE_ELEM")]
+    pub fn update(&self, key: &[u8], value: &[u8], flags: UpdateFlags) -> Result<(), Error> {
+        self.check(Some(key), Some(value))?;
+        self.fd.update(key, value, flags).map_err(|errno| self.error(Cmd::MAP_UPDATE_ELEM, errno))
+    }
+
+    /// Sets the values of all possible CPUs, each of [`Map::value_size`] bytes; one value is given to all.
+    ///
+    /// # Errors
+    ///
+    /// As [`Map::update`].
+    pub fn update_per_cpu(&self, key: &[u8], values: &[&[u8]], flags: UpdateFlags) -> Result<(), Error> {
+        let cpus = possible_cpus().map_err(|errno| self.error(Cmd::MAP_UPDATE_ELEM, errno))?;
+        let (size, stride) = (self.value_size(), self.value_size().next_multiple_of(8));
+        let wrong = values.iter().find(|value| value.len() != size);
+        if let Some(value) = wrong {
+            return Err(self.size_error("value", value.len(), size));
+        }
+        if values.len() != 1 && values.len() != cpus {
+            return Err(self.size_error("list of values", values.len() * size, cpus * size));
+        }
+        let mut all = vec![0; stride * cpus];
+        for (place, value) in all.chunks_exact_mut(stride.max(1)).zip(values.iter().cycle()) {
+            place[..size].copy_from_slice(value);
+        }
+        self.update(key, &all, flags)
+    }
+
+    /// Deletes; says whether the key was there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Command`] with `EINVAL` for types without deletion, such as arrays.
+    #[doc(alias = "BPF_MAP_DELETE_ELEM")]
+    pub fn delete(&self, key: &[u8]) -> Result<bool, Error> {
+        self.check(Some(key), None)?;
+        Ok(self.some(Cmd::MAP_DELETE_ELEM, self.fd.delete(key), ())?.is_some())
+    }
+
+    /// Takes an element out: of a queue or stack with an empty key (Linux 4.20), of a hash (Linux 5.14).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Command`] with 524 or `EINVAL` where the kernel or the type has no such thing.
+    #[doc(alias = "BPF_MAP_LOOKUP_AND_DELETE_ELEM")]
+    pub fn take(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        let mut value = vec![0; self.fd.user_value_size()];
+        self.check(Some(key), None)?;
+        self.some(Cmd::MAP_LOOKUP_AND_DELETE_ELEM, self.fd.lookup_and_delete(key, &mut value), value)
+    }
+
+    /// `ENOENT` is an answer, not a failure.
+    fn some<T>(&self, cmd: Cmd, done: sys::Result<()>, value: T) -> Result<Option<T>, Error> {
+        match done {
+            Ok(()) => Ok(Some(value)),
+            Err(Errno::ENOENT) => Ok(None),
+            Err(errno) => Err(self.error(cmd, errno)),
+        }
+    }
+
+    fn check(&self, key: Option<&[u8]>, value: Option<&[u8]>) -> Result<(), Error> {
+        let sizes = [("key", key, self.fd.key_size()), ("value", value, self.fd.user_value_size())];
+        match sizes.into_iter().find_map(|(what, given, want)| {
+            given.filter(|given| given.len() != want).map(|given| (what, given.len(), want))
+        }) {
+            Some((what, got, want)) => Err(self.size_error(what, got, want)),
+            None => Ok(()),
+        }
+    }
+}
