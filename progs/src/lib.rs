@@ -1,2 +1,4 @@
-//! progs: see docs/architecture.md.
+//! Stage: systems. Kernel programs and their control planes.
 #![forbid(unsafe_code)]
+
+pub mod net;
