@@ -341,7 +341,7 @@ impl<'a> Btf<'a> {
             kind: Kind(header.kind()),
             offset: offset(),
         })?;
-        ty.try_map_names(|name| self.name_at(id, name))
+        ty.try_map_names(|&name| self.name_at(id, name))
     }
 
     /// A name, checked to be short text.

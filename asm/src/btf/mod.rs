@@ -20,8 +20,9 @@
 //! ```
 //!
 //! Next: `wire.rs` (the bytes), `types.rs` (the values), `decode.rs` and `encode.rs` (between the two), `ext.rs`
-//! (function, line and relocation records), `describe.rs` (Rust types that describe themselves), `dump.rs` (text).
+//! (function, line and relocation records), `describe.rs` (Rust types that describe themselves), `check.rs` (the kernel's rules), `dump.rs` (text).
 
+mod check;
 mod decode;
 mod describe;
 mod dump;
@@ -32,6 +33,8 @@ mod strings;
 mod types;
 pub mod wire;
 
+pub use check::Refused;
+pub(crate) use check::is_c_identifier;
 pub use decode::{Btf, Error};
 pub use describe::BtfType;
 #[doc(hidden)]

@@ -312,37 +312,37 @@ impl<N> Type<N> {
     /// # Errors
     ///
     /// The first one that `f` returns.
-    pub fn try_map_names<M, E>(self, mut f: impl FnMut(N) -> Result<M, E>) -> Result<Type<M>, E> {
-        Ok(match self {
+    pub fn try_map_names<'s, M, E>(&'s self, mut f: impl FnMut(&'s N) -> Result<M, E>) -> Result<Type<M>, E> {
+        Ok(match *self {
             Self::Void => Type::Void,
-            Self::Int { name, int } => Type::Int { name: f(name)?, int },
+            Self::Int { ref name, int } => Type::Int { name: f(name)?, int },
             Self::Ptr { ty } => Type::Ptr { ty },
             Self::Array { elem, index, len } => Type::Array { elem, index, len },
-            Self::Struct { name, size, members } => {
+            Self::Struct { ref name, size, ref members } => {
                 Type::Struct { name: f(name)?, size, members: map_members(members, f)? }
             }
-            Self::Union { name, size, members } => {
+            Self::Union { ref name, size, ref members } => {
                 Type::Union { name: f(name)?, size, members: map_members(members, f)? }
             }
-            Self::Enum { name, size, signed, values } => {
+            Self::Enum { ref name, size, signed, ref values } => {
                 Type::Enum { name: f(name)?, size, signed, values: map_values(values, f)? }
             }
-            Self::Fwd { name, union } => Type::Fwd { name: f(name)?, union },
-            Self::Typedef { name, ty } => Type::Typedef { name: f(name)?, ty },
+            Self::Fwd { ref name, union } => Type::Fwd { name: f(name)?, union },
+            Self::Typedef { ref name, ty } => Type::Typedef { name: f(name)?, ty },
             Self::Volatile { ty } => Type::Volatile { ty },
             Self::Const { ty } => Type::Const { ty },
             Self::Restrict { ty } => Type::Restrict { ty },
-            Self::Func { name, proto, linkage } => Type::Func { name: f(name)?, proto, linkage },
-            Self::FuncProto { ret, params } => {
-                let params = params.into_iter().map(|p| Ok(Param { name: f(p.name)?, ty: p.ty }));
+            Self::Func { ref name, proto, linkage } => Type::Func { name: f(name)?, proto, linkage },
+            Self::FuncProto { ret, ref params } => {
+                let params = params.iter().map(|p| Ok(Param { name: f(&p.name)?, ty: p.ty }));
                 Type::FuncProto { ret, params: params.collect::<Result<_, E>>()? }
             }
-            Self::Var { name, ty, linkage } => Type::Var { name: f(name)?, ty, linkage },
-            Self::DataSec { name, size, vars } => Type::DataSec { name: f(name)?, size, vars },
-            Self::Float { name, size } => Type::Float { name: f(name)?, size },
-            Self::DeclTag { name, ty, component, attr } => Type::DeclTag { name: f(name)?, ty, component, attr },
-            Self::TypeTag { name, ty, attr } => Type::TypeTag { name: f(name)?, ty, attr },
-            Self::Enum64 { name, size, signed, values } => {
+            Self::Var { ref name, ty, linkage } => Type::Var { name: f(name)?, ty, linkage },
+            Self::DataSec { ref name, size, ref vars } => Type::DataSec { name: f(name)?, size, vars: vars.clone() },
+            Self::Float { ref name, size } => Type::Float { name: f(name)?, size },
+            Self::DeclTag { ref name, ty, component, attr } => Type::DeclTag { name: f(name)?, ty, component, attr },
+            Self::TypeTag { ref name, ty, attr } => Type::TypeTag { name: f(name)?, ty, attr },
+            Self::Enum64 { ref name, size, signed, ref values } => {
                 Type::Enum64 { name: f(name)?, size, signed, values: map_values(values, f)? }
             }
         })
@@ -350,12 +350,18 @@ impl<N> Type<N> {
 }
 
 /// [`Type::try_map_names`] for the members of a struct or union.
-fn map_members<N, M, E>(members: Vec<Member<N>>, mut f: impl FnMut(N) -> Result<M, E>) -> Result<Vec<Member<M>>, E> {
-    let each = |m: Member<N>| Ok(Member { name: f(m.name)?, ty: m.ty, bit_offset: m.bit_offset, bits: m.bits });
-    members.into_iter().map(each).collect()
+fn map_members<'s, N, M, E>(
+    members: &'s [Member<N>],
+    mut f: impl FnMut(&'s N) -> Result<M, E>,
+) -> Result<Vec<Member<M>>, E> {
+    let each = |m: &'s Member<N>| Ok(Member { name: f(&m.name)?, ty: m.ty, bit_offset: m.bit_offset, bits: m.bits });
+    members.iter().map(each).collect()
 }
 
 /// [`Type::try_map_names`] for the values of an enumeration.
-fn map_values<N, M, V, E>(values: Vec<(N, V)>, mut f: impl FnMut(N) -> Result<M, E>) -> Result<Vec<(M, V)>, E> {
-    values.into_iter().map(|(name, value)| Ok((f(name)?, value))).collect()
+fn map_values<'s, N, M, V: Copy, E>(
+    values: &'s [(N, V)],
+    mut f: impl FnMut(&'s N) -> Result<M, E>,
+) -> Result<Vec<(M, V)>, E> {
+    values.iter().map(|(name, value)| Ok((f(name)?, *value))).collect()
 }

@@ -11,7 +11,8 @@ use super::error::Error;
 use super::kinds::MapType;
 use super::layout::{CodeSection, DataSection, Layout, Place};
 use crate::btf::{
-    BtfBuilder, BtfExt, FuncInfo, LineInfo, Linkage, Member, SectionInfo, StrOff, Type, TypeId, VarSecinfo,
+    Btf, BtfBuilder, BtfExt, FuncInfo, LineInfo, Linkage, Member, Refused, SectionInfo, StrOff, Type, TypeId,
+    VarSecinfo,
 };
 use crate::insn::{InsnIdx, LineRec};
 
@@ -41,7 +42,9 @@ pub(super) fn describe(object: &Object, layout: &Layout) -> Result<Types, Error>
             ext.lines.push(SectionInfo { section: name, records: describe_lines(&mut b, object, section)? });
         }
     }
-    Ok(Types { btf: b.encode()?, ext: ext.encode()? })
+    let btf = b.encode()?;
+    Btf::parse(&btf).map_err(Refused::from)?.check()?;
+    Ok(Types { btf, ext: ext.encode()? })
 }
 
 /// The variables of `.maps`, and the section.

@@ -4,7 +4,7 @@
 
 use thiserror::Error as ThisError;
 
-use crate::btf::EncodeError;
+use crate::btf::{EncodeError, Refused};
 use crate::insn::InsnIdx;
 
 /// Why an object cannot be written.
@@ -107,6 +107,9 @@ pub enum Error {
     /// The types cannot be written.
     #[error("the types of the object cannot be written")]
     Btf(#[from] EncodeError),
+    /// The kernel would refuse the types.
+    #[error(transparent)]
+    Refused(#[from] Refused),
     /// The ELF file cannot be written.
     #[error("the ELF file cannot be written: {0}")]
     Elf(String),

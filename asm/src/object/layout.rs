@@ -10,6 +10,7 @@ use super::def::{GlobalDef, MapDef, ProgDef};
 use super::error::Error;
 use super::kinds::MapType;
 use super::{ExternDef, Object};
+use crate::btf::is_c_identifier;
 use crate::insn::{Insn, PSEUDO_CALL, RelocKind};
 
 /// What a name stands for; the number is the place in the object's list.
@@ -126,12 +127,6 @@ fn names(object: &Object) -> Result<HashMap<&str, Item>, Error> {
         }
     }
     Ok(names)
-}
-
-/// Whether every kernel takes `name` as that of a function, variable or map.
-fn is_c_identifier(name: &str) -> bool {
-    let first = |c: char| c.is_ascii_alphabetic() || c == '_';
-    name.len() <= 127 && name.starts_with(first) && name.chars().all(|c| first(c) || c.is_ascii_digit())
 }
 
 /// Whether a section is `family` itself or one of its named relatives.

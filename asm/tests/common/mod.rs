@@ -31,7 +31,7 @@ pub(crate) fn answer(value: i32) -> Code {
     let mut b = Builder::new();
     b.mov(R0, value);
     b.exit();
-    b.finish().unwrap()
+    b.finish().expect("the test program is whole")
 }
 
 /// Looks a key up in `vips`, counts in `stats` through a function in `.text`, reads a constant, counts in a variable.
@@ -56,7 +56,7 @@ fn balance() -> Code {
     b.bind(out);
     b.mov(R0, 2);
     b.exit();
-    b.finish().unwrap()
+    b.finish().expect("the test program is whole")
 }
 
 /// Adds one to entry `r1 & 7` of `stats`, and calls another function.
@@ -77,7 +77,7 @@ fn count() -> Code {
     b.bind(out);
     b.mov(R0, 0);
     b.exit();
-    b.finish().unwrap()
+    b.finish().expect("the test program is whole")
 }
 
 /// An object with maps of several kinds, two programs in one section, functions in `.text`, and global variables.
