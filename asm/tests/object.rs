@@ -186,6 +186,7 @@ fn what_cannot_be_loaded_is_not_written() {
             Object::new("GPL").prog(ProgDef::new("xdp", "f", code(|b| b.call_kfunc("bpf_x")))),
             "no external of that name",
         ),
+        (obj().prog(ProgDef::new("xdp", "g", code(|b| b.call_fn("f")))), "only functions in `.text`"),
         (obj().rodata("v", Ty::with(4, |b| b.struct_("a b", 4, &[])), &[0; 4]), "C identifier"),
     ];
     for (object, want) in cases {

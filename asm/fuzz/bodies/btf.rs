@@ -23,6 +23,7 @@ pub(crate) fn btf(bytes: &[u8]) {
     }
     if let Ok(split) = Btf::parse_split(bytes, Arc::new(btf.clone())) {
         ask(&split);
+        assert!(btf.ids().all(|id| split.get(id) == btf.get(id)), "a base is the same from above");
     }
 }
 

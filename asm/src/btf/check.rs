@@ -5,7 +5,8 @@
 
 use thiserror::Error as ThisError;
 
-use super::decode::{Btf, Error};
+use super::decode::Btf;
+use super::error::Error;
 use super::types::{Int, Kind, Linkage, Member, Param, Type, TypeId, VarSecinfo};
 
 /// Longest name that every kernel takes.

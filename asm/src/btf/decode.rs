@@ -5,150 +5,16 @@
 //! by one when asked for. Next: `query.rs`, what can be asked.
 
 use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-use thiserror::Error as ThisError;
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
+use super::error::{Error, MAX_NAME};
+use super::header::{Sections, is_big_endian, swap_header, swap_words};
 use super::strings::{StrOff, bytes_at};
 use super::types::{Int, Kind, Linkage, Member, Param, Type, TypeId, VarSecinfo};
 use super::wire;
-
-/// Longest name of a type or member that is read; kernels stop at 511.
-pub(super) const MAX_NAME: usize = 4096;
-
-/// Why bytes are not BTF, or why a question to it has no answer. Offsets are bytes from the start of the section.
-#[derive(Debug, Clone, PartialEq, Eq, ThisError)]
-#[non_exhaustive]
-pub enum Error {
-    /// The file ends inside something.
-    #[error("{what} at offset {offset} needs {need} bytes, but only {have} are left: the file is cut off or damaged")]
-    Truncated {
-        /// Name of the part.
-        what: &'static str,
-        /// Where it starts.
-        offset: usize,
-        /// Its size.
-        need: usize,
-        /// What is there.
-        have: usize,
-    },
-    /// The first two bytes are wrong.
-    #[error("this is not BTF: it starts with {found:#06x} where {:#06x} should be", wire::MAGIC)]
-    Magic {
-        /// The first two bytes, read as little-endian.
-        found: u16,
-    },
-    /// A version that nobody has described yet.
-    #[error("BTF version {found} is not known, only version 1 is")]
-    Version {
-        /// The version given.
-        found: u8,
-    },
-    /// A header that contradicts itself or the size of the file.
-    #[error("the header says that the {what} take {len} bytes at offset {offset}, but the file has {total}")]
-    Section {
-        /// Name of the section.
-        what: &'static str,
-        /// Where it is said to start.
-        offset: u64,
-        /// How long it is said to be.
-        len: u64,
-        /// Bytes of the whole file.
-        total: usize,
-    },
-    /// A section that must consist of 32-bit words does not.
-    #[error("the {what} start at offset {offset} and take {len} bytes; both must be multiples of four")]
-    Misaligned {
-        /// Name of the section.
-        what: &'static str,
-        /// Where it starts.
-        offset: usize,
-        /// How long it is.
-        len: usize,
-    },
-    /// The string section does not start and end with a zero byte.
-    #[error("the strings must start and end with a zero byte; this file's, at offset {offset}, do not")]
-    Strings {
-        /// Where they start.
-        offset: usize,
-    },
-    /// A type whose records do not fit in the section.
-    #[error("type {id} ({kind}) at offset {offset} needs {need} bytes, but the types end after {have}")]
-    TruncatedType {
-        /// Its number.
-        id: TypeId,
-        /// Its kind.
-        kind: Kind,
-        /// Where it starts.
-        offset: usize,
-        /// Bytes of the type with all its records.
-        need: usize,
-        /// Bytes left.
-        have: usize,
-    },
-    /// A kind that is not known, so that what follows cannot be found.
-    #[error("type {id} at offset {offset} is of an unknown kind ({}), and the file does not say how long it is; a newer version of this reader may know it", kind.0)]
-    UnknownKind {
-        /// Its number.
-        id: TypeId,
-        /// Its kind.
-        kind: Kind,
-        /// Where it starts.
-        offset: usize,
-    },
-    /// A name outside of the strings, too long, or not UTF-8.
-    #[error("type {id} has a name at string offset {name}, where there is no text of at most {MAX_NAME} bytes")]
-    Name {
-        /// The type with that name, or with a member of that name.
-        id: TypeId,
-        /// The offset.
-        name: u32,
-    },
-    /// A string outside of the strings.
-    #[error("string offset {0} is outside of the strings")]
-    NoSuchString(u32),
-    /// A number that no type has.
-    #[error("there is no type {id}: the last one is [{last}]")]
-    NoSuchType {
-        /// The number asked for, or found in another type.
-        id: TypeId,
-        /// The highest number.
-        last: u32,
-    },
-    /// A type that contains itself, or is nested deeper than any compiler does.
-    #[error("type {id} refers to itself, or is nested too deeply")]
-    Loop {
-        /// Where the walk began.
-        id: TypeId,
-    },
-    /// A size was asked of something that has none.
-    #[error("type {id} ({kind}) has no size")]
-    NoSize {
-        /// The type.
-        id: TypeId,
-        /// Its kind.
-        kind: Kind,
-    },
-    /// An array of more than 4 GiB.
-    #[error("type {id} is larger than 4 GiB")]
-    TooLarge {
-        /// The type.
-        id: TypeId,
-    },
-    /// A record of `.BTF.ext` that is shorter than the smallest there has been.
-    #[error("the {what} at offset {offset} are said to be {found} bytes each, but need at least {need}")]
-    RecordSize {
-        /// Which records.
-        what: &'static str,
-        /// Where the size stands.
-        offset: usize,
-        /// The size given.
-        found: u32,
-        /// The smallest size.
-        need: usize,
-    },
-}
 
 /// Types of an object, of a kernel or of a module: an index over their bytes.
 ///
@@ -156,9 +22,10 @@ pub enum Error {
 #[derive(Debug, Clone)]
 pub struct Btf<'a> {
     pub(super) bytes: Cow<'a, [u8]>,
-    pub(super) types_at: usize,
-    pub(super) strings: std::ops::Range<usize>,
-    /// Where each type starts, in bytes from the start of the types.
+    /// Where the types lie.
+    pub(super) types: Range<usize>,
+    pub(super) strings: Range<usize>,
+    /// Where each type starts in the bytes.
     pub(super) offsets: Vec<u32>,
     pub(super) base: Option<Arc<Btf<'a>>>,
     /// Own type numbers, less the first, ordered by name; made when first asked for.
@@ -213,7 +80,7 @@ impl<'a> Btf<'a> {
         }
         let mut btf = Self {
             bytes,
-            types_at: sections.types.start,
+            types: sections.types,
             strings: sections.strings,
             offsets: Vec::new(),
             base,
@@ -221,7 +88,7 @@ impl<'a> Btf<'a> {
             big_endian,
         };
         btf.check_strings()?;
-        btf.index(sections.types.len(), sections.layout)?;
+        btf.index(&sections.layout)?;
         Ok(btf)
     }
 
@@ -237,12 +104,12 @@ impl<'a> Btf<'a> {
     }
 
     /// Walks over all types once and notes where each starts.
-    fn index(&mut self, len: usize, layout: std::ops::Range<usize>) -> Result<(), Error> {
-        let mut at = 0;
-        while at < len {
+    fn index(&mut self, layout: &Range<usize>) -> Result<(), Error> {
+        let mut at = self.types.start;
+        while at < self.types.end {
             let id = TypeId(self.first_id() + u32::try_from(self.offsets.len()).unwrap_or(u32::MAX));
-            let tail = self.bytes.get(self.types_at + at..self.types_at + len).unwrap_or_default();
-            let size = self.size_in_file(id, tail, at, &layout)?;
+            let tail = self.bytes.get(at..self.types.end).unwrap_or_default();
+            let size = self.size_in_file(id, tail, at, layout)?;
             self.offsets.push(u32::try_from(at).map_err(|_| Error::TooLarge { id })?);
             at += size;
         }
@@ -250,14 +117,7 @@ impl<'a> Btf<'a> {
     }
 
     /// Bytes that the type at the start of `tail` takes with all its records.
-    fn size_in_file(
-        &self,
-        id: TypeId,
-        tail: &[u8],
-        at: usize,
-        layout: &std::ops::Range<usize>,
-    ) -> Result<usize, Error> {
-        let offset = self.types_at + at;
+    fn size_in_file(&self, id: TypeId, tail: &[u8], offset: usize, layout: &Range<usize>) -> Result<usize, Error> {
         let have = tail.len();
         let Ok((header, _)) = wire::Type::ref_from_prefix(tail) else {
             return Err(Error::TruncatedType { id, kind: Kind::VOID, offset, need: 12, have });
@@ -296,7 +156,7 @@ impl<'a> Btf<'a> {
         };
         let at =
             usize::try_from(own).ok().and_then(|own| self.offsets.get(own)).and_then(|&at| usize::try_from(at).ok());
-        let tail = at.and_then(|at| self.bytes.get(self.types_at + at..)).ok_or(missing.clone())?;
+        let tail = at.and_then(|at| self.bytes.get(at..self.types.end)).ok_or(missing.clone())?;
         wire::Type::ref_from_prefix(tail).map_err(|_| missing)
     }
 
@@ -333,13 +193,13 @@ impl<'a> Btf<'a> {
         if id == TypeId::VOID {
             return Ok(Type::Void);
         }
+        if let (Some(base), true) = (&self.base, id.0 < self.first_id()) {
+            return base.get(id);
+        }
         let (header, tail) = self.raw(id)?;
-        let offset =
-            || self.offsets.get((id.0 - self.first_id()) as usize).map_or(0, |&at| self.types_at + at as usize);
-        let ty = decode(header, tail).ok_or_else(|| Error::UnknownKind {
-            id,
-            kind: Kind(header.kind()),
-            offset: offset(),
+        let ty = decode(header, tail).ok_or_else(|| {
+            let offset = self.types.end - tail.len() - size_of::<wire::Type>();
+            Error::UnknownKind { id, kind: Kind(header.kind()), offset }
         })?;
         ty.try_map_names(|&name| self.name_at(id, name))
     }
@@ -373,99 +233,6 @@ impl<'a> Btf<'a> {
     fn strings_len(&self) -> u32 {
         let own = u32::try_from(self.strings.len()).unwrap_or(u32::MAX);
         own.saturating_add(self.base.as_ref().map_or(0, |base| base.strings_len()))
-    }
-}
-
-/// Where the parts of a section lie, in bytes from its start.
-struct Sections {
-    types: std::ops::Range<usize>,
-    strings: std::ops::Range<usize>,
-    layout: std::ops::Range<usize>,
-}
-
-impl Sections {
-    /// Reads a little-endian header.
-    fn read(bytes: &[u8]) -> Result<Self, Error> {
-        let (header, rest) = prefix::<wire::Header>("the BTF header", bytes, 0)?;
-        if header.version != wire::VERSION {
-            return Err(Error::Version { found: header.version });
-        }
-        let hdr_len = header.hdr_len.get();
-        let place = |what, off: u32, len: u32| range(what, bytes.len(), hdr_len, off, len);
-        let types = place("types", header.type_off.get(), header.type_len.get())?;
-        if types.start % 4 != 0 || types.len() % 4 != 0 {
-            return Err(Error::Misaligned { what: "types", offset: types.start, len: types.len() });
-        }
-        let strings = place("strings", header.str_off.get(), header.str_len.get())?;
-        let layout = match wire::LayoutHeader::ref_from_prefix(rest) {
-            Ok((l, _)) if hdr_len >= 32 => place("layout records", l.layout_off.get(), l.layout_len.get())?,
-            _ => 0..0,
-        };
-        Ok(Self { types, strings, layout })
-    }
-}
-
-/// A part's place, checked against the size of the file. A header that is shorter than the first one ever is refused here too.
-pub(super) fn range(
-    what: &'static str,
-    total: usize,
-    hdr_len: u32,
-    off: u32,
-    len: u32,
-) -> Result<std::ops::Range<usize>, Error> {
-    let wrong = Error::Section { what, offset: u64::from(hdr_len) + u64::from(off), len: u64::from(len), total };
-    let start = u64::from(hdr_len) + u64::from(off);
-    let end = start + u64::from(len);
-    match (usize::try_from(start), usize::try_from(end)) {
-        (Ok(start), Ok(end)) if end <= total && hdr_len >= 24 => Ok(start..end),
-        _ => Err(wrong),
-    }
-}
-
-/// A wire structure at the start of `bytes`, which start at `offset` of the file, and what follows it.
-pub(super) fn prefix<'b, T>(what: &'static str, bytes: &'b [u8], offset: usize) -> Result<(&'b T, &'b [u8]), Error>
-where
-    T: FromBytes + Immutable + KnownLayout + Unaligned,
-{
-    T::ref_from_prefix(bytes).map_err(|_| Error::Truncated { what, offset, need: size_of::<T>(), have: bytes.len() })
-}
-
-/// The byte order, by the first two bytes.
-pub(super) fn is_big_endian(bytes: &[u8]) -> Result<bool, Error> {
-    let (magic, _) = prefix::<zerocopy::little_endian::U16>("the BTF magic number", bytes, 0)?;
-    match magic.get() {
-        wire::MAGIC => Ok(false),
-        found if found.swap_bytes() == wire::MAGIC => Ok(true),
-        found => Err(Error::Magic { found }),
-    }
-}
-
-/// Turns a big-endian header into a little-endian one, in place, and reads it.
-fn swap_header(bytes: &mut [u8]) -> Result<Sections, Error> {
-    swap_header_words(bytes);
-    let sections = Sections::read(bytes)?;
-    for record in bytes.get_mut(sections.layout.clone()).unwrap_or_default().chunks_exact_mut(4) {
-        record.swap(2, 3);
-    }
-    Ok(sections)
-}
-
-/// Swaps the magic number and the 32-bit words of a header of `.BTF` or `.BTF.ext`; both start alike.
-pub(super) fn swap_header_words(bytes: &mut [u8]) {
-    if let Some(magic) = bytes.get_mut(..2) {
-        magic.reverse();
-    }
-    swap_words(4..24.min(bytes.len().max(4)), bytes);
-    let hdr_len = bytes.get(4..8).and_then(|b| b.try_into().ok()).map_or(0, u32::from_le_bytes);
-    if hdr_len >= 32 {
-        swap_words(24..32, bytes);
-    }
-}
-
-/// Swaps the bytes of every whole 32-bit word in the range.
-pub(super) fn swap_words(range: std::ops::Range<usize>, bytes: &mut [u8]) {
-    for word in bytes.get_mut(range).unwrap_or_default().chunks_exact_mut(4) {
-        word.reverse();
     }
 }
 

@@ -10,8 +10,9 @@ use std::ops::Range;
 use zerocopy::little_endian::U32;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::decode::{Error, is_big_endian, prefix, range, swap_header_words, swap_words};
 use super::encode::EncodeError;
+use super::error::Error;
+use super::header::{is_big_endian, prefix, range, swap_header_words, swap_words};
 use super::strings::StrOff;
 use super::types::TypeId;
 use super::wire;

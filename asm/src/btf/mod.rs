@@ -27,7 +27,9 @@ mod decode;
 mod describe;
 mod dump;
 mod encode;
+mod error;
 mod ext;
+mod header;
 mod query;
 mod strings;
 mod types;
@@ -35,11 +37,12 @@ pub mod wire;
 
 pub use check::Refused;
 pub(crate) use check::is_c_identifier;
-pub use decode::{Btf, Error};
+pub use decode::Btf;
 pub use describe::BtfType;
 #[doc(hidden)]
 pub use describe::member;
 pub use encode::{BtfBuilder, EncodeError};
+pub use error::Error;
 pub use ext::{BtfExt, CoreRelo, CoreReloKind, FuncInfo, LineInfo, SectionInfo};
 pub use strings::{StrOff, StringTable};
 pub use types::{Int, Kind, Linkage, Member, Param, Type, TypeId, VarSecinfo};

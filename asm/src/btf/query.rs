@@ -3,7 +3,8 @@
 //! Stage: reading, after `decode.rs`. Nothing here can run forever or leave the bytes, whatever the file says.
 //! Next: `dump.rs`.
 
-use super::decode::{Btf, Error};
+use super::decode::Btf;
+use super::error::Error;
 use super::types::{Kind, Type, TypeId};
 
 /// How deeply typedefs, qualifiers and arrays are followed (the kernel's `MAX_RESOLVE_DEPTH` is 32).
@@ -60,7 +61,7 @@ impl<'a> Btf<'a> {
         let base = self.base.map(|base| std::sync::Arc::new((*base).clone().into_owned()));
         Btf {
             bytes: std::borrow::Cow::Owned(self.bytes.into_owned()),
-            types_at: self.types_at,
+            types: self.types,
             strings: self.strings,
             offsets: self.offsets,
             base,

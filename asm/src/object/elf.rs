@@ -14,7 +14,7 @@ use zerocopy::IntoBytes;
 use super::Object;
 use super::describe::Types;
 use super::error::Error;
-use super::layout::{CodeSection, DataSection, Item, Layout, Patch, Place, Symbol};
+use super::layout::{CodeSection, DataSection, Item, Layout, Patch, Place, Symbol, TEXT};
 use crate::btf::Linkage;
 
 /// What a relocation of a map's slot is called: the address of something, in 64 bits (`R_BPF_64_ABS64`).
@@ -29,13 +29,15 @@ struct Writer<'o> {
     globals: Vec<Option<SymbolId>>,
     externs: Vec<SymbolId>,
     data: Vec<SectionId>,
+    text: Option<SectionId>,
 }
 
 /// Writes the file.
 pub(super) fn write(object: &Object, layout: &Layout, types: &Types) -> Result<Vec<u8>, Error> {
     let out = write::Object::new(BinaryFormat::Elf, Architecture::Bpf, Endianness::Little);
     let (progs, globals) = (vec![None; object.progs.len()], vec![None; object.globals.len()]);
-    let mut w = Writer { object, out, maps: Vec::new(), progs, globals, externs: Vec::new(), data: Vec::new() };
+    let mut w =
+        Writer { object, out, maps: Vec::new(), progs, globals, externs: Vec::new(), data: Vec::new(), text: None };
     let code: Vec<SectionId> = layout.code.iter().map(|section| w.code(section)).collect();
     w.license();
     let maps = w.maps(layout);
@@ -91,6 +93,9 @@ impl Writer<'_> {
     fn code(&mut self, section: &CodeSection) -> SectionId {
         let flags = elf::SHF_ALLOC | elf::SHF_EXECINSTR;
         let id = self.section(&section.name, SectionKind::Text, flags, section.insns.as_bytes(), 8);
+        if section.name == TEXT {
+            self.text = Some(id);
+        }
         for place in &section.funcs {
             let Some(prog) = self.object.progs.get(place.item) else { continue };
             let symbol = self.symbol(&prog.name, *place, id, SymbolKind::Text, prog.linkage == Linkage::STATIC);
@@ -166,6 +171,7 @@ impl Writer<'_> {
             Symbol::Item(Item::Prog(n)) => self.progs.get(n).copied().flatten(),
             Symbol::Item(Item::Global(n)) => self.globals.get(n).copied().flatten(),
             Symbol::Item(Item::Extern(n)) => self.externs.get(n).copied(),
+            Symbol::Text => self.text.map(|section| self.out.section_symbol(section)),
             Symbol::DataSection(n) => self.data.get(n).copied().map(|section| self.out.section_symbol(section)),
         }
     }

@@ -2,16 +2,20 @@
 //!
 //! Stage: first of the object writer. Input: the definitions. Output: sections with the place of every function, map and
 //! variable, code with its relocations prepared, and the knowledge that no name is wrong, missing or used twice. Next:
-//! `describe.rs`.
+//! `relocate.rs`.
 
 use std::collections::HashMap;
 
 use super::def::{GlobalDef, MapDef, ProgDef};
 use super::error::Error;
 use super::kinds::MapType;
+use super::relocate::Relocator;
 use super::{ExternDef, Object};
 use crate::btf::is_c_identifier;
-use crate::insn::{Insn, PSEUDO_CALL, RelocKind};
+use crate::insn::Insn;
+
+/// The section of the functions that programs call.
+pub(super) const TEXT: &str = ".text";
 
 /// What a name stands for; the number is the place in the object's list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +51,8 @@ pub(super) enum Symbol {
     Item(Item),
     /// Start of a data section, by its place in [`Layout::data`].
     DataSection(usize),
+    /// Start of `.text`.
+    Text,
 }
 
 /// A section of code.
@@ -105,8 +111,10 @@ pub(super) fn lay_out(object: &Object) -> Result<Layout, Error> {
     let slots = fill_slots(&object.maps, &maps, &names)?;
     let mut layout = Layout { code: Vec::new(), data: lay_out_data(&object.globals)?, maps, slots };
     for (item, prog) in object.progs.iter().enumerate() {
-        add_prog(&mut layout, item, prog, &names)?;
+        add_prog(&mut layout, item, prog)?;
     }
+    let relocator = Relocator { object, names, funcs: layout.funcs(), data: layout.data_names() };
+    layout.code.iter_mut().try_for_each(|section| relocator.relocate(section))?;
     Ok(layout)
 }
 
@@ -262,9 +270,9 @@ fn add_global(section: &mut DataSection, item: usize, global: &GlobalDef) -> Res
 }
 
 /// Appends one function to its section.
-fn add_prog(layout: &mut Layout, item: usize, prog: &ProgDef, names: &HashMap<&str, Item>) -> Result<(), Error> {
+fn add_prog(layout: &mut Layout, item: usize, prog: &ProgDef) -> Result<(), Error> {
     let name = &*prog.section;
-    let reserved = ["license", "version", "maps"].contains(&name) || (name.starts_with('.') && name != ".text");
+    let reserved = ["license", "version", "maps"].contains(&name) || (name.starts_with('.') && name != TEXT);
     if reserved || name.is_empty() || name.contains('\0') {
         let advice =
             "programs go into sections named after their type, such as `xdp`, and their functions into `.text`";
@@ -273,7 +281,6 @@ fn add_prog(layout: &mut Layout, item: usize, prog: &ProgDef, names: &HashMap<&s
     if prog.code.insns.is_empty() {
         return Err(Error::Empty { func: prog.name.to_string() });
     }
-    let data: Vec<&str> = layout.data.iter().map(|d| d.name.as_str()).collect();
     let place = layout.code.iter().position(|s| s.name == name).unwrap_or_else(|| {
         let name = name.to_owned();
         layout.code.push(CodeSection { name, insns: Vec::new(), funcs: Vec::new(), patches: Vec::new() });
@@ -284,79 +291,19 @@ fn add_prog(layout: &mut Layout, item: usize, prog: &ProgDef, names: &HashMap<&s
     let (Ok(offset), Ok(size)) = (bytes(section.insns.len()), bytes(prog.code.insns.len())) else {
         return Err(Error::TooLarge { section: name.to_owned() });
     };
-    let start = section.insns.len();
     section.insns.extend_from_slice(&prog.code.insns);
     section.funcs.push(Place { item, offset, size });
-    for reloc in &prog.code.relocs {
-        let wrong = |problem| Error::Reloc {
-            func: prog.name.to_string(),
-            at: reloc.at,
-            name: reloc.kind.name().to_string(),
-            problem,
-        };
-        let insn = section
-            .insns
-            .get_mut(start + reloc.at.index())
-            .ok_or_else(|| wrong("the function is shorter than that"))?;
-        let (to, call) = resolve(&reloc.kind, names, &data).map_err(wrong)?;
-        prepare(insn, &reloc.kind).map_err(wrong)?;
-        let at = u32::try_from(reloc.at.byte_off()).unwrap_or(u32::MAX);
-        section.patches.push(Patch { offset: offset.saturating_add(at), to, call });
-    }
     Ok(())
 }
 
-/// What a relocation is against, and whether it is a call.
-fn resolve(kind: &RelocKind, names: &HashMap<&str, Item>, data: &[&str]) -> Result<(Symbol, bool), &'static str> {
-    let item = names.get(&**kind.name()).copied();
-    let call = matches!(kind, RelocKind::Call { .. } | RelocKind::Kfunc { .. });
-    match (kind, item) {
-        (RelocKind::Map { .. }, Some(Item::Map(_)))
-        | (RelocKind::MapValue { .. }, Some(Item::Global(_)))
-        | (RelocKind::Call { .. } | RelocKind::Func { .. }, Some(Item::Prog(_)))
-        | (RelocKind::Kfunc { .. } | RelocKind::Ksym { .. }, Some(Item::Extern(_))) => {
-            Ok((Symbol::Item(item.ok_or("it is missing")?), call))
-        }
-        (RelocKind::MapValue { name, .. }, None) => {
-            let section = data.iter().position(|section| *section == &**name);
-            section.map(|s| (Symbol::DataSection(s), false)).ok_or("there is no variable or data section of that name")
-        }
-        (RelocKind::MapValue { .. }, Some(Item::Map(_))) => Err(
-            "that is a map: its values have addresses only after a lookup; a global variable has one from the start",
-        ),
-        (RelocKind::Map { .. }, None) => Err("there is no map of that name: add it to the object"),
-        (RelocKind::Map { .. }, _) => Err("that is not a map"),
-        (RelocKind::MapValue { .. }, _) => Err("that is not a variable"),
-        (RelocKind::Call { .. } | RelocKind::Func { .. }, None) => {
-            Err("there is no function of that name: add it to the object")
-        }
-        (RelocKind::Call { .. } | RelocKind::Func { .. }, _) => Err("that is not a function"),
-        (RelocKind::Kfunc { .. } | RelocKind::Ksym { .. }, None) => {
-            Err("no external of that name says what its type is")
-        }
-        (RelocKind::Kfunc { .. } | RelocKind::Ksym { .. }, _) => Err("that is not an external"),
+impl Layout {
+    /// Where each function starts in its section, by its place in the object's list.
+    fn funcs(&self) -> HashMap<usize, u32> {
+        self.code.iter().flat_map(|section| &section.funcs).map(|func| (func.item, func.offset)).collect()
     }
-}
 
-/// The instruction as compilers leave it for loaders.
-fn prepare(insn: &mut Insn, kind: &RelocKind) -> Result<(), &'static str> {
-    const LD_IMM64: u8 = 0x18;
-    const CALL: u8 = 0x85;
-    match kind {
-        RelocKind::Call { .. } | RelocKind::Kfunc { .. } if insn.code() == CALL => {
-            insn.set_src(PSEUDO_CALL);
-            insn.set_imm(-1);
-        }
-        RelocKind::Call { .. } | RelocKind::Kfunc { .. } => return Err("the instruction is not a call"),
-        _ if insn.code() != LD_IMM64 => return Err("the instruction does not load 64 bits"),
-        RelocKind::MapValue { off, .. } => {
-            insn.set_src(0);
-            insn.set_imm(*off);
-        }
-        _ => {
-            insn.set_src(0);
-            insn.set_imm(0);
-        }
+    /// Names of the data sections.
+    fn data_names(&self) -> Vec<String> {
+        self.data.iter().map(|section| section.name.clone()).collect()
     }
-    Ok(())
 }

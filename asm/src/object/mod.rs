@@ -19,7 +19,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Next: `def.rs` (the input), `layout.rs` (checks, and what lies where), `describe.rs` (types and lines), `elf.rs` (bytes),
+//! Next: `def.rs` (the input), `layout.rs` and `relocate.rs` (checks, and what lies where), `describe.rs` (types and lines), `elf.rs` (bytes),
 //! `section.rs` and `kinds.rs` (names and numbers that loaders share).
 
 mod context;
@@ -29,6 +29,7 @@ mod elf;
 mod error;
 mod kinds;
 mod layout;
+mod relocate;
 pub mod section;
 
 pub use def::{ExternDef, GlobalDef, MapDef, Pinning, ProgDef, Ty};

@@ -6,6 +6,9 @@ mod common;
 use std::path::Path;
 use std::process::Command;
 
+use asm::insn::{Builder, Code, R0, R1, R2, R3, R4, helper};
+use asm::object::{ExternDef, Object, ProgDef, Ty};
+
 /// Runs a shell script in a mount namespace of its own, with a bpffs of its own; its output, or a failure with its text.
 fn in_private_bpffs(script: &str, dir: &Path) -> String {
     let script = format!("set -e; mount -t bpf bpf /sys/fs/bpf; cd {}; {script}", dir.display());
@@ -38,4 +41,96 @@ fn bpftool_loads_everything_as_it_is() {
     ] {
         assert!(text.contains(want), "{want:?} is missing in:\n{text}");
     }
+}
+
+/// The kernel that runs here, as (major, minor).
+fn kernel() -> (u32, u32) {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("/proc is mounted");
+    let mut parts = release.split(['.', '-']).map(|part| part.trim().parse().unwrap_or(0));
+    (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
+}
+
+/// Builds code.
+fn code(build: impl FnOnce(&mut Builder)) -> Code {
+    let mut b = Builder::new();
+    build(&mut b);
+    b.exit();
+    b.finish().expect("the test program is whole")
+}
+
+/// Loads one object by bpftool and returns its program's instructions as the kernel has them.
+fn load(object: &Object) -> String {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    std::fs::write(dir.path().join("one.o"), object.write().expect("a whole object")).expect("room for it");
+    let script = "bpftool prog load one.o /sys/fs/bpf/one; bpftool prog dump xlated pinned /sys/fs/bpf/one";
+    in_private_bpffs(script, dir.path())
+}
+
+/// A function whose lines are not known beside one whose lines are.
+#[test]
+fn a_function_without_lines_loads_beside_one_with() {
+    let mut bare = common::answer(0);
+    bare.lines.clear();
+    let main = code(|b| b.call_fn("bare"));
+    let text = load(&Object::new("GPL").prog(ProgDef::new("xdp", "main", main)).prog(ProgDef::subprog("bare", bare)));
+    assert!(text.contains("i32 bare():"), "{text}");
+}
+
+/// A global function is verified by itself, for every argument its prototype allows.
+#[test]
+fn a_global_function_loads() {
+    let main = code(|b| {
+        b.mov(R1, 7);
+        b.call_fn("twice");
+    });
+    let twice = code(|b| {
+        b.mov(R0, R1);
+        b.add(R0, R1);
+    });
+    let twice = ProgDef::subprog("twice", twice).global().param("value", Ty::of::<u32>());
+    let text = load(&Object::new("GPL").prog(ProgDef::new("xdp", "main", main)).prog(twice));
+    assert!(text.contains("i32 twice(u32 value):"), "{text}");
+}
+
+/// A callback: the address of a function in `.text`.
+#[test]
+fn a_callback_loads() {
+    if kernel() < (5, 17) {
+        eprintln!("skipped: bpf_loop is from Linux 5.17");
+        return;
+    }
+    let main = code(|b| {
+        b.mov(R1, 3);
+        b.func(R2, "step");
+        b.mov(R3, 0);
+        b.mov(R4, 0);
+        b.call(helper::LOOP);
+        b.mov(R0, 2);
+    });
+    let step =
+        ProgDef::subprog("step", common::answer(0)).param("index", Ty::of::<u32>()).param("ctx", Ty::of::<u64>());
+    let text = load(&Object::new("GPL").prog(ProgDef::new("xdp", "main", main)).prog(step));
+    assert!(text.contains("i32 step(u32 index, u64 ctx):"), "{text}");
+}
+
+/// Kernel functions and variables, by the names in the kernel's own types.
+#[test]
+fn externals_load() {
+    if kernel() < (6, 2) {
+        eprintln!("skipped: the kernel function bpf_rcu_read_lock is from Linux 6.2");
+        return;
+    }
+    let main = code(|b| {
+        b.call_kfunc("bpf_rcu_read_lock");
+        b.call_kfunc("bpf_rcu_read_unlock");
+        b.ksym(R1, "schedule");
+        b.mov(R0, 2);
+    });
+    let object = Object::new("GPL")
+        .external(ExternDef::kfunc("bpf_rcu_read_lock", Ty::void()))
+        .external(ExternDef::kfunc("bpf_rcu_read_unlock", Ty::void()))
+        .external(ExternDef::ksym("schedule", Ty::void()))
+        .prog(ProgDef::new("tc", "main", main));
+    let text = load(&object);
+    assert!(text.contains("bpf_rcu_read_unlock"), "{text}");
 }
