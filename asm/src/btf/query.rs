@@ -51,8 +51,7 @@ impl<'a> Btf<'a> {
     #[must_use]
     pub fn place(&self, id: TypeId) -> Option<usize> {
         let own = usize::try_from(id.0.checked_sub(self.first_id())?).ok()?;
-        let at = usize::try_from(*self.offsets.get(own)?).ok()?;
-        Some(self.types_at + at)
+        usize::try_from(*self.offsets.get(own)?).ok()
     }
 
     /// The same, owning its bytes. The base is dropped from types without one of their own.
