@@ -6,9 +6,9 @@
 //! ```
 //!
 //! - [`insn`]: the instruction set, encoder, decoder, and a builder with labels;
-//! - `text`: assembler and disassembler;
+//! - [`text`]: assembler and disassembler;
 //! - [`vm`]: an interpreter that watches every access, for tests without a kernel;
-//! - `btf`, `object`: types and the ELF file.
+//! - [`btf`], [`object`]: types and the ELF file.
 //!
 //! No kernel is asked and no clock read: the same input gives the same bytes. Next: `insn/mod.rs`.
 //!
@@ -27,5 +27,5 @@
 pub mod btf;
 pub mod insn;
 pub mod object;
-mod text;
+pub mod text;
 pub mod vm;

@@ -1,0 +1,166 @@
+//! Stage: text in. Variables: `.var` with a type, and bytes as other assemblers write them.
+//!
+//! Input: tokens in a data section. Output: bytes and names in [`Data`](crate::text::file::Data). Next: `map.rs`.
+
+use std::ops::Range;
+
+use super::expr::escape;
+use super::{Parsed, Parser, wrong, wrong_help};
+use crate::text::file::{MAX_DATA, Var};
+use crate::text::lex::{Tok, op};
+use crate::text::types::{Form, Type};
+use crate::text::unit::Known;
+
+impl<'s> Parser<'s> {
+    /// `.var name: type [= value, value …]`; what is not given is zero.
+    pub(super) fn declare_var(&mut self) -> Parsed<()> {
+        let span = self.tok.span();
+        let name = self.name("the variable's name")?;
+        self.expect(":")?;
+        let ty = self.type_expr()?;
+        let (section, data) = self.file.data(&span)?;
+        let align = ty.align.max(1) as usize;
+        let at = data.bytes.len().next_multiple_of(align);
+        let end = at.saturating_add(ty.size as usize);
+        if end > MAX_DATA || ty.size == 0 {
+            return wrong(span, format!("a variable has between 1 and {MAX_DATA} bytes, this one {}", ty.size));
+        }
+        let is_bss = section.starts_with(".bss");
+        data.bytes.resize(end, 0);
+        data.vars.push(Var { name, span: span.clone(), at, ty: Some(ty.clone()) });
+        self.file.take_name(name, Known::Variable, &span)?;
+        if self.tok.tok == op("=") && is_bss {
+            return wrong_help(self.tok.span(), "a variable in `.bss` starts as zeros", "put it into `.data`");
+        }
+        if self.eat("=") { self.initial_values(&ty, at, &span) } else { Ok(()) }
+    }
+
+    fn initial_values(&mut self, ty: &Type, at: usize, span: &Range<usize>) -> Parsed<()> {
+        if self.tok.tok == Tok::Str {
+            let text_span = self.tok.span();
+            let text = self.string()?;
+            if !matches!(&ty.bare().form, Form::Array(elem, _) if elem.size == 1) || text.len() > ty.size as usize {
+                let help = format!("this text takes `u8[{}]`", text.len());
+                return wrong_help(text_span, "a text needs an array of bytes that is long enough", help);
+            }
+            let (_, data) = self.file.data(span)?;
+            data.bytes[at..at + text.len()].copy_from_slice(&text);
+            return Ok(());
+        }
+        let mut leaves = Vec::new();
+        if ty.leaves(0, 1 << 16, &mut leaves).is_none() {
+            return wrong(span.clone(), "a variable with so many numbers cannot be given values here");
+        }
+        let mut leaves = leaves.into_iter();
+        loop {
+            let start = self.tok.span();
+            let value = self.expr()?;
+            let Some((offset, size)) = leaves.next() else {
+                return wrong(self.since(&start), "the type has no room for so many numbers");
+            };
+            let bytes = fit(value, size as usize, self.since(&start))?;
+            let place = at + offset as usize;
+            let (_, data) = self.file.data(span)?;
+            data.bytes[place..place + bytes.len()].copy_from_slice(&bytes);
+            if !self.eat(",") {
+                return Ok(());
+            }
+        }
+    }
+
+    /// A string, its escapes replaced.
+    pub(super) fn string(&mut self) -> Parsed<Vec<u8>> {
+        let span = self.tok.span();
+        if self.tok.tok != Tok::Str {
+            return wrong(span, format!("expected a text in quotes, found {}", self.shown()));
+        }
+        let quoted = self.lexer.text(self.tok).as_bytes();
+        let mut bytes = quoted[1..quoted.len() - 1].iter();
+        let mut out = Vec::with_capacity(quoted.len());
+        while let Some(&byte) = bytes.next() {
+            if byte != b'\\' {
+                out.push(byte);
+                continue;
+            }
+            match bytes.next().and_then(|&c| escape(c)) {
+                Some(byte) => out.push(byte),
+                None => return wrong_help(span, "unknown escape in a text", "known are \\n \\t \\r \\0 \\\\ \\\" \\'"),
+            }
+        }
+        self.bump();
+        Ok(out)
+    }
+
+    fn append(&mut self, span: &Range<usize>, bytes: &[u8]) -> Parsed<()> {
+        let (section, data) = self.file.data(span)?;
+        if data.bytes.len() + bytes.len() > MAX_DATA {
+            return wrong(span.clone(), format!("`{section}` outgrows {MAX_DATA} bytes"));
+        }
+        if section.starts_with(".bss") && bytes.iter().any(|byte| *byte != 0) {
+            return wrong_help(span.clone(), "`.bss` holds zeros only", "use `.data`");
+        }
+        data.bytes.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// `.byte 1, 2`, `.long 5`: numbers of `size` bytes.
+    pub(super) fn numbers(&mut self, size: usize, span: &Range<usize>) -> Parsed<()> {
+        loop {
+            let start = self.tok.span();
+            let value = self.expr()?;
+            let bytes = fit(value, size, self.since(&start))?;
+            self.append(span, &bytes)?;
+            if !self.eat(",") {
+                return Ok(());
+            }
+        }
+    }
+
+    /// `.ascii "text"`, `.asciz "text"`.
+    pub(super) fn ascii(&mut self, zero: bool, span: &Range<usize>) -> Parsed<()> {
+        loop {
+            let mut text = self.string()?;
+            if zero {
+                text.push(0);
+            }
+            self.append(span, &text)?;
+            if !self.eat(",") {
+                return Ok(());
+            }
+        }
+    }
+
+    /// `.zero 16`.
+    pub(super) fn zeros(&mut self, span: &Range<usize>) -> Parsed<()> {
+        let start = self.tok.span();
+        let value = self.expr()?;
+        match usize::try_from(value) {
+            Ok(count) if count <= MAX_DATA => self.append(span, &vec![0; count]),
+            _ => wrong(self.since(&start), format!("between 0 and {MAX_DATA} bytes")),
+        }
+    }
+
+    /// `.balign 8`, or with `power` `.p2align 3`. In code it says nothing: instructions are aligned.
+    pub(super) fn align(&mut self, power: bool, span: &Range<usize>) -> Parsed<()> {
+        let start = self.tok.span();
+        let value = self.expr()?;
+        let bytes =
+            if power { u32::try_from(value).ok().and_then(|n| 1u32.checked_shl(n)) } else { u32::try_from(value).ok() };
+        let Some(bytes) = bytes.filter(|bytes| bytes.is_power_of_two() && *bytes <= 4096) else {
+            return wrong(self.since(&start), "an alignment is a power of two, at most 4096");
+        };
+        let Ok((_, data)) = self.file.data(span) else { return Ok(()) };
+        let missing = data.bytes.len().next_multiple_of(bytes as usize) - data.bytes.len();
+        self.append(span, &vec![0; missing])
+    }
+}
+
+/// A number in `size` bytes, signed or not.
+fn fit(value: i128, size: usize, span: Range<usize>) -> Parsed<Vec<u8>> {
+    let bits = size.saturating_mul(8);
+    let (low, high) = (-(1i128 << (bits - 1)), 1i128 << bits);
+    if value < low || value >= high {
+        return wrong(span, format!("{value} does not fit into {size} bytes"));
+    }
+    Ok(value.to_le_bytes()[..size].to_vec())
+}
