@@ -7,6 +7,7 @@ pub mod apply;
 pub mod btf;
 pub mod elf;
 pub mod errno;
+pub mod features;
 pub mod lab;
 pub mod link;
 pub mod manifest;

@@ -5,6 +5,7 @@ use std::os::fd::BorrowedFd;
 
 use zerocopy::{FromBytes, IntoBytes, KnownLayout};
 
+use super::link::Target;
 use super::{Errno, Result, addr_mut, bpf, commands, fd_u32, len_u32, opt_fd_u32, zeroed};
 
 /// `BPF_PROG_ATTACH` and `BPF_PROG_DETACH`.
@@ -80,16 +81,16 @@ struct QueryAttr {
 const _: () = assert!(size_of::<QueryAttr>() == 32);
 commands! { ProgQuery(QueryAttr) = PROG_QUERY; }
 
-/// `BPF_PROG_QUERY`: the ids of the programs attached to a cgroup, a sockmap or a network namespace.
+/// `BPF_PROG_QUERY`: the ids of the programs attached to a cgroup, a sockmap, a network namespace or an interface.
 ///
 /// # Errors
 ///
 /// `EINVAL` for a target without such a hook.
-pub fn query(target: BorrowedFd<'_>, attach_type: u32, flags: u32) -> Result<Vec<u32>> {
+pub fn query(target: Target<'_>, attach_type: u32, flags: u32) -> Result<Vec<u32>> {
     let mut ids = vec![0_u32; 64];
     loop {
         let mut attr: QueryAttr = zeroed();
-        (attr.target_fd, attr.attach_type, attr.query_flags) = (fd_u32(target), attach_type, flags);
+        (attr.target_fd, attr.attach_type, attr.query_flags) = (target.raw(), attach_type, flags);
         (attr.prog_cnt, attr.prog_ids) = (len_u32(&ids)?, addr_mut(ids.as_mut_bytes()));
         // SAFETY: `prog_cnt` ids of 4 bytes fit into `ids`, which we own.
         match unsafe { bpf::<ProgQuery>(&mut attr) } {

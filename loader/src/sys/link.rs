@@ -20,6 +20,17 @@ pub enum Target<'a> {
     Loaded,
 }
 
+impl Target<'_> {
+    /// As the kernel's structs hold it.
+    pub(super) fn raw(self) -> u32 {
+        match self {
+            Self::Ifindex(ifindex) => ifindex,
+            Self::Fd(fd) => fd_u32(fd),
+            Self::Loaded => 0,
+        }
+    }
+}
+
 /// `BPF_LINK_CREATE`, up to and including the first 8 bytes of the part that depends on the attach type.
 #[derive(Debug, FromBytes, IntoBytes, KnownLayout)]
 #[repr(C)]
@@ -49,11 +60,7 @@ commands! { LinkCreate(CreateAttr) = LINK_CREATE; }
 pub fn create(prog: BorrowedFd<'_>, target: Target<'_>, attach_type: u32, flags: u32) -> Result<OwnedFd> {
     let mut attr: CreateAttr = zeroed();
     attr.prog_fd = fd_u32(prog);
-    attr.target = match target {
-        Target::Ifindex(ifindex) => ifindex,
-        Target::Fd(fd) => fd_u32(fd),
-        Target::Loaded => 0,
-    };
+    attr.target = target.raw();
     (attr.attach_type, attr.flags) = (attach_type, flags);
     // SAFETY: the fields that some attach types take as addresses (from offset 16 on) are zero, and the command
     // returns a new descriptor.
