@@ -18,8 +18,18 @@
 //! Next to read: `main.rs` for the commands, then the files in the order above.
 #![forbid(unsafe_code)]
 
+pub mod apt;
+pub mod cache;
+pub mod config;
+pub mod deb;
+pub mod fetch;
+pub mod image;
+pub mod kernels;
 pub mod lint;
 pub mod repo;
+pub mod sources;
 pub mod steps;
 pub mod tally;
 pub mod tools;
+pub mod version;
+pub mod vmlinux;

@@ -5,9 +5,9 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use qemu_ci::repo::Repo;
-use qemu_ci::steps;
+use qemu_ci::{kernels, steps};
 
 /// Every check of the workspace, and real kernels in QEMU to run it on.
 #[derive(Parser)]
@@ -29,6 +29,12 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Look up what the kernels of kernels.toml are today, and write kernels.lock
+    Resolve(Choice),
+    /// Download and unpack kernels
+    Fetch(Choice),
+    /// The kernels there are, and which of them are in the cache
+    List,
     /// Everything: check, lint, test, kernels; installs what is missing when run as root
     All,
     /// Runs a test binary, as root where it needs it; `cargo ci test` puts this between cargo and the binary
@@ -37,6 +43,17 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         command: Vec<String>,
     },
+}
+
+/// Which kernels.
+#[derive(Args)]
+struct Choice {
+    /// Names of kernels.toml, with commas, or `all`; without it the required ones
+    #[arg(long)]
+    kernel: Option<String>,
+    /// Refuse kernels that are not what kernels.lock says
+    #[arg(long)]
+    locked: bool,
 }
 
 fn main() -> ExitCode {
@@ -57,6 +74,9 @@ fn run(command: Command) -> anyhow::Result<bool> {
         Command::Check => steps::alone(steps::check(&repo)?),
         Command::Lint => steps::alone(steps::lint(&repo)?),
         Command::Test { arguments } => steps::alone(steps::test(&repo, &arguments)?),
+        Command::Resolve(choice) => kernels::resolve(&repo, choice.kernel.as_deref())?,
+        Command::Fetch(choice) => kernels::fetch(&repo, choice.kernel.as_deref(), choice.locked)?,
+        Command::List => kernels::list(&repo)?,
         Command::All => steps::all(&repo)?,
         Command::AsRoot { command } => steps::as_root(&command)?,
     })

@@ -1,0 +1,198 @@
+//! Which kernels are wanted, and which those are today.
+//!
+//! In: `kernels.toml` (the intent, written by people) and `kernels.lock` (the facts, written by `cargo ci resolve`).
+//! Out: [`Wanted`] and [`Locked`]. Neither names a host. Next to read: `apt.rs`.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::{Deserialize, Serialize};
+
+use crate::version::Series;
+
+/// One `[[kernel]]` of `kernels.toml`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Wanted {
+    /// What `--kernel` takes.
+    pub name: String,
+    /// Which versions it may be.
+    pub series: Series,
+    /// The end of the package's name, for example `cloud-amd64`.
+    pub flavour: String,
+    /// Suites of the archive, the preferred first.
+    pub suites: Vec<String>,
+    /// Part of every run; red when it cannot be had.
+    pub required: bool,
+}
+
+/// One `[[kernel]]` of `kernels.lock`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Locked {
+    /// [`Wanted::name`].
+    pub name: String,
+    /// What the kernel calls itself (`uname -r`).
+    pub release: String,
+    /// Debian's version of its packages.
+    pub version: String,
+    /// Where it was found.
+    pub suite: String,
+    /// What it consists of.
+    pub package: Vec<Package>,
+}
+
+/// One package of a kernel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Package {
+    /// Its name.
+    pub name: String,
+    /// Debian's version.
+    pub version: String,
+    /// Where it lies in the archive, counted from the mirror's base.
+    pub path: String,
+    /// Bytes.
+    pub size: u64,
+    /// Of the whole file, in hex.
+    pub sha256: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Intent {
+    kernel: Vec<Wanted>,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LockFile {
+    #[serde(default)]
+    kernel: Vec<Locked>,
+}
+
+/// Reads `kernels.toml`.
+///
+/// # Errors
+/// It is missing, has an unknown field, or names a kernel twice.
+pub fn wanted(path: &Path) -> Result<Vec<Wanted>> {
+    let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+    parse_wanted(&text).with_context(|| path.display().to_string())
+}
+
+/// The text of `kernels.toml`, read and checked.
+fn parse_wanted(text: &str) -> Result<Vec<Wanted>> {
+    let Intent { kernel } = toml::from_str(text)?;
+    for (index, one) in kernel.iter().enumerate() {
+        ensure!(!one.suites.is_empty(), "kernel {}: no suite to look in", one.name);
+        ensure!(kernel[..index].iter().all(|other| other.name != one.name), "kernel {} stands there twice", one.name);
+    }
+    Ok(kernel)
+}
+
+/// Reads `kernels.lock`; empty when there is none yet.
+///
+/// # Errors
+/// It is there but cannot be read.
+pub fn locked(path: &Path) -> Result<Vec<Locked>> {
+    if !path.exists() {
+        return Ok(Vec::new());
+    }
+    let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+    let LockFile { kernel } = toml::from_str(&text).with_context(|| path.display().to_string())?;
+    Ok(kernel)
+}
+
+/// Writes `kernels.lock`, in the order given.
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write_locked(path: &Path, kernel: &[Locked]) -> Result<()> {
+    fs::write(path, lock_text(kernel)?).with_context(|| format!("write {}", path.display()))
+}
+
+/// The text of `kernels.lock`.
+fn lock_text(kernel: &[Locked]) -> Result<String> {
+    let body = toml::to_string(&LockFile { kernel: kernel.to_vec() }).context("encode the lock")?;
+    Ok(format!(
+        "# What the kernels of kernels.toml were when `cargo ci resolve` last looked. Not edited by hand.\n\n{body}"
+    ))
+}
+
+/// Picks kernels by `--kernel`: names with commas, `all` for every one, nothing for the required ones.
+///
+/// # Errors
+/// A name that `kernels.toml` does not have.
+pub fn pick(wanted: &[Wanted], names: Option<&str>) -> Result<Vec<Wanted>> {
+    let Some(names) = names else {
+        return Ok(wanted.iter().filter(|one| one.required).cloned().collect());
+    };
+    if names == "all" {
+        return Ok(wanted.to_vec());
+    }
+    let mut picked = Vec::new();
+    for name in names.split(',').map(str::trim) {
+        match wanted.iter().find(|one| one.name == name) {
+            Some(one) => picked.push(one.clone()),
+            None => {
+                let known: Vec<_> = wanted.iter().map(|one| one.name.as_str()).collect();
+                bail!("no kernel `{name}`; kernels.toml has {}", known.join(", "));
+            }
+        }
+    }
+    Ok(picked)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_intent_of_the_repository_holds_the_required_set() {
+        let text = include_str!("../kernels.toml");
+        let kernels = parse_wanted(text).unwrap();
+        let names = |kernels: Vec<Wanted>| kernels.into_iter().map(|one| one.name).collect::<Vec<_>>().join(" ");
+        assert_eq!(names(pick(&kernels, None).unwrap()), "5.10 6.1 6.12 6.18 7");
+        assert_eq!(names(pick(&kernels, Some("6.1, 5.10")).unwrap()), "6.1 5.10");
+        assert_eq!(pick(&kernels, Some("all")).unwrap().len(), kernels.len());
+        assert!(pick(&kernels, Some("4.19")).unwrap_err().to_string().contains("no kernel `4.19`"));
+        assert!(!text.contains("://"), "a host in kernels.toml");
+    }
+
+    #[test]
+    fn mistakes_in_the_intent_are_named() {
+        let row = "[[kernel]]\nname = \"a\"\nseries = \"6.1\"\nflavour = \"c\"\nsuites = [\"s\"]\nrequired = true\n";
+        for (text, want) in [
+            (format!("{row}{row}"), "twice"),
+            (row.replace("[\"s\"]", "[]"), "no suite"),
+            (format!("{row}colour = 1\n"), "unknown field `colour`"),
+            (row.replace("6.1", "six"), "series `six`"),
+        ] {
+            let error = format!("{:#}", parse_wanted(&text).unwrap_err());
+            assert!(error.contains(want), "{want}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_lock_comes_back_as_it_was_written() {
+        let package = Package {
+            name: "linux-image-6.12.1+deb13-cloud-amd64".into(),
+            version: "6.12.1-1".into(),
+            path: "pool/main/l/x.deb".into(),
+            size: 5,
+            sha256: "00".repeat(32),
+        };
+        let lock = vec![Locked {
+            name: "6.12".into(),
+            release: "6.12.1+deb13-cloud-amd64".into(),
+            version: "6.12.1-1".into(),
+            suite: "trixie".into(),
+            package: vec![package],
+        }];
+        let text = lock_text(&lock).unwrap();
+        assert_eq!(toml::from_str::<LockFile>(&text).unwrap().kernel, lock);
+        let committed = include_str!("../kernels.lock");
+        assert!(!committed.contains("://"), "a host in kernels.lock");
+    }
+}

@@ -1,0 +1,109 @@
+//! The commands about kernels as such: `resolve`, `fetch`, `list`.
+//!
+//! In: `kernels.toml` and `kernels.lock`. Out: a newer lock, a warm cache, a list. Next to read: `fetch.rs`, then
+//! `matrix.rs`, which boots them.
+
+use anyhow::Result;
+
+use crate::cache::Cache;
+use crate::config::{self, Locked, Wanted};
+use crate::fetch::{Fetcher, Obtained};
+use crate::image::Image;
+use crate::repo::Repo;
+
+/// Kernels as asked for, with what the lock says of each.
+///
+/// # Errors
+/// One of the files cannot be read, or a name is unknown.
+pub fn chosen(repo: &Repo, names: Option<&str>) -> Result<Vec<(Wanted, Option<Locked>)>> {
+    let wanted = config::pick(&config::wanted(&repo.path("qemu-ci/kernels.toml"))?, names)?;
+    let locked = config::locked(&repo.path("qemu-ci/kernels.lock"))?;
+    let lock_of = |wanted: &Wanted| locked.iter().find(|kernel| kernel.name == wanted.name).cloned();
+    Ok(wanted.into_iter().map(|wanted| (lock_of(&wanted), wanted)).map(|(lock, wanted)| (wanted, lock)).collect())
+}
+
+/// `cargo ci resolve`: writes the lock anew; kernels not asked for keep their entry. True when each was found.
+///
+/// # Errors
+/// A file cannot be read or written.
+pub fn resolve(repo: &Repo, names: Option<&str>) -> Result<bool> {
+    let names = names.unwrap_or("all");
+    let all = config::wanted(&repo.path("qemu-ci/kernels.toml"))?;
+    let picked = config::pick(&all, Some(names))?;
+    let old = config::locked(&repo.path("qemu-ci/kernels.lock"))?;
+    let mut fetcher = Fetcher::new(Cache::of_user()?, false);
+    let mut well = true;
+    let mut lock = Vec::new();
+    for wanted in &all {
+        let before = old.iter().find(|kernel| kernel.name == wanted.name);
+        if !picked.contains(wanted) {
+            lock.extend(before.cloned());
+            continue;
+        }
+        match fetcher.resolve(wanted) {
+            Ok(kernel) => {
+                let news = match before {
+                    Some(before) if before.version == kernel.version => "as before".to_owned(),
+                    Some(before) => format!("was {}", before.version),
+                    None => "new".to_owned(),
+                };
+                println!(
+                    "{:<6} {:<32} {:<20} {:<18} {news}",
+                    wanted.name, kernel.release, kernel.version, kernel.suite
+                );
+                lock.push(kernel);
+            }
+            Err(error) => {
+                well &= !wanted.required;
+                println!("{:<6} UNAVAILABLE: {error:#}", wanted.name);
+                lock.extend(before.cloned());
+            }
+        }
+    }
+    config::write_locked(&repo.path("qemu-ci/kernels.lock"), &lock)?;
+    Ok(well)
+}
+
+/// `cargo ci fetch`: fills the cache. True when each required kernel is there.
+///
+/// # Errors
+/// The cache cannot be used at all.
+pub fn fetch(repo: &Repo, names: Option<&str>, strict: bool) -> Result<bool> {
+    let mut fetcher = Fetcher::new(Cache::of_user()?, strict);
+    let mut well = true;
+    for (wanted, lock) in chosen(repo, names)? {
+        match fetcher.obtain(&wanted, lock.as_ref()) {
+            Ok(Obtained { kernel, drift, .. }) => {
+                let drift = drift.map(|drift| format!("DRIFT: {drift}")).unwrap_or_default();
+                println!("{:<6} {:<32} {:<20} {drift}", wanted.name, kernel.release, kernel.version);
+            }
+            Err(error) => {
+                well &= !wanted.required;
+                println!("{:<6} UNAVAILABLE: {error:#}", wanted.name);
+            }
+        }
+    }
+    Ok(well)
+}
+
+/// `cargo ci list`: what there is.
+///
+/// # Errors
+/// A file cannot be read.
+pub fn list(repo: &Repo) -> Result<bool> {
+    let cache = Cache::of_user()?;
+    println!("{:<6} {:<9} {:<32} {:<20} {:<18} cache", "name", "required", "release", "version", "suite");
+    for (wanted, lock) in chosen(repo, Some("all"))? {
+        let required = if wanted.required { "yes" } else { "" };
+        let Some(kernel) = lock else {
+            println!("{:<6} {required:<9} not resolved: cargo ci resolve --kernel {}", wanted.name, wanted.name);
+            continue;
+        };
+        let first = kernel.package.first();
+        let there = first.is_some_and(|first| Image::find(&cache, &kernel.release, &first.sha256).is_some());
+        let there = if there { "unpacked" } else { "" };
+        let Locked { release, version, suite, .. } = kernel;
+        println!("{:<6} {required:<9} {release:<32} {version:<20} {suite:<18} {there}", wanted.name);
+    }
+    Ok(true)
+}
