@@ -19,17 +19,27 @@
 #![forbid(unsafe_code)]
 
 pub mod apt;
+pub mod build;
 pub mod cache;
 pub mod config;
+pub mod console;
 pub mod deb;
 pub mod fetch;
+pub mod guest;
 pub mod image;
+pub mod initramfs;
 pub mod kernels;
 pub mod lint;
+pub mod matrix;
+pub mod modules;
+pub mod qemu;
 pub mod repo;
+pub mod report;
 pub mod sources;
 pub mod steps;
+pub mod suites;
 pub mod tally;
 pub mod tools;
+pub mod verdicts;
 pub mod version;
 pub mod vmlinux;

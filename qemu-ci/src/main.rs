@@ -6,6 +6,7 @@
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use qemu_ci::matrix::Options;
 use qemu_ci::repo::Repo;
 use qemu_ci::{kernels, steps};
 
@@ -35,6 +36,16 @@ enum Command {
     Fetch(Choice),
     /// The kernels there are, and which of them are in the cache
     List,
+    /// The main job and every kernel test of the workspace, in guests of real kernels
+    Kernels {
+        #[command(flatten)]
+        choice: Choice,
+        /// Guests at a time; without it, one a processor
+        #[arg(long)]
+        jobs: Option<usize>,
+        /// Only tests whose name contains this
+        filter: Option<String>,
+    },
     /// Everything: check, lint, test, kernels; installs what is missing when run as root
     All,
     /// Runs a test binary, as root where it needs it; `cargo ci test` puts this between cargo and the binary
@@ -77,6 +88,10 @@ fn run(command: Command) -> anyhow::Result<bool> {
         Command::Resolve(choice) => kernels::resolve(&repo, choice.kernel.as_deref())?,
         Command::Fetch(choice) => kernels::fetch(&repo, choice.kernel.as_deref(), choice.locked)?,
         Command::List => kernels::list(&repo)?,
+        Command::Kernels { choice: Choice { kernel, locked }, jobs, filter } => {
+            let options = Options { kernels: kernel, strict: locked, jobs, filter };
+            steps::alone(steps::kernels(&repo, &options)?)
+        }
         Command::All => steps::all(&repo)?,
         Command::AsRoot { command } => steps::as_root(&command)?,
     })

@@ -2,6 +2,7 @@
 //!
 //! In: the workspace. Out: a [`Step`] each; the closing line `N passed, N failed`. Next to read: `kernels.rs`.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use nix::unistd::geteuid;
 
+use crate::matrix::{self, Options};
 use crate::repo::{Repo, show, show_and_run};
 use crate::tally::Tally;
 use crate::{lint as rules, tools};
@@ -133,13 +135,34 @@ pub fn test(repo: &Repo, arguments: &[String]) -> Result<Step> {
     Ok(step)
 }
 
+/// The main job and every kernel test, in guests. The report is printed, and written as `report.json` and `report.xml`
+/// beside the consoles.
+///
+/// # Errors
+/// What concerns all kernels alike; what concerns one is a red row.
+pub fn kernels(repo: &Repo, options: &Options) -> Result<Step> {
+    let (mut step, begin) = Step::begin("kernels");
+    tools::ensure(&[tools::LINKER, tools::QEMU])?;
+    let report = matrix::run(repo, options)?;
+    print!("{}", report.text());
+    let out = repo.out();
+    for (name, text) in [("report.json", format!("{:#}\n", report.json())), ("report.xml", report.junit())] {
+        fs::write(out.join(name), text).with_context(|| format!("write {}", out.join(name).display()))?;
+    }
+    step.notes.push(format!("reports and consoles: {}", out.display()));
+    step.tally = report.tally();
+    step.time = begin.elapsed();
+    Ok(step)
+}
+
 /// Everything, in the order of how soon it tells something; what is missing is installed first.
 ///
 /// # Errors
 /// A tool is missing and cannot be installed.
 pub fn all(repo: &Repo) -> Result<bool> {
     tools::ensure(&[tools::LINKER, tools::QEMU, tools::BPFTOOL, tools::IPROUTE])?;
-    let steps = [check(repo)?, lint(repo)?, test(repo, &[])?];
+    let mut steps = vec![check(repo)?, lint(repo)?, test(repo, &[])?];
+    steps.push(kernels(repo, &Options::default())?);
     Ok(close(&steps))
 }
 

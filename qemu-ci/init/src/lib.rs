@@ -12,14 +12,6 @@ use serde::{Deserialize, Serialize};
 /// Where the initramfs carries the [`Plan`], as JSON.
 pub const PLAN_PATH: &str = "/plan.json";
 
-/// The port of QEMU's `isa-debug-exit` device; a byte `v` written there ends QEMU with the exit status `v * 2 + 1`.
-pub const EXIT_PORT: u64 = 0xf4;
-
-/// Written to [`EXIT_PORT`] when every item of the plan has been reported, whatever the verdicts.
-///
-/// QEMU then exits with 33: a value it does not use itself. Its exit status 0 only means that the guest went away.
-pub const EXIT_DONE: u8 = 0x10;
-
 /// The most bytes of a test's output that one [`Event::End`] carries; of a longer output the middle is left out.
 pub const DETAIL_LIMIT: usize = 16 * 1024;
 
@@ -92,7 +84,8 @@ pub enum Event {
         /// The end of its output, and the kernel's complaints.
         detail: String,
     },
-    /// All items have been reported; nothing follows.
+    /// All items have been reported; nothing follows. Without this line a guest has not ended well, whatever QEMU's exit
+    /// status: that is 0 after a panic too.
     Bye {
         /// How many [`Event::End`] lines were sent.
         ended: usize,

@@ -13,7 +13,7 @@ use std::fs;
 use std::process::Command;
 
 use anyhow::{Context, Result};
-use guest_init::{EXIT_DONE, Event, PLAN_PATH, Plan};
+use guest_init::{Event, PLAN_PATH, Plan};
 
 use crate::port::Port;
 
@@ -22,12 +22,10 @@ fn main() {
     if let Some(index) = std::env::args().nth(1).filter(|_| std::process::id() != 1) {
         std::process::exit(item::inside(&index));
     }
-    let ended = run();
-    if let Err(error) = &ended {
+    if let Err(error) = run() {
         eprintln!("guest-init: {error:#}");
     }
-    // QEMU leaves at this write, so nothing below is reached when the device is there.
-    port::leave(if ended.is_ok() { EXIT_DONE } else { EXIT_DONE + 1 });
+    port::leave();
 }
 
 /// Carries out the plan.

@@ -1,15 +1,14 @@
-//! The second serial port, on which results leave the guest, and the way out of the machine.
+//! The second serial port, on which results leave the guest, and the machine's off switch.
 //!
 //! In: [`Event`]s. Out: one JSON line each. Next to read: `lib.rs`, for the events.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::FileExt;
 use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use guest_init::{EXIT_PORT, Event, Line};
+use guest_init::{Event, Line};
 use nix::sys::reboot::{RebootMode, reboot};
 use nix::sys::termios::{SetArg, cfmakeraw, tcdrain, tcgetattr, tcsetattr};
 
@@ -53,11 +52,8 @@ impl Port {
     }
 }
 
-/// Ends the machine: QEMU exits with `value * 2 + 1`. Where the exit device is missing, the machine is switched off,
-/// which the host does not take for a success.
-pub(crate) fn leave(value: u8) -> ! {
-    let left = OpenOptions::new().write(true).open("/dev/port").and_then(|port| port.write_all_at(&[value], EXIT_PORT));
-    eprintln!("guest-init: the exit device did not end the machine: {left:?}");
+/// Switches the machine off. Usually the host has ended it before: it does so as soon as it has read the goodbye.
+pub(crate) fn leave() -> ! {
     let refused = reboot(RebootMode::RB_POWER_OFF);
     eprintln!("guest-init: cannot switch off: {refused:?}");
     loop {

@@ -1,0 +1,271 @@
+//! One guest, from its start to its end.
+//!
+//! In: a kernel, an initramfs and a plan. Out: a [`Run`]. The host's clock is the judge here: a guest's own may run at
+//! another speed. A guest has ended well when it has said goodbye, in its own words and with this run's nonce; QEMU's exit
+//! status is 0 after a panic too, and no safe code in a guest could set it (the distribution's kernels have no
+//! `/dev/port`). Next to read: `console.rs`.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use guest_init::{PLAN_PATH, Plan};
+
+use crate::console::{self, Ended, Ending, Stream};
+use crate::initramfs::{Tree, archive};
+use crate::qemu::{Machine, arguments};
+use crate::tools;
+
+/// How long process 1 may take to say hello. A boot takes about two seconds; the rest is for a busy host.
+const BOOT: Duration = Duration::from_secs(60);
+
+/// What is added to the time of the running test before the guest is taken for hung; and the time between tests.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// What a guest is made of.
+#[derive(Debug)]
+pub struct Guest<'a> {
+    /// The file that QEMU starts.
+    pub kernel: &'a Path,
+    /// The part of the initramfs that all guests share, an archive already.
+    pub shared: &'a [u8],
+    /// This kernel's part: its modules.
+    pub own: Tree,
+    /// What to do.
+    pub plan: Plan,
+    /// MiB.
+    pub memory_mb: u64,
+    /// Where initramfs and console are written; emptied first, so nothing of an older run can be taken for this one's.
+    pub directory: PathBuf,
+}
+
+/// What became of a guest.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// `uname -r` of the guest; empty when it never said hello.
+    pub release: String,
+    /// From QEMU's start to process 1; `None` when it never said hello.
+    pub boot: Option<Duration>,
+    /// From QEMU's start to its end.
+    pub total: Duration,
+    /// How it ended.
+    pub ending: Ending,
+    /// How each item of the plan ended.
+    pub items: Vec<Ended>,
+    /// What else was wrong: faults of the result stream, complaints of the kernel outside of tests.
+    pub faults: Vec<String>,
+    /// Guests that never said hello and were started again before this one.
+    pub retries: usize,
+}
+
+impl Run {
+    /// A guest that could not be started.
+    pub fn broken(items: usize, why: String) -> Self {
+        Self {
+            release: String::new(),
+            boot: None,
+            total: Duration::ZERO,
+            ending: Ending::Broken(why),
+            items: vec![Ended::NotRun; items],
+            faults: Vec::new(),
+            retries: 0,
+        }
+    }
+}
+
+/// Runs a guest. One that never said hello is started a second time: no test had begun, so none is hidden by that.
+pub fn run(guest: &Guest<'_>) -> Run {
+    let first = attempt(guest);
+    if !matches!(first.ending, Ending::Stalled { .. }) {
+        return first;
+    }
+    Run { retries: 1, ..attempt(guest) }
+}
+
+/// One start of a guest; what the host cannot do ends up in [`Ending::Broken`].
+fn attempt(guest: &Guest<'_>) -> Run {
+    let begin = Instant::now();
+    let items = guest.plan.items.len();
+    let tried = start(guest).and_then(|child| listen(guest, child, begin));
+    tried.unwrap_or_else(|error| Run { total: begin.elapsed(), ..Run::broken(items, format!("{error:#}")) })
+}
+
+/// A QEMU process that does not outlive this one.
+struct Qemu(Child);
+
+impl Drop for Qemu {
+    fn drop(&mut self) {
+        // Both fail only when it is gone already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Writes the initramfs and starts QEMU.
+fn start(guest: &Guest<'_>) -> Result<Qemu> {
+    let machine = prepare(guest, Some(guest.directory.join("console.log")))?;
+    let child = command(&machine)?
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("start QEMU")?;
+    Ok(Qemu(child))
+}
+
+/// Writes the initramfs: the shared part, the modules, the plan.
+fn prepare(guest: &Guest<'_>, console: Option<PathBuf>) -> Result<Machine> {
+    let directory = &guest.directory;
+    if directory.exists() {
+        fs::remove_dir_all(directory).with_context(|| format!("empty {}", directory.display()))?;
+    }
+    fs::create_dir_all(directory).with_context(|| format!("create {}", directory.display()))?;
+    let mut own = guest.own.clone();
+    own.file(PLAN_PATH, serde_json::to_vec(&guest.plan).context("encode the plan")?);
+    let initrd = directory.join("initramfs.cpio");
+    let writing = || format!("write {}", initrd.display());
+    let mut file = File::create(&initrd).with_context(writing)?;
+    file.write_all(guest.shared)
+        .and_then(|()| file.write_all(&archive(&own).map_err(std::io::Error::other)?))
+        .with_context(writing)?;
+    Ok(Machine {
+        kernel: guest.kernel.to_owned(),
+        memory_mb: guest.memory_mb.max(enough(file.metadata().with_context(writing)?.len())),
+        initrd,
+        cpus: 1,
+        console,
+        tsc_khz: crate::qemu::tsc_khz(&fs::read_to_string("/proc/cpuinfo").unwrap_or_default()),
+    })
+}
+
+/// MiB with which an initramfs of so many bytes can be unpacked: for a moment it is there twice.
+fn enough(bytes: u64) -> u64 {
+    128 + 2 * bytes.div_ceil(1 << 20)
+}
+
+/// QEMU, in a wrapper that ends it with us where the machine has one.
+fn command(machine: &Machine) -> Result<Command> {
+    let qemu =
+        tools::find("qemu-system-x86_64").context("qemu-system-x86_64 is missing: apt-get install qemu-system-x86")?;
+    let mut command = match tools::find("setpriv") {
+        Some(setpriv) => {
+            let mut command = Command::new(setpriv);
+            command.args(["--pdeathsig", "KILL", "--"]).arg(qemu);
+            command
+        }
+        None => Command::new(qemu),
+    };
+    command.args(arguments(machine));
+    Ok(command)
+}
+
+/// Reads results until the guest has ended, or has to be.
+fn listen(guest: &Guest<'_>, mut qemu: Qemu, begin: Instant) -> Result<Run> {
+    let lines = reader(qemu.0.stdout.take().context("QEMU's standard output")?);
+    let errors = gather(qemu.0.stderr.take().context("QEMU's standard error")?);
+    let mut stream = Stream::new(&guest.plan.nonce, guest.plan.items.len());
+    let mut boot = None;
+    let silent = loop {
+        let limit = patience(&stream, &guest.plan);
+        match lines.recv_timeout(limit) {
+            Ok(line) => stream.line(&line),
+            Err(RecvTimeoutError::Disconnected) => break None,
+            Err(RecvTimeoutError::Timeout) => break Some(limit),
+        }
+        if boot.is_none() && stream.hello().is_some() {
+            boot = Some(begin.elapsed());
+        }
+        if stream.is_over() {
+            break None;
+        }
+    };
+    // After the goodbye there is nothing to wait for; before it, an end of the stream is QEMU's own end.
+    let status = if stream.is_over() || silent.is_some() { None } else { qemu.0.wait().ok() };
+    drop(qemu);
+    let console = fs::read(guest.directory.join("console.log")).unwrap_or_default();
+    let console = String::from_utf8_lossy(&console);
+    let ending = match silent {
+        None if stream.is_over() => Ending::Done,
+        None => console::ending(&how(status, &errors.recv().unwrap_or_default()), &console),
+        Some(after) if stream.hello().is_none() => Ending::Stalled { after },
+        Some(after) => Ending::Hung { after },
+    };
+    let hello = stream.hello().cloned();
+    let (items, mut faults) = stream.finish();
+    faults.extend(hello.as_ref().map(|hello| hello.splat.trim().to_owned()).filter(|splat| !splat.is_empty()));
+    if ending != Ending::Done {
+        faults.extend(console::complaints(&console));
+    }
+    let release = hello.map_or_else(String::new, |hello| hello.release);
+    Ok(Run { release, boot, total: begin.elapsed(), ending, items, faults, retries: 0 })
+}
+
+/// How long the guest may be silent now.
+fn patience(stream: &Stream, plan: &Plan) -> Duration {
+    if stream.hello().is_none() {
+        return BOOT;
+    }
+    let item = stream.running().and_then(|index| plan.items.get(index));
+    SILENCE + item.map_or(Duration::ZERO, |item| Duration::from_millis(item.timeout_ms))
+}
+
+/// QEMU's end in words.
+fn how(status: Option<ExitStatus>, errors: &str) -> String {
+    let status = status.map_or_else(|| "no exit status".to_owned(), |status| status.to_string());
+    match errors.trim().lines().last() {
+        Some(last) => format!("{status}: {last}"),
+        None => status,
+    }
+}
+
+/// Lines of a stream, from a thread that ends with it.
+fn reader(stream: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, lines) = channel();
+    thread::spawn(move || {
+        for line in BufReader::new(stream).split(b'\n').map_while(Result::ok) {
+            let text = String::from_utf8_lossy(&line);
+            // An empty line is what a port that is switched to raw mode may leave behind.
+            if !text.trim().is_empty() && sender.send(text.trim_end_matches('\r').to_owned()).is_err() {
+                break;
+            }
+        }
+    });
+    lines
+}
+
+/// All of a stream, once it has ended.
+fn gather(mut stream: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, text) = channel();
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        // What was read before an error is worth keeping.
+        let _ = stream.read_to_end(&mut bytes);
+        let _ = sender.send(String::from_utf8_lossy(&bytes).into_owned());
+    });
+    text
+}
+
+/// Gives a guest to the terminal until it ends.
+///
+/// # Errors
+/// It could not be started.
+pub fn interactive(guest: &Guest<'_>) -> Result<()> {
+    let machine = prepare(guest, None)?;
+    command(&machine)?.status().context("start QEMU")?;
+    Ok(())
+}
+
+/// A nonce no other run has.
+pub fn nonce() -> String {
+    let mut bytes = [0; 8];
+    let random = File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
+    if random.is_err() {
+        bytes = std::process::id().to_le_bytes().repeat(2).try_into().unwrap_or_default();
+    }
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

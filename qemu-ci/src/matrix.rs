@@ -1,0 +1,188 @@
+//! Every task on every kernel.
+//!
+//! In: chosen kernels and a [`Work`]. Out: a [`Report`]. Kernels are fetched while the binaries are built; guests run on
+//! as many threads as there are jobs, the slowest kernels first. Next to read: `report.rs`.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::thread;
+use std::time::Instant;
+
+use anyhow::{Context, Result, anyhow};
+use guest_init::Plan;
+
+use crate::build;
+use crate::cache::Cache;
+use crate::config::{Locked, Wanted};
+use crate::fetch::{Fetcher, Obtained};
+use crate::guest::{self, Guest, Run};
+use crate::initramfs::Tree;
+use crate::kernels;
+use crate::modules;
+use crate::repo::Repo;
+use crate::report::{Report, Row, TestRow};
+use crate::suites::{Suites, Work};
+use crate::verdicts::Table;
+use crate::version::Kernel;
+
+/// What to run where.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Names of kernels with commas; `None`: the required ones.
+    pub kernels: Option<String>,
+    /// Refuse what differs from the lock.
+    pub strict: bool,
+    /// Guests at a time; `None`: one a processor.
+    pub jobs: Option<usize>,
+    /// Only tests whose name contains this.
+    pub filter: Option<String>,
+}
+
+impl Options {
+    /// How many guests run at a time: more than processors only slow each other down.
+    pub fn parallel(&self) -> usize {
+        self.jobs.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from)).max(1)
+    }
+}
+
+/// Runs everything and reports.
+///
+/// # Errors
+/// What concerns all kernels alike: a file that cannot be read, binaries that do not build.
+pub fn run(repo: &Repo, options: &Options) -> Result<Report> {
+    let begin = Instant::now();
+    let chosen = kernels::chosen(repo, options.kernels.as_deref())?;
+    let table = Table::read(&repo.path("qemu-ci/verdicts.toml"))?;
+    let suites = Suites::read(&repo.path("qemu-ci/suites.toml"))?;
+    let (work, obtained) = thread::scope(|scope| {
+        let building = scope.spawn(|| {
+            let built = build::build(repo)?;
+            suites.work(repo, &built, options.filter.as_deref())
+        });
+        let obtained = obtain(&chosen, options.strict)?;
+        let work = building.join().map_err(|_| anyhow!("the thread that builds the tests has panicked"))??;
+        Ok::<_, anyhow::Error>((work, obtained))
+    })?;
+    let built = begin.elapsed();
+    let rows = boot_all(repo, &obtained, &work, options.parallel());
+    let rows = rows.into_iter().map(|(wanted, kernel, run)| judge(wanted, kernel, run, &work, &table)).collect();
+    Ok(Report { rows, prepared: built, total: begin.elapsed() })
+}
+
+/// A kernel as wanted, and what came of fetching it.
+type Try = (Wanted, Result<Obtained>);
+
+/// Fetches each kernel.
+fn obtain(chosen: &[(Wanted, Option<Locked>)], strict: bool) -> Result<Vec<Try>> {
+    let mut fetcher = Fetcher::new(Cache::of_user()?, strict);
+    Ok(chosen.iter().map(|(wanted, lock)| (wanted.clone(), fetcher.obtain(wanted, lock.as_ref()))).collect())
+}
+
+/// Boots each kernel that was obtained; the result is in the order of the kernels.
+fn boot_all<'a>(
+    repo: &Repo,
+    kernels: &'a [Try],
+    work: &Work,
+    jobs: usize,
+) -> Vec<(&'a Wanted, Option<&'a Obtained>, Run)> {
+    // Younger kernels take longer, and kernels.toml lists them last.
+    let queue = Mutex::new((0..kernels.len()).collect::<Vec<_>>());
+    let done = Mutex::new(BTreeMap::new());
+    thread::scope(|scope| {
+        for _ in 0..jobs.min(kernels.len()) {
+            scope.spawn(|| {
+                while let Some(index) = take(&queue) {
+                    let Some((wanted, tried)) = kernels.get(index) else { break };
+                    let run = match tried {
+                        Ok(kernel) => boot(repo, wanted, kernel, work),
+                        Err(error) => Run::broken(work.tasks.len(), format!("{error:#}")),
+                    };
+                    eprintln!("Linux {}: {}", wanted.name, run.ending);
+                    if let Ok(mut done) = done.lock() {
+                        done.insert(index, run);
+                    }
+                }
+            });
+        }
+    });
+    let mut done = done.into_inner().unwrap_or_default();
+    let lost = || Run::broken(work.tasks.len(), "the thread that ran the guest has panicked".to_owned());
+    let run_of = |(index, (wanted, tried)): (usize, &'a Try)| {
+        (wanted, tried.as_ref().ok(), done.remove(&index).unwrap_or_else(lost))
+    };
+    kernels.iter().enumerate().map(run_of).collect()
+}
+
+/// The next kernel to boot, from the end.
+fn take(queue: &Mutex<Vec<usize>>) -> Option<usize> {
+    queue.lock().ok()?.pop()
+}
+
+/// Boots one kernel with everything to do.
+fn boot(repo: &Repo, wanted: &Wanted, kernel: &Obtained, work: &Work) -> Run {
+    let tried = prepare(repo, wanted, kernel, work);
+    match tried {
+        Ok((image, own, plan)) => guest::run(&Guest {
+            kernel: &image,
+            shared: &work.shared,
+            own,
+            plan,
+            memory_mb: work.memory_mb,
+            directory: repo.out().join(&wanted.name),
+        }),
+        Err(error) => Run::broken(work.tasks.len(), format!("{error:#}")),
+    }
+}
+
+/// What is particular to one kernel: its file, its modules, the plan that names them.
+fn prepare(_repo: &Repo, wanted: &Wanted, kernel: &Obtained, work: &Work) -> Result<(std::path::PathBuf, Tree, Plan)> {
+    let mut own = Tree::new();
+    let mut items = Vec::new();
+    let mut resolved: BTreeMap<&[String], Vec<String>> = BTreeMap::new();
+    for task in &work.tasks {
+        if !resolved.contains_key(task.modules.as_slice()) {
+            let found = modules::resolve(&kernel.image, &task.modules);
+            let found = found.with_context(|| format!("modules of {} on {}", task.item.name, wanted.name))?;
+            let mut paths = Vec::new();
+            for module in found {
+                let path = format!("/modules/{}.ko", module.name);
+                own.file(&path, module.bytes);
+                paths.push(path);
+            }
+            resolved.insert(&task.modules, paths);
+        }
+        let mut item = task.item.clone();
+        item.modules = resolved.get(task.modules.as_slice()).cloned().unwrap_or_default();
+        items.push(item);
+    }
+    let plan = Plan { nonce: guest::nonce(), env: work.env.clone(), items, shell: None };
+    Ok((kernel.image.kernel()?, own, plan))
+}
+
+/// Judges a guest's results.
+fn judge(wanted: &Wanted, kernel: Option<&Obtained>, run: Run, work: &Work, table: &Table) -> Row {
+    let release = if run.release.is_empty() {
+        kernel.map_or_else(String::new, |kernel| kernel.kernel.release.clone())
+    } else {
+        run.release.clone()
+    };
+    let version: Option<Kernel> = release.parse().ok();
+    let judged = work.tasks.iter().zip(&run.items).map(|(task, ended)| {
+        let version = version.unwrap_or(Kernel { major: 0, minor: 0 });
+        let verdict = table.judge(&task.item.name, version, ended, task.of_runner);
+        TestRow::new(&task.item.name, ended, verdict)
+    });
+    Row {
+        name: wanted.name.clone(),
+        required: wanted.required,
+        release,
+        version: kernel.map_or_else(String::new, |kernel| kernel.kernel.version.clone()),
+        drift: kernel.and_then(|kernel| kernel.drift.clone()),
+        boot: run.boot,
+        total: run.total,
+        tests: judged.collect(),
+        ending: run.ending,
+        faults: run.faults,
+        retries: run.retries,
+    }
+}

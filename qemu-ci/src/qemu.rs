@@ -1,0 +1,143 @@
+//! How QEMU is started.
+//!
+//! In: a [`Machine`]. Out: arguments; a pure function, so that every default stands in this file and is tested without
+//! QEMU. Next to read: `guest.rs`, which starts it.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// A guest's memory when nothing asks for more, in MiB. 96 is the least that the kernels tested boot with.
+pub const MEMORY_MB: u64 = 256;
+
+/// What a guest looks like.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Machine {
+    /// `vmlinux`, which QEMU starts directly (PVH), or a bzImage.
+    pub kernel: PathBuf,
+    /// The root file system.
+    pub initrd: PathBuf,
+    /// Memory in MiB.
+    pub memory_mb: u64,
+    /// Processors. More than one costs boot time under emulation and gives a test nothing but races.
+    pub cpus: u32,
+    /// Where the console goes; `None`: to this terminal, and there is no result stream then.
+    pub console: Option<PathBuf>,
+    /// Frequency of the host's processor. The emulated time stamp counter is the host's; told so, the guest need not
+    /// measure it, which goes wrong on a busy host.
+    pub tsc_khz: Option<u64>,
+}
+
+/// QEMU's arguments.
+pub fn arguments(machine: &Machine) -> Vec<OsString> {
+    let mut list: Vec<OsString> = Vec::new();
+    let mut add = |words: &[&str]| list.extend(words.iter().map(OsString::from));
+    // Nothing that is not named here, and no file of the user's.
+    add(&["-nodefaults", "-no-user-config", "-display", "none", "-monitor", "none", "-nic", "none"]);
+    // A guest that reboots has panicked; it ends instead. This is QEMU's exit status 0: see `guest.rs`.
+    add(&["-no-reboot"]);
+    // Not `microvm`: it saves 0.2 s, has no timer that works under load, and half of its boots hang.
+    add(&["-M", "pc", "-accel", "tcg", "-cpu", "max"]);
+    add(&["-smp", &machine.cpus.to_string(), "-m", &machine.memory_mb.to_string()]);
+    let mut path = |name: &str, path: OsString| {
+        list.push(name.into());
+        list.push(path);
+    };
+    path("-kernel", machine.kernel.clone().into());
+    path("-initrd", machine.initrd.clone().into());
+    path("-append", command_line(machine).into());
+    match &machine.console {
+        Some(console) => {
+            let mut file = OsString::from("file,id=console,path=");
+            // A comma in a path is doubled for QEMU's option parser.
+            file.push(console.to_string_lossy().replace(',', ",,"));
+            path("-chardev", file);
+            path("-serial", "chardev:console".into());
+            path("-chardev", "stdio,id=results,signal=off".into());
+            path("-serial", "chardev:results".into());
+        }
+        None => {
+            path("-chardev", "stdio,id=console,signal=off".into());
+            path("-serial", "chardev:console".into());
+            path("-serial", "null".into());
+        }
+    }
+    list
+}
+
+/// The kernel's command line.
+fn command_line(machine: &Machine) -> String {
+    let mut words = vec![
+        "console=ttyS0".to_owned(),
+        // A panic reboots at once, and so ends QEMU.
+        "panic=-1".to_owned(),
+        // Warnings and worse reach the console.
+        "quiet".to_owned(),
+        "loglevel=5".to_owned(),
+        // Without it the kernels have BPF LSM programs but never call them.
+        "lsm=bpf".to_owned(),
+        // Under emulation on a busy host the check of the timer fails although the timer works.
+        "no_timer_check".to_owned(),
+    ];
+    words.extend(machine.tsc_khz.map(|khz| format!("tsc_early_khz={khz}")));
+    words.join(" ")
+}
+
+/// Frequency of this machine's processor in kHz, from the text of `/proc/cpuinfo`.
+pub fn tsc_khz(cpuinfo: &str) -> Option<u64> {
+    let line = cpuinfo.lines().find(|line| line.starts_with("cpu MHz"))?;
+    let (_, mhz) = line.split_once(':')?;
+    let (whole, part) = mhz.trim().split_once('.').unwrap_or((mhz.trim(), "0"));
+    let thousandths: String = part.chars().chain("000".chars()).take(3).collect();
+    Some(whole.parse::<u64>().ok()? * 1000 + thousandths.parse::<u64>().ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn machine() -> Machine {
+        Machine {
+            kernel: "/k/vmlinux".into(),
+            initrd: "/i,1.cpio".into(),
+            memory_mb: 256,
+            cpus: 1,
+            console: Some("/out/a,b.log".into()),
+            tsc_khz: Some(2_596_120),
+        }
+    }
+
+    fn text(machine: &Machine) -> String {
+        let words: Vec<_> = arguments(machine).into_iter().map(|word| word.to_string_lossy().into_owned()).collect();
+        words.join(" ")
+    }
+
+    #[test]
+    fn arguments_of_a_test_guest() {
+        let want = "-nodefaults -no-user-config -display none -monitor none -nic none -no-reboot -M pc -accel tcg \
+                    -cpu max -smp 1 -m 256 -kernel /k/vmlinux -initrd \
+                    /i,1.cpio -append console=ttyS0 panic=-1 quiet loglevel=5 lsm=bpf no_timer_check \
+                    tsc_early_khz=2596120 -chardev file,id=console,path=/out/a,,b.log -serial chardev:console \
+                    -chardev stdio,id=results,signal=off -serial chardev:results";
+        assert_eq!(text(&machine()), want);
+    }
+
+    #[test]
+    fn an_interactive_guest_has_the_terminal() {
+        let text = text(&Machine { console: None, tsc_khz: None, ..machine() });
+        assert!(text.contains("-chardev stdio,id=console") && !text.contains("id=results"), "{text}");
+        assert!(!text.contains("tsc_early_khz"), "{text}");
+    }
+
+    #[test]
+    fn the_frequency_is_read() {
+        for (line, want) in [
+            ("cpu MHz\t\t: 2596.120", Some(2_596_120)),
+            ("cpu MHz : 3000", Some(3_000_000)),
+            ("cpu MHz : 1.5", Some(1500)),
+            ("cpu MHz : fast", None),
+            ("model name : x", None),
+        ] {
+            assert_eq!(tsc_khz(&format!("processor : 0\n{line}\n")), want, "{line}");
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! What runs in guests: the main job, and every test of the workspace that needs a kernel to itself.
+//!
+//! In: `suites.toml`, and what cargo says it has built. Out: a [`Work`]: items with the modules they declare, and the
+//! archive of everything they need but a kernel. Next to read: `build.rs` for the binaries, `matrix.rs` for the use.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use guest_init::Item;
+use serde::Deserialize;
+
+use crate::build::{Built, TestBinary};
+use crate::initramfs::{Tree, archive};
+use crate::qemu::MEMORY_MB;
+use crate::repo::Repo;
+
+/// Variables of the environment that name data of judges outside of the workspace; what they name goes along.
+const JUDGES: [&str; 2] = ["BPF_CONFORMANCE_DIR", "VERIFIER_MATRIX"];
+
+/// The largest file of the workspace that goes along as data of tests.
+const DATA_LIMIT: u64 = 1 << 20;
+
+/// `suites.toml`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Suites {
+    defaults: Needs,
+    #[serde(default)]
+    job: Vec<Job>,
+    #[serde(default)]
+    tests: Vec<Tests>,
+}
+
+/// What a suite needs.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Needs {
+    modules: Vec<String>,
+    timeout_seconds: u64,
+    memory_mb: u64,
+}
+
+/// Commands in a row.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Job {
+    name: String,
+    commands: Vec<Vec<String>>,
+    modules: Option<Vec<String>>,
+    timeout_seconds: Option<u64>,
+}
+
+/// What a test target needs beyond the defaults.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Tests {
+    package: String,
+    target: String,
+    modules: Option<Vec<String>>,
+    timeout_seconds: Option<u64>,
+    memory_mb: Option<u64>,
+}
+
+/// A thing to do in each guest; the modules are still names, because each kernel has its own files for them.
+#[derive(Clone, Debug)]
+pub struct Task {
+    /// The item, without modules.
+    pub item: Item,
+    /// Names of the modules it declares.
+    pub modules: Vec<String>,
+    /// True for one test of Rust's test runner, which says itself how many it ran.
+    pub of_runner: bool,
+}
+
+/// Everything that guests share.
+#[derive(Debug)]
+pub struct Work {
+    /// What to do, in order.
+    pub tasks: Vec<Task>,
+    /// Programs and data, as an archive.
+    pub shared: Vec<u8>,
+    /// Environment of every command.
+    pub env: BTreeMap<String, String>,
+    /// MiB.
+    pub memory_mb: u64,
+}
+
+impl Suites {
+    /// Reads `suites.toml`.
+    ///
+    /// # Errors
+    /// It is missing or has a mistake.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+        toml::from_str(&text).with_context(|| path.display().to_string())
+    }
+
+    /// Lists the tasks and packs what they need. With a filter, only tasks whose name contains it.
+    ///
+    /// # Errors
+    /// A test binary does not list its tests, or a file cannot be read.
+    pub fn work(&self, repo: &Repo, built: &Built, filter: Option<&str>) -> Result<Work> {
+        let mut tree = base(built)?;
+        let mut tasks = Vec::new();
+        let mut memory_mb = self.defaults.memory_mb.max(MEMORY_MB);
+        let root = repo.path("").to_string_lossy().trim_end_matches('/').to_owned();
+        tree.directory(&root);
+        for job in self.job.iter().filter(|_| built.program("loader").is_some()) {
+            tasks.push(self.job_task(job, &root));
+        }
+        for binary in &built.tests {
+            let row = self.tests.iter().find(|row| row.package == binary.package && row.target == binary.target);
+            memory_mb = memory_mb.max(row.and_then(|row| row.memory_mb).unwrap_or(0));
+            tree.directory(&binary.directory.to_string_lossy());
+            let path = format!("/tests/{}-{}", binary.package, binary.target);
+            tree.copy_program(&path, &binary.path)?;
+            for test in list(binary)? {
+                tasks.push(self.test_task(binary, row, &path, &test));
+            }
+        }
+        if let Some(filter) = filter {
+            tasks.retain(|task| task.item.name.contains(filter));
+        }
+        let mut env: BTreeMap<_, _> =
+            [("PATH", "/bin"), ("HOME", "/tmp"), ("TMPDIR", "/tmp"), ("LC_ALL", "C.UTF-8"), ("RUST_BACKTRACE", "0")]
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into();
+        data(repo, &mut tree)?;
+        judges(&mut tree, &mut env)?;
+        Ok(Work { tasks, shared: archive(&tree)?, env, memory_mb })
+    }
+
+    /// A job as a task.
+    fn job_task(&self, job: &Job, root: &str) -> Task {
+        let seconds = job.timeout_seconds.unwrap_or(self.defaults.timeout_seconds);
+        Task {
+            item: Item {
+                name: job.name.clone(),
+                commands: job.commands.clone(),
+                cwd: root.to_owned(),
+                timeout_ms: seconds * 1000,
+                modules: Vec::new(),
+            },
+            modules: job.modules.clone().unwrap_or_else(|| self.defaults.modules.clone()),
+            of_runner: false,
+        }
+    }
+
+    /// One test of a binary as a task.
+    fn test_task(&self, binary: &TestBinary, row: Option<&Tests>, path: &str, test: &str) -> Task {
+        let seconds = row.and_then(|row| row.timeout_seconds).unwrap_or(self.defaults.timeout_seconds);
+        let command = [path, "--exact", test, "--nocapture", "--test-threads=1"].map(str::to_owned);
+        Task {
+            item: Item {
+                name: format!("{}::{} {test}", binary.package, binary.target),
+                commands: vec![command.to_vec()],
+                cwd: binary.directory.to_string_lossy().into_owned(),
+                timeout_ms: seconds * 1000,
+                modules: Vec::new(),
+            },
+            modules: row.and_then(|row| row.modules.clone()).unwrap_or_else(|| self.defaults.modules.clone()),
+            of_runner: true,
+        }
+    }
+}
+
+/// Process 1, the programs, and the directories it mounts on. A program is reachable under its path on this machine too:
+/// tests know that one from `CARGO_BIN_EXE_…`.
+pub fn base(built: &Built) -> Result<Tree> {
+    let mut tree = Tree::new();
+    tree.console();
+    for directory in ["/proc", "/sys", "/dev", "/tmp", "/run", "/bin", "/root"] {
+        tree.directory(directory);
+    }
+    let init = built.program("guest-init").context("cargo did not build guest-init")?;
+    tree.copy_program("/init", init)?;
+    for (name, path) in built.programs.iter().filter(|(name, _)| name.as_str() != "guest-init") {
+        let inside = format!("/bin/{name}");
+        tree.copy_program(&inside, path)?;
+        tree.link(&path.to_string_lossy(), &inside);
+    }
+    Ok(tree)
+}
+
+/// The names of a binary's tests.
+fn list(binary: &TestBinary) -> Result<Vec<String>> {
+    let listing = || format!("{} --list", binary.path.display());
+    let output = Command::new(&binary.path)
+        .args(["--list", "--format", "terse"])
+        .current_dir(&binary.directory)
+        .output()
+        .with_context(listing)?;
+    ensure!(output.status.success(), "{}: {}", listing(), String::from_utf8_lossy(&output.stderr).trim());
+    Ok(parse_list(&String::from_utf8_lossy(&output.stdout)))
+}
+
+/// `module::name: test` lines.
+fn parse_list(text: &str) -> Vec<String> {
+    text.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect()
+}
+
+/// Files of the workspace that tests and the main job may read, at the same paths as here.
+fn data(repo: &Repo, tree: &mut Tree) -> Result<()> {
+    let mut git = repo.command("git");
+    let listed = git.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]).output();
+    let listed = listed.context("start git")?;
+    ensure!(listed.status.success(), "git ls-files: {}", String::from_utf8_lossy(&listed.stderr).trim());
+    for name in String::from_utf8_lossy(&listed.stdout).split('\0').filter(|name| is_data(name)) {
+        let path = repo.path(name);
+        if path.metadata().is_ok_and(|meta| meta.is_file() && meta.len() <= DATA_LIMIT) {
+            tree.copy(&path.to_string_lossy(), &path)?;
+        }
+    }
+    Ok(())
+}
+
+/// True for a file that is neither source nor about the repository.
+fn is_data(name: &str) -> bool {
+    let other = [".rs", ".md", ".lock", ".gitignore", "Cargo.toml"].iter().any(|end| name.ends_with(end));
+    !name.is_empty() && !other && name.contains('/') && !name.starts_with("qemu-ci/") && !name.starts_with('.')
+}
+
+/// The judges' data, at the same paths as here.
+fn judges(tree: &mut Tree, env: &mut BTreeMap<String, String>) -> Result<()> {
+    for name in JUDGES {
+        let Some(path) = env::var_os(name).map(PathBuf::from).filter(|path| path.exists()) else { continue };
+        let path = path.canonicalize().with_context(|| format!("{name}={}", path.display()))?;
+        tree.copy(&path.to_string_lossy(), &path)?;
+        env.insert(name.to_owned(), path.to_string_lossy().into_owned());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_suites_of_the_repository_are_read() {
+        let suites: Suites = toml::from_str(include_str!("../suites.toml")).unwrap();
+        assert!(suites.job.iter().any(|job| job.name == "main job"));
+    }
+
+    #[test]
+    fn lists_of_tests_are_read() {
+        assert_eq!(parse_list("a::b: test\nc: benchmark\nd e: test\n\n"), ["a::b", "d e"]);
+    }
+
+    #[test]
+    fn data_is_told_from_source() {
+        for (name, want) in [
+            ("progs/all.toml", true),
+            ("netlink/tests/fixtures/a.hex", true),
+            ("progs/Cargo.toml", false),
+            ("asm/src/lib.rs", false),
+            ("Cargo.toml", false),
+            ("docs/architecture.md", false),
+            (".ci/run", false),
+            ("qemu-ci/kernels.toml", false),
+        ] {
+            assert_eq!(is_data(name), want, "{name}");
+        }
+    }
+}
