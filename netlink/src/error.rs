@@ -234,3 +234,59 @@ const HINTS: &[Hint] = &[
         advice: "replace it by naming the program expected there, or detach it first",
     },
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(errno: Errno, message: Option<&str>) -> Refusal {
+        let what = "attach XDP program to ifindex 5 in native mode".to_owned();
+        let message = message.map(str::to_owned);
+        Refusal { what, errno: errno as i32, message, attribute: None, missing: None, policy: None }
+    }
+
+    #[test]
+    fn a_refusal_says_what_why_where_and_what_next() {
+        let start = "attach XDP program to ifindex 5 in native mode: ";
+        let whole = Refusal {
+            attribute: Some("IFLA_XDP/IFLA_XDP_FD".to_owned()),
+            missing: Some("IFLA_IFNAME".to_owned()),
+            policy: Some("{ type 3 }".to_owned()),
+            ..refusal(Errno::EINVAL, Some("bad"))
+        };
+        let cases = [
+            (
+                refusal(Errno::ERANGE, Some("veth: Peer MTU is too large to set XDP")),
+                "veth: Peer MTU is too large to set XDP (ERANGE: Math result not representable); lower the MTU of the veth's \
+                 peer, or load the program with frags (Linux 5.18)",
+            ),
+            (refusal(Errno::EBUSY, None), "EBUSY: Device or resource busy"),
+            (
+                refusal(Errno::EPERM, None),
+                "EPERM: Operation not permitted; this needs CAP_NET_ADMIN in the network namespace",
+            ),
+            (
+                whole,
+                "bad (EINVAL: Invalid argument), at IFLA_XDP/IFLA_XDP_FD, missing IFLA_IFNAME, allowed is { type 3 }",
+            ),
+        ];
+        for (refusal, want) in cases {
+            assert_eq!(refusal.to_string(), format!("{start}{want}"));
+        }
+        let strange = Refusal { errno: 524, ..refusal(Errno::EPERM, None) };
+        assert!(strange.to_string().ends_with("(errno 524)"), "{strange}");
+    }
+
+    #[test]
+    fn an_error_gives_its_parts() {
+        let error = Error::Refused(Box::new(refusal(Errno::EBUSY, Some("XDP program already attached"))));
+        assert!(error.is(Errno::EBUSY));
+        assert_eq!(error.errno(), Some(16));
+        assert_eq!(error.extack(), Some("XDP program already attached"));
+        assert_eq!(error.attribute(), None);
+        assert_eq!(error.request(), "attach XDP program to ifindex 5 in native mode");
+        let io = Error::Io { what: "list links".to_owned(), source: io::Error::from_raw_os_error(105) };
+        assert_eq!(io.to_string(), "list links: netlink socket: No buffer space available (os error 105)");
+        assert_eq!(io.errno(), Some(105));
+    }
+}

@@ -1,8 +1,8 @@
-//! Stage: one exchange with the kernel: a request out, its answers and the verdict back. Input: a [`Request`]; output: decoded
-//! [`Body`]s, or an [`Error`] with the kernel's own words.
+//! Stage: the socket: a request out, its answers and the verdict back. Input: a [`Request`]; output: decoded [`Body`]s, or an
+//! [`Error`] with the kernel's own words.
 //!
-//! What is checked: the sender is the kernel; sequence and port are those of the request; no datagram is cut short; lengths add
-//! up; a dump that changed under our eyes is asked for again. Buffers are bounded. Next: `error.rs`, then `route/mod.rs`.
+//! What is checked here: the sender is the kernel; no datagram is cut short; buffers are bounded; a dump that changed under our
+//! eyes is asked for again. What is checked of the bytes: see `exchange.rs`, which is next.
 
 use std::fmt;
 use std::io;
@@ -10,15 +10,14 @@ use std::io;
 use netlink_sys::SocketAddr;
 use nix::sys::socket::MsgFlags;
 
-use crate::error::{Error, Refusal};
-use crate::wire::{Ack, AckAttr, Attribute, Body, FixedHeader, Flags, Message, Request, WireError, control, messages};
+use crate::error::Error;
+use crate::exchange::{Answers, Exchange};
+use crate::wire::{Attribute, Body, FixedHeader, Flags, Request};
 
 /// Room for one datagram at first; the kernel fills up to this much per datagram of a dump.
 const BUFFER: usize = 32 * 1024;
 /// The largest datagram taken.
 const MAX_DATAGRAM: usize = 4 * 1024 * 1024;
-/// The most bytes one dump may have.
-const MAX_DUMP: usize = 256 * 1024 * 1024;
 /// How often a dump is asked for that changes meanwhile.
 const DUMP_TRIES: u32 = 16;
 
@@ -49,15 +48,6 @@ impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection").field("port", &self.port).field("seq", &self.seq).finish_non_exhaustive()
     }
-}
-
-/// What came back for one request.
-#[derive(Debug)]
-pub(crate) struct Answers<H, A> {
-    /// Kind of each message, and what is in it.
-    pub(crate) messages: Vec<(u16, Body<H, A>)>,
-    /// A warning the kernel gave with its acknowledgement.
-    pub(crate) warning: Option<String>,
 }
 
 impl Connection {
@@ -97,8 +87,8 @@ impl Connection {
 
     /// Sends a request that has one answer.
     pub(crate) fn get<H: FixedHeader, A: Attribute>(&mut self, request: &Request<H, A>) -> Result<Body<H, A>, Error> {
-        let first = self.exchange(request)?.messages.into_iter().next();
-        first.map(|(_, body)| body).ok_or_else(|| Error::NoAnswer { what: request.what.clone() })
+        let first = self.exchange(request)?.bodies.into_iter().next();
+        first.ok_or_else(|| Error::NoAnswer { what: request.what.clone() })
     }
 
     /// Sends a request for all there is; asks again when it changed meanwhile.
@@ -107,23 +97,38 @@ impl Connection {
         request: &Request<H, A>,
     ) -> Result<Vec<Body<H, A>>, Error> {
         for _ in 0..DUMP_TRIES {
-            let mut exchange = Exchange::start(self, request)?;
-            exchange.finish(self)?;
-            if !exchange.interrupted {
-                return Ok(exchange.answers.into_iter().map(|(_, body)| body).collect());
+            let exchange = self.converse(request)?;
+            if !exchange.is_interrupted() {
+                return Ok(exchange.into_bodies());
             }
         }
         Err(Error::Unsettled { what: request.what.clone(), tries: DUMP_TRIES })
     }
 
-    /// Sends a request and takes answers until the verdict.
+    /// Sends a request that may have answers.
     pub(crate) fn exchange<H: FixedHeader, A: Attribute>(
         &mut self,
         request: &Request<H, A>,
     ) -> Result<Answers<H, A>, Error> {
-        let mut exchange = Exchange::start(self, request)?;
-        exchange.finish(self)?;
-        Ok(Answers { messages: exchange.answers, warning: exchange.warning })
+        self.converse(request).map(Exchange::into_answers)
+    }
+
+    /// Sends a request and takes datagrams until the verdict.
+    fn converse<'a, H: FixedHeader, A: Attribute>(
+        &mut self,
+        request: &'a Request<H, A>,
+    ) -> Result<Exchange<'a, H, A>, Error> {
+        self.seq = self.seq.wrapping_add(1);
+        let sent = request.encode(Flags::REQUEST | Flags::ACK, self.seq, 0);
+        let sent = sent.map_err(|source| Error::Wire { what: request.what.clone(), source })?;
+        self.send(&sent).map_err(|source| Error::Io { what: request.what.clone(), source })?;
+        let mut exchange = Exchange::new(request, self.seq, self.port);
+        loop {
+            let len = self.receive(&request.what)?;
+            if exchange.datagram(&self.buffer[..len])? {
+                return exchange.end();
+            }
+        }
     }
 
     fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -167,138 +172,5 @@ fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             result => return result,
         }
-    }
-}
-
-/// One request under way.
-struct Exchange<'a, H, A> {
-    request: &'a Request<H, A>,
-    seq: u32,
-    port: u32,
-    answers: Vec<(u16, Body<H, A>)>,
-    /// Bytes of answers so far.
-    size: usize,
-    interrupted: bool,
-    warning: Option<String>,
-}
-
-impl<'a, H: FixedHeader, A: Attribute> Exchange<'a, H, A> {
-    fn start(connection: &mut Connection, request: &'a Request<H, A>) -> Result<Exchange<'a, H, A>, Error> {
-        let what = || request.what.clone();
-        connection.seq = connection.seq.wrapping_add(1);
-        let (seq, port) = (connection.seq, connection.port);
-        let extra = Flags::REQUEST | Flags::ACK;
-        let sent = request.encode(extra, seq, 0).map_err(|source| Error::Wire { what: what(), source })?;
-        connection.send(&sent).map_err(|source| Error::Io { what: what(), source })?;
-        Ok(Exchange { request, seq, port, answers: Vec::new(), size: 0, interrupted: false, warning: None })
-    }
-
-    /// Takes datagrams until the verdict.
-    fn finish(&mut self, connection: &mut Connection) -> Result<(), Error> {
-        loop {
-            let len = connection.receive(&self.request.what)?;
-            if self.datagram(&connection.buffer[..len])? {
-                break;
-            }
-        }
-        match self.size > MAX_DUMP {
-            true => Err(Error::TooLarge { what: self.request.what.clone(), len: self.size, limit: MAX_DUMP }),
-            false => Ok(()),
-        }
-    }
-
-    /// Takes one datagram; true when the verdict was in it.
-    fn datagram(&mut self, bytes: &[u8]) -> Result<bool, Error> {
-        let mut over = false;
-        for message in messages(bytes) {
-            over |= self.message(&message.map_err(|source| self.wire(source))?)?;
-        }
-        Ok(over)
-    }
-
-    /// Takes one message; true when it is the verdict.
-    fn message(&mut self, message: &Message<'_>) -> Result<bool, Error> {
-        let header = &message.header;
-        if self.is_stale(header.seq) && header.port == self.port {
-            return Ok(false);
-        }
-        if header.seq != self.seq || header.port != self.port {
-            let (what, want_seq, want_port) = (self.request.what.clone(), self.seq, self.port);
-            return Err(Error::NotOurs { what, seq: header.seq, port: header.port, want_seq, want_port });
-        }
-        self.interrupted |= header.flags().contains(Flags::DUMP_INTR);
-        match header.kind {
-            control::NOOP => Ok(false),
-            control::ERROR => self.verdict(message).map(|()| true),
-            control::DONE if message.payload.is_empty() => Ok(true),
-            control::DONE => self.verdict(message).map(|()| true),
-            kind => self.answer(kind, message.payload).map(|()| false),
-        }
-    }
-
-    /// Whether the number is that of an earlier request, whose answers nobody waited for.
-    fn is_stale(&self, seq: u32) -> bool {
-        let age = self.seq.wrapping_sub(seq);
-        age != 0 && age < u32::MAX / 2
-    }
-
-    fn answer(&mut self, kind: u16, payload: &[u8]) -> Result<(), Error> {
-        self.size = self.size.saturating_add(payload.len());
-        if self.size <= MAX_DUMP {
-            // Beyond that the rest is read and dropped, so that the socket stays usable.
-            self.answers.push((kind, Body::decode(payload).map_err(|source| self.wire(source))?));
-        }
-        Ok(())
-    }
-
-    fn verdict(&mut self, message: &Message<'_>) -> Result<(), Error> {
-        let ack = Ack::decode(&message.header, message.payload).map_err(|source| self.wire(source))?;
-        if ack.errno == 0 {
-            self.warning = ack.message();
-            return Ok(());
-        }
-        Err(Error::Refused(Box::new(self.refusal(&ack))))
-    }
-
-    fn refusal(&self, ack: &Ack) -> Refusal {
-        let mut refusal = Refusal {
-            what: self.request.what.clone(),
-            errno: ack.errno,
-            message: ack.message(),
-            attribute: None,
-            missing: None,
-            policy: None,
-        };
-        let mut nest = None;
-        for attr in &ack.attrs {
-            match attr {
-                AckAttr::Offs(offset) => refusal.attribute = self.attribute_at(*offset),
-                AckAttr::MissNest(offset) => nest = self.attribute_at(*offset),
-                AckAttr::Policy(policy) => refusal.policy = Some(crate::wire::printed(policy)),
-                _ => {}
-            }
-        }
-        for attr in &ack.attrs {
-            if let AckAttr::MissType(kind) = attr {
-                refusal.missing = Some(missing::<A>(nest.as_deref(), *kind));
-            }
-        }
-        refusal
-    }
-
-    fn attribute_at(&self, offset: u32) -> Option<String> {
-        self.request.attribute_at(usize::try_from(offset).ok()?)
-    }
-
-    fn wire(&self, source: WireError) -> Error {
-        Error::Wire { what: self.request.what.clone(), source }
-    }
-}
-
-fn missing<A: Attribute>(nest: Option<&str>, kind: u32) -> String {
-    match (nest, u16::try_from(kind).ok().and_then(A::name_of)) {
-        (None, Some(name)) => name.to_owned(),
-        (None, None) => format!("attribute {kind}"),
-        (Some(nest), _) => format!("attribute {kind} of {nest}"),
     }
 }

@@ -53,7 +53,8 @@ pub(super) fn read(set: &Nest<BitsetAttr>) -> Vec<(String, bool)> {
                 _ => None,
             })?;
             let value = bit.attrs.iter().any(|attr| matches!(attr, BitAttr::Value(_)));
-            Some((name, value || no_mask))
+            // Numbers that no feature has any more keep an empty name.
+            (!name.is_empty()).then_some((name, value || no_mask))
         }
         BitsAttr::Unknown(_) => None,
     };

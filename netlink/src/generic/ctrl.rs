@@ -145,21 +145,48 @@ pub(super) fn find(connection: &mut Connection, name: &str) -> Result<Family, Er
     Family::from_message(&message).map_err(|source| Error::Wire { what: request.what, source })
 }
 
-/// Finds a family by name. Some families are loaded as modules by this question.
+/// A socket that speaks to the controller.
 ///
-/// # Errors
-/// `ENOENT` when this kernel has none of that name.
-pub fn family(name: &str) -> Result<Family, Error> {
-    find(&mut connect()?, name)
+/// ```no_run
+/// let family = netlink::generic::ctrl::Controller::open()?.family("ethtool")?;
+/// println!("{} is family {} with {} commands", family.name, family.id, family.commands.len());
+/// # Ok::<(), netlink::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Controller {
+    connection: Connection,
 }
 
-/// All families registered now.
-///
-/// # Errors
-/// The kernel's refusal.
-pub fn families() -> Result<Vec<Family>, Error> {
-    let request = request(Flags::DUMP, Vec::new(), "list generic netlink families".to_owned());
-    let all = connect()?.dump(&request)?;
-    let all: Result<_, _> = all.iter().map(Family::from_message).collect();
-    all.map_err(|source| Error::Wire { what: request.what, source })
+impl Controller {
+    /// Opens a socket in the calling thread's network namespace.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn open() -> Result<Controller, Error> {
+        connect().map(|connection| Controller { connection })
+    }
+
+    /// The connection underneath, for its port and its tap.
+    pub fn connection(&mut self) -> &mut Connection {
+        &mut self.connection
+    }
+
+    /// Finds a family by name. Some families are loaded as modules by this question.
+    ///
+    /// # Errors
+    /// `ENOENT` when this kernel has none of that name.
+    pub fn family(&mut self, name: &str) -> Result<Family, Error> {
+        find(&mut self.connection, name)
+    }
+
+    /// All families registered now.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub fn families(&mut self) -> Result<Vec<Family>, Error> {
+        let request = request(Flags::DUMP, Vec::new(), "list generic netlink families".to_owned());
+        let all = self.connection.dump(&request)?;
+        let all: Result<_, _> = all.iter().map(Family::from_message).collect();
+        all.map_err(|source| Error::Wire { what: request.what, source })
+    }
 }

@@ -99,7 +99,7 @@ impl FamilySocket {
     pub(crate) fn set<A: Attribute>(&mut self, cmd: u8, attrs: Vec<A>, what: String) -> Result<Option<Vec<A>>, Error> {
         let request = self.request(cmd, attrs, what);
         let answers = self.connection.exchange(&request)?;
-        Ok(answers.messages.into_iter().next().map(|(_, body)| body.attrs))
+        Ok(answers.bodies.into_iter().next().map(|body| body.attrs))
     }
 
     /// Sends a request for all there is.

@@ -18,7 +18,7 @@ attributes! {
         XdpFeatures(u64) = 3 "XDP_FEATURES",
         /// Most fragments of a packet that `AF_XDP` takes without copying (Linux 6.6).
         XdpZcMaxSegs(u32) = 4 "XDP_ZC_MAX_SEGS",
-        /// What the driver tells XDP programs about a packet received (Linux 6.6).
+        /// What the driver tells XDP programs about a packet received (Linux 6.7).
         XdpRxMetadataFeatures(u64) = 5 "XDP_RX_METADATA_FEATURES",
         /// What `AF_XDP` can ask of the driver (Linux 6.8).
         XskFeatures(u64) = 6 "XSK_FEATURES",

@@ -1,15 +1,13 @@
-//! Stage: links, that is network interfaces. Input: a name or an index; output: [`Link`], or a change to one.
-//! Next: `link_attrs.rs`.
+//! Stage: links, that is network interfaces. Input: a name or an index; output: [`Link`]. Next: `link_set.rs`.
 
 use std::fmt;
-use std::os::fd::{AsRawFd, BorrowedFd};
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::xdp::Xdp;
 use super::{InfoAttr, LinkAttr, Socket, kind};
 use crate::error::Error;
-use crate::wire::{Body, FixedHeader, Flags, HwAddr, Mac, Request, Text, WireError, Words};
+use crate::wire::{Body, FixedHeader, Flags, Mac, Request, Text, WireError, Words};
 
 /// The fixed header of link messages (`struct ifinfomsg`).
 #[doc(alias = "ifinfomsg")]
@@ -270,11 +268,6 @@ fn info_kind(attr: &InfoAttr) -> Option<String> {
     }
 }
 
-/// A request that changes one link.
-pub(super) fn set(ifindex: u32, attrs: Vec<LinkAttr>, what: String) -> Request<LinkHeader, LinkAttr> {
-    Request::new(kind::SETLINK, Flags::empty(), LinkHeader::of(ifindex), attrs, what)
-}
-
 impl Socket {
     /// All links of the namespace.
     ///
@@ -292,7 +285,10 @@ impl Socket {
     /// # Errors
     /// `ENODEV` when there is none.
     pub fn link_by_name(&mut self, name: &str) -> Result<Link, Error> {
-        let attrs = vec![LinkAttr::IfName(Text::new(name))];
+        // Only the other names that a link may have are longer.
+        const LONGEST: usize = 15;
+        let attr = if name.len() <= LONGEST { LinkAttr::IfName } else { LinkAttr::AltIfName };
+        let attrs = vec![attr(Text::new(name))];
         self.link_get(LinkHeader::default(), attrs, format!("find link {name:?}"))
     }
 
@@ -308,85 +304,5 @@ impl Socket {
         let request = Request::new(kind::GETLINK, Flags::empty(), header, attrs, what);
         let body = self.connection.get(&request)?;
         Link::from_message(body).map_err(|source| Error::Wire { what: request.what, source })
-    }
-
-    /// Brings a link up.
-    ///
-    /// # Errors
-    /// The kernel's refusal.
-    pub fn link_set_up(&mut self, ifindex: u32) -> Result<(), Error> {
-        self.link_set_flags(ifindex, LinkFlags::UP, LinkFlags::UP, format!("bring ifindex {ifindex} up"))
-    }
-
-    /// Takes a link down; its routes go.
-    ///
-    /// # Errors
-    /// The kernel's refusal.
-    pub fn link_set_down(&mut self, ifindex: u32) -> Result<(), Error> {
-        self.link_set_flags(ifindex, LinkFlags::empty(), LinkFlags::UP, format!("take ifindex {ifindex} down"))
-    }
-
-    fn link_set_flags(&mut self, ifindex: u32, flags: LinkFlags, change: LinkFlags, what: String) -> Result<(), Error> {
-        let header = LinkHeader { flags: flags.bits(), change: change.bits(), ..LinkHeader::of(ifindex) };
-        self.send(&Request::new(kind::SETLINK, Flags::empty(), header, Vec::<LinkAttr>::new(), what))
-    }
-
-    /// Moves a link to the network namespace of `netns`, where it may get another index. Its addresses and routes go.
-    ///
-    /// # Errors
-    /// The kernel's refusal.
-    pub fn link_set_netns(&mut self, ifindex: u32, netns: BorrowedFd<'_>) -> Result<(), Error> {
-        let what = format!("move ifindex {ifindex} to another network namespace");
-        self.send(&set(ifindex, vec![LinkAttr::NetNsFd(netns.as_raw_fd())], what))
-    }
-
-    /// Sets the largest packet, bytes.
-    ///
-    /// # Errors
-    /// The kernel's refusal, or the driver's.
-    pub fn link_set_mtu(&mut self, ifindex: u32, mtu: u32) -> Result<(), Error> {
-        self.send(&set(ifindex, vec![LinkAttr::Mtu(mtu)], format!("set the MTU of ifindex {ifindex} to {mtu}")))
-    }
-
-    /// Sets the Ethernet address.
-    ///
-    /// # Errors
-    /// The kernel's refusal, or the driver's.
-    pub fn link_set_mac(&mut self, ifindex: u32, mac: Mac) -> Result<(), Error> {
-        let what = format!("set the address of ifindex {ifindex} to {mac}");
-        self.send(&set(ifindex, vec![LinkAttr::Address(HwAddr::from(mac))], what))
-    }
-
-    /// Renames a link. It must be down before Linux 6.2.
-    ///
-    /// # Errors
-    /// The kernel's refusal.
-    pub fn link_set_name(&mut self, ifindex: u32, name: &str) -> Result<(), Error> {
-        self.send(&set(
-            ifindex,
-            vec![LinkAttr::IfName(Text::new(name))],
-            format!("rename ifindex {ifindex} to {name:?}"),
-        ))
-    }
-
-    /// Makes a link a port of a bridge, or with `None` frees it.
-    ///
-    /// # Errors
-    /// The kernel's refusal.
-    pub fn link_set_master(&mut self, ifindex: u32, master: Option<u32>) -> Result<(), Error> {
-        let what = match master {
-            Some(master) => format!("make ifindex {ifindex} a port of ifindex {master}"),
-            None => format!("free ifindex {ifindex} from its master"),
-        };
-        self.send(&set(ifindex, vec![LinkAttr::Master(master.unwrap_or(0))], what))
-    }
-
-    /// Deletes a link; with one end of a veth pair goes the other.
-    ///
-    /// # Errors
-    /// The kernel's refusal; `EOPNOTSUPP` for real devices.
-    pub fn link_delete(&mut self, ifindex: u32) -> Result<(), Error> {
-        let (header, what) = (LinkHeader::of(ifindex), format!("delete ifindex {ifindex}"));
-        self.send(&Request::new(kind::DELLINK, Flags::empty(), header, Vec::<LinkAttr>::new(), what))
     }
 }

@@ -1,4 +1,4 @@
-//! Stage: the tables of link attributes (`linux/if_link.h`). Input and output: see `wire/table.rs`. Next: `link_new.rs`.
+//! Stage: the tables of link attributes (`linux/if_link.h`). Input and output: see `wire/table.rs`. Next: `xdp.rs`.
 
 use std::fmt;
 
@@ -78,7 +78,7 @@ attributes! {
         CarrierUpCount(u32) = 47 "CARRIER_UP_COUNT",
         /// How often the carrier went.
         CarrierDownCount(u32) = 48 "CARRIER_DOWN_COUNT",
-        /// Index it got where it moved to; in a request the index it should get there (Linux 6.1 for moves).
+        /// Index it got where it moved to; in a request the index it should get there (Linux 5.13 for moves).
         NewIfIndex(u32) = 49 "NEW_IFINDEX",
         /// Least MTU of the driver; 0 for none.
         MinMtu(u32) = 50 "MIN_MTU",
@@ -94,7 +94,7 @@ attributes! {
         ParentDevName(Text) = 56 "PARENT_DEV_NAME",
         /// Bus of that device.
         ParentDevBusName(Text) = 57 "PARENT_DEV_BUS_NAME",
-        /// Bytes of the largest packet put together on receipt (Linux 5.19).
+        /// Bytes of the largest packet put together on receipt (Linux 5.17).
         GroMaxSize(u32) = 58 "GRO_MAX_SIZE",
         /// The device's limit for TCP, bytes (Linux 5.19).
         TsoMaxSize(u32) = 59 "TSO_MAX_SIZE",
@@ -114,9 +114,9 @@ attributes! {
         MaxPacingOffloadHorizon(u32) = 66 "MAX_PACING_OFFLOAD_HORIZON",
         /// 1 when it cannot leave its network namespace (Linux 6.15).
         NetNsImmutable(u8) = 67 "NETNS_IMMUTABLE",
-        /// Bytes kept free before each packet (Linux 6.17).
+        /// Bytes kept free before each packet (Linux 6.18).
         Headroom(u16) = 68 "HEADROOM",
-        /// Bytes kept free after each packet (Linux 6.17).
+        /// Bytes kept free after each packet (Linux 6.18).
         Tailroom(u16) = 69 "TAILROOM",
     }
 }

@@ -1,4 +1,4 @@
-//! Stage: new virtual links. Input: a spec; output: the request, or the [`Link`] it made. Next: `xdp.rs`.
+//! Stage: new virtual links. Input: a spec; output: the request, or the [`Link`] it made. Next: `link_attrs.rs`.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 

@@ -3,9 +3,9 @@
 //!
 //! | file | object |
 //! |---|---|
-//! | `link.rs`, `link_attrs.rs`, `link_new.rs` | interfaces: reading and changing, their attributes, making them |
+//! | `link.rs`, `link_set.rs`, `link_new.rs`, `link_attrs.rs` | interfaces: reading, changing, making; their attributes |
 //! | `xdp.rs` | XDP programs on interfaces |
-//! | `addr.rs`, `route.rs`, `rule.rs`, `neigh.rs` | addresses, routes, policy rules, neighbours |
+//! | `addr.rs`, `route.rs` (`route_attrs.rs`), `rule.rs`, `neigh.rs` | addresses, routes, policy rules, neighbours |
 //! | `qdisc.rs`, `filter.rs` | traffic control: `clsact`, `cls_bpf` |
 //! | `netns.rs` | ids of network namespaces |
 //!
@@ -20,23 +20,26 @@ mod filter;
 mod link;
 mod link_attrs;
 mod link_new;
+mod link_set;
 mod neigh;
 mod netns;
 mod qdisc;
 #[expect(clippy::module_inception, reason = "rtnetlink calls both itself and one of its objects so")]
 mod route;
+mod route_attrs;
 mod rule;
 mod xdp;
 
 pub use addr::{Addr, AddrAttr, AddrFlags, AddrHeader, AddrMessage, add_request as addr_add_request};
 pub use filter::{BpfAttr, BpfFilter, BpfFilterSpec, Direction};
 pub use link::{Link, LinkFlags, LinkHeader, LinkMessage, OperState};
-pub use link_attrs::{BridgeAttr, InfoAttr, InfoData, LinkAttr, VethAttr, VlanAttr, XdpAttr};
+pub use link_attrs::{BridgeAttr, InfoAttr, InfoData, LinkAttr, PropAttr, VethAttr, VlanAttr, XdpAttr};
 pub use link_new::{BridgeSpec, DummySpec, VethPeer, VethSpec};
 pub use neigh::{Neigh, NeighAttr, NeighHeader, NeighMessage, NeighState, add_request as neigh_add_request};
 pub use netns::{NetNsAttr, NetNsHeader, NetNsId, NetNsMessage};
 pub use qdisc::{Qdisc, TcAttr, TcHandle, TcHeader, TcMessage, TcOptions};
-pub use route::{MetricAttr, Route, RouteAttr, RouteFlags, RouteHeader, RouteKind, RouteMessage, Scope, table};
+pub use route::Route;
+pub use route_attrs::{MetricAttr, RouteAttr, RouteFlags, RouteHeader, RouteKind, RouteMessage, Scope, table};
 pub use rule::{Ports, Rule, RuleAction, RuleAttr, RuleHeader, RuleMessage};
 pub use xdp::{
     Mode, Replace, Xdp, XdpAttached, attach_request as xdp_attach_request, detach_request as xdp_detach_request,

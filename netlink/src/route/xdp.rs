@@ -4,7 +4,7 @@
 use std::fmt;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use super::link::set;
+use super::link_set::set;
 use super::{LinkAttr, LinkHeader, Socket, XdpAttr};
 use crate::error::Error;
 use crate::wire::{Nest, Request};

@@ -1,8 +1,12 @@
 //! Stage: the kernel's verdict on a request. Input: the payload of an `NLMSG_ERROR` or `NLMSG_DONE` message; output: errno, and
 //! what the extended acknowledgement adds: the driver's own words, the attribute it stumbled over. Next: `error.rs`.
 
+use std::fmt;
+
+use nix::errno::Errno;
 use zerocopy::FromBytes;
 
+use super::table::print_attrs;
 use super::{Bytes, Flags, Header, Nest, Text, WireError, align, attributes, control, read_attrs};
 
 attributes! {
@@ -80,6 +84,17 @@ impl Ack {
             AckAttr::Msg(text) => Some(text.as_str().into_owned()),
             _ => None,
         })
+    }
+}
+
+/// `EBUSY { msg XDP program already attached }`, `ok {}`
+impl fmt::Display for Ack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.errno {
+            0 => f.write_str("ok ")?,
+            errno => write!(f, "{:?} ", Errno::from_raw(errno))?,
+        }
+        print_attrs(&self.attrs, f)
     }
 }
 
