@@ -30,6 +30,7 @@
 //!
 //! Next: `lex.rs`, `parse/mod.rs`, `unit.rs`, `file.rs`, `program.rs` (text in); `print.rs`, `listing.rs` (text out).
 
+pub mod conformance;
 mod diag;
 mod file;
 mod lex;

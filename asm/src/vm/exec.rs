@@ -23,7 +23,7 @@ pub(super) enum Exec {
     Jump, MayGoto,
     Jeq64, Jne64, Jgt64, Jge64, Jlt64, Jle64, Jset64, Jsgt64, Jsge64, Jslt64, Jsle64,
     Jeq32, Jne32, Jgt32, Jge32, Jlt32, Jle32, Jset32, Jsgt32, Jsge32, Jslt32, Jsle32,
-    CallHelper, CallLocal, Exit,
+    CallHelper, CallReg, CallLocal, Exit,
     /// The second slot of a two-slot instruction: never reached, by `Program`'s checks.
     Middle,
     /// One past the last slot.
@@ -227,6 +227,8 @@ impl Vm {
             Jslt32 => test32!(|x, y| x.cast_signed() < y.cast_signed()),
             Jsle32 => test32!(|x, y| x.cast_signed() <= y.cast_signed()),
             CallHelper => return self.call_helper(s.off.cast_unsigned(), pc).map(|()| Flow::Next),
+            // No kernel accepts it; elsewhere it calls the helper whose number the register holds.
+            CallReg => return self.call_helper(low(a), pc).map(|()| Flow::Next),
             CallLocal => {
                 self.enter(*pc)?;
                 *pc = s.off.cast_unsigned() as usize;

@@ -180,12 +180,12 @@ impl Lower {
             }
             Op::Call(Call::Helper(id)) => Step { off: id, ..Step::plain(Exec::CallHelper) },
             Op::Call(Call::Local(off)) => self.jump(Exec::CallLocal, i64::from(off))?,
+            Op::CallReg { dst } => Step { dst: dst.num(), ..Step::plain(Exec::CallReg) },
             Op::Exit => Step::plain(Exec::Exit),
             Op::LoadAbs { .. }
             | Op::LoadInd { .. }
             | Op::AddrSpaceCast { .. }
             | Op::JumpReg { .. }
-            | Op::CallReg { .. }
             | Op::Call(Call::Kfunc { .. })
             | Op::Raw(_) => return Err(self.kernel_only(op)),
         };
@@ -197,7 +197,6 @@ impl Lower {
             Op::LoadAbs { .. } | Op::LoadInd { .. } => "historical packet access; read through `data` instead",
             Op::AddrSpaceCast { .. } => "the interpreter has no arenas",
             Op::JumpReg { .. } => "the interpreter has no instruction-array maps",
-            Op::CallReg { .. } => "no kernel accepts a call through a register",
             _ => "the interpreter has no kernel functions",
         };
         ProgramError::KernelOnly { at: self.at, op, why }
