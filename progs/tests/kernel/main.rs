@@ -1,0 +1,11 @@
+//! Tests of the kernel programs in the running kernel; they need root (CAP_BPF, CAP_NET_ADMIN) and nothing else: no program, no
+//! configuration file, so that the same binary runs as the only process of a guest.
+//!
+//! A test is a name, a packet in, a verdict, a packet out, and the counter that went up. Packets are put together by
+//! `packets.rs` with etherparse, which shares no code with the programs. Next file to read: `balance.rs`.
+
+mod balance;
+mod decap;
+mod packets;
+mod support;
+mod update;

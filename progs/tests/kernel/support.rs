@@ -1,0 +1,206 @@
+//! What the kernel tests share: a network namespace of the test's own, loaded objects, a balancer that knows its next hop.
+
+use std::{
+    collections::BTreeMap,
+    net::Ipv4Addr,
+    os::fd::{AsFd, AsRawFd},
+    thread,
+};
+
+use loader::{
+    Spec,
+    map::{self, Map},
+    prog::{self, Prog, TestRun},
+    reloc::{self, Answers},
+};
+use nix::sched::{CloneFlags, unshare};
+use progs::lb::{
+    control::{Config, Counters, KernelMaps, Maps, Route, Routes, Sizes, Tables, apply},
+    maps::names,
+    types::{Backend, REASONS, Reason},
+};
+use zerocopy::{FromBytes, IntoBytes};
+
+/// `XDP_DROP` and its neighbours.
+pub(crate) const DROP: u32 = 1;
+pub(crate) const PASS: u32 = 2;
+pub(crate) const TX: u32 = 3;
+pub(crate) const REDIRECT: u32 = 4;
+
+/// Runs `test` on a thread in a network namespace of its own, which goes when the thread ends.
+pub(crate) fn in_netns(test: impl FnOnce() + Send + 'static) {
+    assert!(nix::unistd::geteuid().is_root(), "the kernel tests need root: run them with `cargo ci test` as root");
+    let thread = thread::spawn(|| {
+        unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace of our own");
+        test();
+    });
+    if let Err(panic) = thread.join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+/// An object in the kernel.
+pub(crate) struct Loaded {
+    pub(crate) maps: BTreeMap<String, Map>,
+    pub(crate) prog: Prog,
+}
+
+impl Loaded {
+    /// Loads the only program of a built-in object.
+    pub(crate) fn new(object: &str, sizes: &[(&str, u32)]) -> Self {
+        let bytes = progs::by_name(object).expect("it is built in").object().expect("it is written");
+        let mut spec = Spec::parse(&bytes).expect("it is well-formed");
+        for (name, entries) in sizes {
+            spec.map_mut(name).expect("the object has that map").max_entries = *entries;
+        }
+        let made: Vec<(String, Map)> = spec.maps.iter().map(|m| (m.name.clone(), create(m))).collect();
+        let answers = Answers { maps: made.iter().map(|(_, m)| m.as_fd().as_raw_fd()).collect(), ..Answers::default() };
+        let mut linked = reloc::link(&spec, &spec.progs[0]).expect("one function");
+        linked.fill(&spec, &answers).expect("only maps to fill in");
+        let options = prog::Options {
+            prog_type: spec.progs[0].prog_type.expect("section xdp"),
+            insns: linked.insns.as_bytes(),
+            license: c"Dual MIT/GPL",
+            ..prog::Options::default()
+        };
+        let prog = Prog::load(&spec.progs[0].name, &options).unwrap_or_else(|error| panic!("{error:?}"));
+        Self { maps: made.into_iter().collect(), prog }
+    }
+
+    pub(crate) fn maps(&self) -> KernelMaps<'_> {
+        KernelMaps::new(|name| self.maps.get(name))
+    }
+
+    pub(crate) fn run(&self, packet: &[u8]) -> TestRun {
+        self.prog.test_run(packet, 1).expect("the kernel runs it")
+    }
+}
+
+fn create(spec: &loader::spec::MapSpec) -> Map {
+    let options = map::Options {
+        map_type: spec.map_type,
+        key_size: spec.key_size,
+        value_size: spec.value_size,
+        max_entries: spec.max_entries,
+        flags: spec.flags,
+        ..map::Options::default()
+    };
+    // The kernel's names have no dots at their start.
+    Map::create(spec.name.trim_start_matches('.'), &options).expect("root may make maps")
+}
+
+/// The balancer's address.
+pub(crate) const BALANCER: Ipv4Addr = Ipv4Addr::new(10, 10, 1, 1);
+/// The VIP.
+pub(crate) const VIP: Ipv4Addr = Ipv4Addr::new(10, 10, 0, 5);
+/// A real server.
+pub(crate) const REAL: Ipv4Addr = Ipv4Addr::new(10, 10, 1, 2);
+/// The Ethernet header of the prepared next hop.
+pub(crate) const HOP: [u8; 14] = *b"\x02\0\0\0\0\x0b\x02\0\0\0\0\x0a\x08\x00";
+
+/// A loaded `balance` with contents.
+pub(crate) struct Balancer {
+    pub(crate) object: Loaded,
+    pub(crate) tables: Tables,
+}
+
+impl Balancer {
+    /// With VIPs from TOML. The maps are as small as the configuration lets them be.
+    pub(crate) fn new(toml: &str) -> Self {
+        let config = config(toml);
+        let object = Loaded::new("lb", &Sizes::of(&config).by_name());
+        let mut balancer = Self { object, tables: Tables::default() };
+        balancer.update(&config);
+        balancer
+    }
+
+    /// As [`Balancer::new`], and each real server's next hop is known for ever: out by interface `egress`, MTU 1500.
+    pub(crate) fn with_hops(toml: &str, egress: u32) -> Self {
+        let balancer = Self::new(toml);
+        balancer.prepare_hops(egress, 1500);
+        balancer
+    }
+
+    pub(crate) fn prepare_hops(&self, egress: u32, mtu: u32) {
+        let maps = self.object.maps();
+        for (index, row) in &self.tables.backends {
+            let hop = Backend { fresh_until: u64::MAX, eth: HOP, egress, mtu, ..row.to_wire() };
+            maps.set_each_cpu(names::BACKENDS, &index.to_ne_bytes(), hop.as_bytes()).expect("the row exists");
+        }
+    }
+
+    /// Brings the maps to `config`.
+    pub(crate) fn update(&mut self, config: &Config) {
+        let maps = self.object.maps();
+        let sizes = Sizes::read(&maps).expect("the maps are there");
+        let tables = Tables::plan(config, &routes(config), &self.tables, sizes).expect("it fits");
+        apply(&tables.diff(&self.tables), &maps).expect("the kernel takes it");
+        self.tables = tables;
+    }
+
+    /// Sets all counters to zero, and next hops as [`Balancer::with_hops`] does.
+    pub(crate) fn reset_counters(&self, egress: u32) {
+        self.prepare_hops(egress, 1500);
+        let maps = self.object.maps();
+        let rows = 1 + u32::try_from(self.tables.services().count()).expect("few");
+        for row in 0..rows {
+            for reason in Reason::ALL {
+                let key = row * REASONS + reason.number();
+                maps.set_each_cpu(names::REASONS, &key.to_ne_bytes(), &[0; 8]).expect("the row exists");
+            }
+        }
+    }
+
+    pub(crate) fn counters(&self) -> Counters {
+        Counters::read(&self.object.maps(), &self.tables).expect("the maps are there")
+    }
+
+    /// What was counted, as `name packets` for each VIP's real servers and each reason, sorted.
+    pub(crate) fn counted(&self) -> Vec<String> {
+        let counters = self.counters();
+        let reals = counters.vips.iter().flat_map(|vip| &vip.reals).filter(|real| real.packets > 0);
+        let reasons =
+            counters.vips.iter().flat_map(|vip| &vip.reasons).map(|r| format!("vip {} {}", r.reason, r.packets));
+        let mut all: Vec<String> =
+            reals.map(|real| format!("{} {}", real.address, real.packets)).chain(reasons).collect();
+        all.extend(counters.others.iter().map(|r| format!("{} {}", r.reason, r.packets)));
+        all.sort();
+        all
+    }
+
+    /// Row of `backends` number `index`, on the CPU that wrote it last.
+    pub(crate) fn hop(&self, index: u32) -> Backend {
+        let cpus = self.object.maps().lookup_each_cpu(names::BACKENDS, &index.to_ne_bytes()).expect("it exists");
+        let rows = cpus.into_iter().flatten().map(|bytes| Backend::read_from_bytes(&bytes).expect("its size"));
+        rows.max_by_key(|row| row.fresh_until).expect("there is a CPU")
+    }
+}
+
+pub(crate) fn config(toml: &str) -> Config {
+    let config: Config = toml::from_str(toml).expect("the test's TOML is right");
+    config.validate().expect("and makes sense");
+    config
+}
+
+pub(crate) fn routes(config: &Config) -> Routes {
+    config.reals().into_iter().map(|real| (real, Route { source: BALANCER, mtu: 1500 })).collect()
+}
+
+/// A VIP for TCP port 80 and one for UDP port 53 with one real server each, and one for any TCP port of another address.
+pub(crate) const CONFIG: &str = r#"
+    [[vip]]
+    address = "10.10.0.5"
+    port = 80
+    protocol = "tcp"
+    reals = [{ address = "10.10.1.2" }]
+    [[vip]]
+    address = "10.10.0.5"
+    port = 80
+    protocol = "udp"
+    reals = [{ address = "10.10.1.3" }]
+    [[vip]]
+    address = "10.10.0.6"
+    port = 0
+    protocol = "tcp"
+    reals = [{ address = "10.10.1.4" }]
+"#;
