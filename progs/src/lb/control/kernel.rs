@@ -19,8 +19,10 @@ use super::apply::Maps;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct KernelMaps<'a> {
-    find: Box<dyn Fn(&str) -> Option<&'a Map> + 'a>,
+    find: Box<Find<'a>>,
 }
+
+type Find<'a> = dyn Fn(&str) -> Option<&'a Map> + 'a;
 
 impl fmt::Debug for KernelMaps<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
