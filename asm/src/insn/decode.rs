@@ -92,7 +92,7 @@ impl Op {
     /// What the table does not list, register numbers above 10, and reserved fields that are not zero.
     pub fn decode(insns: &[Insn]) -> Result<(Self, usize), DecodeError> {
         let first = *insns.first().ok_or(DecodeError::Empty)?;
-        let row = find(first)?;
+        let row = Row::of(first)?;
         if let Kind::LoadImm64(pseudo) = row.kind {
             let second = *insns.get(1).ok_or(DecodeError::Truncated)?;
             return Ok((load_imm64(row, pseudo, first, second)?, 2));
@@ -109,23 +109,29 @@ impl Op {
     }
 }
 
-/// The row of the table this word belongs to.
-fn find(insn: Insn) -> Result<&'static Row, DecodeError> {
-    let code = insn.code();
-    let mut error = DecodeError::UnknownOpcode { code };
-    for row in Row::with_code(code) {
-        let (field, value, want) = match row.key {
-            Key::Code => return Ok(row),
-            Key::Src(want) => (Field::Src, i32::from(insn.src()), i32::from(want)),
-            Key::Off(want) => (Field::Off, i32::from(insn.off()), i32::from(want)),
-            Key::Imm(want) => (Field::Imm, insn.imm(), want),
-        };
-        if value == want {
-            return Ok(row);
+impl Row {
+    /// The row this word belongs to; its reserved fields are not looked at.
+    ///
+    /// # Errors
+    ///
+    /// No operation has this opcode, or none of those that have it is told by this word's key.
+    pub fn of(insn: Insn) -> Result<&'static Self, DecodeError> {
+        let code = insn.code();
+        let mut error = DecodeError::UnknownOpcode { code };
+        for row in Self::with_code(code) {
+            let (field, value, want) = match row.key {
+                Key::Code => return Ok(row),
+                Key::Src(want) => (Field::Src, i32::from(insn.src()), i32::from(want)),
+                Key::Off(want) => (Field::Off, i32::from(insn.off()), i32::from(want)),
+                Key::Imm(want) => (Field::Imm, insn.imm(), want),
+            };
+            if value == want {
+                return Ok(row);
+            }
+            error = DecodeError::UnknownVariant { code, field, value };
         }
-        error = DecodeError::UnknownVariant { code, field, value };
+        Err(error)
     }
-    Err(error)
 }
 
 fn register(row: &Row, field: Field, value: u8) -> Result<Reg, DecodeError> {

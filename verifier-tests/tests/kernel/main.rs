@@ -1,5 +1,6 @@
 //! Judged by the running kernel; needs root (CAP_BPF), and no other program, so that it also runs alone in a guest.
 
+mod conformance;
 mod scalar;
 
 /// Stops with a clear text where the tests cannot run.
@@ -10,4 +11,12 @@ fn need_root() {
 /// How many random programs a test makes: `DIFFERENTIAL_CASES`, or `default`.
 fn cases(default: u32) -> u32 {
     std::env::var("DIFFERENTIAL_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(default)
+}
+
+/// The running kernel's version, as far as two numbers tell it.
+fn kernel_version() -> (u32, u32) {
+    let name = nix::sys::utsname::uname().expect("uname");
+    let release = name.release().to_string_lossy();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|n| n.parse().ok());
+    numbers.next().zip(numbers.next()).expect("a release starts with two numbers")
 }

@@ -253,10 +253,7 @@ fn interpreter_and_kernel_agree_on_the_arithmetic_of_linux_6_6() {
         agree(true, super::cases(2_000));
         return;
     }
-    let release = nix::sys::utsname::uname().expect("uname").release().to_string_lossy().into_owned();
-    let (major, minor) = release.split_once('.').expect("a version");
-    let minor: String = minor.chars().take_while(char::is_ascii_digit).collect();
-    let version: (u32, u32) = (major.parse().expect("a number"), minor.parse().expect("a number"));
-    assert!(version < (6, 6), "{release} refuses bswap, which Linux has had since 6.6");
-    println!("skipped: needs the instructions of Linux 6.6; this is {release}");
+    let version = super::kernel_version();
+    assert!(version < (6, 6), "{version:?} refuses bswap, which Linux has had since 6.6");
+    println!("skipped: needs the instructions of Linux 6.6; this is {version:?}");
 }
