@@ -10,6 +10,7 @@ pub mod errno;
 pub mod features;
 pub mod lab;
 pub mod link;
+pub mod load;
 pub mod manifest;
 pub mod map;
 pub mod permission;
@@ -21,6 +22,7 @@ pub mod spec;
 pub mod sys;
 pub mod verifier;
 
+pub use load::{LoadOptions, Loaded, load};
 pub use spec::Spec;
 
 /// Serializes a value as the text it prints as.

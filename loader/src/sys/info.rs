@@ -202,6 +202,20 @@ pub fn btf_bytes(fd: BorrowedFd<'_>) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// The name of a BTF object of the kernel's own: `vmlinux` or a module (Linux 5.11); empty for others.
+///
+/// # Errors
+///
+/// As [`btf`].
+pub fn btf_name(fd: BorrowedFd<'_>) -> Result<String> {
+    let mut name = [0; 64];
+    let mut info: BtfInfo = zeroed();
+    (info.name_len, info.name) = (len_u32(&name)?, addr_mut(&mut name));
+    // SAFETY: the kernel writes at most `name_len` bytes, the length of `name`; the other address is zero.
+    unsafe { get(fd, &mut info) }?;
+    Ok(super::name_text(&name))
+}
+
 /// The ids of the maps a program uses.
 ///
 /// # Errors

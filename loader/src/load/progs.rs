@@ -1,0 +1,90 @@
+//! Stage: spec → verified, last step: programs. Input: prepared programs and the maps' descriptors. Output: verified
+//! programs. Next file: `../link/mod.rs`, where they are attached.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use asm::btf::wire;
+use asm::object::section::{ProgType, SectionFlags};
+use zerocopy::IntoBytes;
+
+use super::maps::Made;
+use super::prepare::ReadyProg;
+use super::{Error, LoadOptions, Prepared};
+use crate::prog::{self, Options, Prog, Records};
+use crate::reloc::Answers;
+use crate::spec::ProgSpec;
+use crate::sys::Errno;
+use crate::sys::uapi::{LogLevel, ProgFlags};
+
+/// Fills in descriptors and symbols, and gives each program to the verifier.
+///
+/// # Errors
+/// The verifier's words.
+pub(super) fn load(
+    prepared: &mut Prepared,
+    options: &LoadOptions,
+    btf: Option<&OwnedFd>,
+    maps: &[Made],
+) -> Result<Vec<Prog>, Error> {
+    let Prepared { spec, progs, found } = prepared;
+    let license = CString::new(spec.license.as_str()).map_err(|_| Error::License { license: spec.license.clone() })?;
+    let answers = Answers {
+        maps: maps.iter().map(|made| made.map.as_fd().as_raw_fd()).collect(),
+        externs: found.answers.clone(),
+    };
+    let mut loaded = Vec::with_capacity(progs.len());
+    for ready in progs {
+        ready.linked.fill(spec, &answers)?;
+        let Some(prog) = spec.progs.get(ready.index) else { continue };
+        let (funcs, lines) = (ready.linked.func_info(), ready.linked.line_info());
+        let mut load = Options {
+            prog_type: prog.prog_type.unwrap_or(ProgType::UNSPEC),
+            expected_attach_type: prog.attach_type,
+            insns: ready.linked.insns.as_bytes(),
+            license: &license,
+            flags: flags(prog),
+            attach_btf_id: ready.target.btf_id,
+            attach_fd: ready.target.fd.as_ref().map(AsFd::as_fd),
+            fd_array: &found.fd_array,
+            log: options.log.unwrap_or(LogLevel::empty()),
+            ..Options::default()
+        };
+        if let Some(btf) = btf {
+            load.btf = Some(btf.as_fd());
+            load.func_info = records(size_of::<wire::FuncInfo>(), funcs.as_bytes());
+            load.line_info = records(size_of::<wire::LineInfo>(), lines.as_bytes());
+        }
+        loaded.push(verify(prog, ready, load)?);
+    }
+    Ok(loaded)
+}
+
+/// Loads one program. A kernel that does not know an attach type which only helps may do without.
+fn verify(prog: &ProgSpec, ready: &ReadyProg, mut options: Options<'_>) -> Result<Prog, Error> {
+    let refused = |source| Error::Prog {
+        missing: ready.linked.poisoned.iter().map(|poisoned| poisoned.what.clone()).collect(),
+        source: Box::new(source),
+    };
+    match Prog::load(&prog.name, &options) {
+        Err(prog::Error::Load { source: Errno::EINVAL, .. })
+            if prog.flags.contains(SectionFlags::ATTACH_OPTIONAL) && options.expected_attach_type.is_some() =>
+        {
+            options.expected_attach_type = None;
+            Prog::load(&prog.name, &options).map_err(refused)
+        }
+        done => done.map_err(refused),
+    }
+}
+
+fn records(size: usize, bytes: &[u8]) -> Records<'_> {
+    Records { size: u32::try_from(size).unwrap_or(0), bytes }
+}
+
+/// What the section name says, in the kernel's bits.
+fn flags(prog: &ProgSpec) -> ProgFlags {
+    let mut flags = ProgFlags::empty();
+    flags.set(ProgFlags::SLEEPABLE, prog.flags.contains(SectionFlags::SLEEPABLE));
+    flags.set(ProgFlags::XDP_HAS_FRAGS, prog.flags.contains(SectionFlags::FRAGS));
+    flags
+}
