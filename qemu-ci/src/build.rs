@@ -16,8 +16,11 @@ use crate::steps::KERNEL_TARGETS;
 /// What the binaries are built for. Named, because only then cargo builds its own helpers without the flag below.
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
+/// Process 1 of a guest.
+pub const INIT: &str = "guest-init";
+
 /// Programs that guests have besides the tests.
-const PROGRAMS: [&str; 2] = ["loader", "guest-init"];
+const PROGRAMS: [&str; 2] = ["loader", INIT];
 
 /// A test binary.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,16 +56,9 @@ impl Built {
 /// # Errors
 /// Something does not compile; cargo's messages are on standard error.
 pub fn build(repo: &Repo) -> Result<Built> {
-    let metadata = metadata(repo)?;
-    let targets = targets(&metadata);
-    let mut built = Built::default();
-    let named = |kind: &str, names: &[&str]| {
-        let there = |name: &&&str| targets.iter().any(|target| target.kind == kind && target.name == **name);
-        names.iter().filter(there).flat_map(|name| [format!("--{kind}"), (*name).to_owned()]).collect::<Vec<_>>()
-    };
-    let programs = named("bin", &PROGRAMS);
-    read_messages(&run(repo, &["build"], &programs)?, &targets, &mut built);
-    let tests = named("test", &KERNEL_TARGETS);
+    let targets = targets(&metadata(repo)?);
+    let mut built = programs(repo, &targets, &PROGRAMS)?;
+    let tests = named(&targets, "test", &KERNEL_TARGETS);
     if !tests.is_empty() {
         read_messages(&run(repo, &["test", "--no-run"], &tests)?, &targets, &mut built);
     }
@@ -70,16 +66,26 @@ pub fn build(repo: &Repo) -> Result<Built> {
     Ok(built)
 }
 
-/// Builds process 1 alone, for guests that run somebody else's programs.
+/// Builds process 1, and of the other programs those that are named.
 ///
 /// # Errors
-/// It does not compile.
-pub fn build_init(repo: &Repo) -> Result<Built> {
-    let targets = targets(&metadata(repo)?);
+/// One does not compile; cargo's messages are on standard error.
+pub fn build_programs(repo: &Repo, names: &[&str]) -> Result<Built> {
+    let wanted: Vec<_> = PROGRAMS.into_iter().filter(|name| *name == INIT || names.contains(name)).collect();
+    programs(repo, &targets(&metadata(repo)?), &wanted)
+}
+
+/// Builds some of [`PROGRAMS`].
+fn programs(repo: &Repo, targets: &[Target], names: &[&str]) -> Result<Built> {
     let mut built = Built::default();
-    let words = ["--bin", "guest-init"].map(str::to_owned);
-    read_messages(&run(repo, &["build"], &words)?, &targets, &mut built);
+    read_messages(&run(repo, &["build"], &named(targets, "bin", names))?, targets, &mut built);
     Ok(built)
+}
+
+/// Arguments of cargo for those of some targets that there are: naming one that is not there is an error to it.
+fn named(targets: &[Target], kind: &str, names: &[&str]) -> Vec<String> {
+    let there = |name: &&&str| targets.iter().any(|target| target.kind == kind && target.name == **name);
+    names.iter().filter(there).flat_map(|name| [format!("--{kind}"), (*name).to_owned()]).collect()
 }
 
 /// A target of the workspace.

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use qemu_ci::matrix::Options;
 use qemu_ci::repo::Repo;
+use qemu_ci::run::{self, Job};
 use qemu_ci::{kernels, steps};
 
 /// Every check of the workspace, and real kernels in QEMU to run it on.
@@ -46,6 +47,26 @@ enum Command {
         /// Only tests whose name contains this
         filter: Option<String>,
     },
+    /// A program of this machine, in guests of real kernels
+    Run {
+        #[command(flatten)]
+        choice: Choice,
+        /// Guests at a time; without it, one a processor
+        #[arg(long)]
+        jobs: Option<usize>,
+        #[command(flatten)]
+        along: Along,
+        /// The command; files among its arguments are taken along
+        #[arg(last = true, required = true)]
+        command: Vec<String>,
+    },
+    /// A shell on one kernel, the last of those chosen
+    Shell {
+        #[command(flatten)]
+        choice: Choice,
+        #[command(flatten)]
+        along: Along,
+    },
     /// Everything: check, lint, test, kernels; installs what is missing when run as root
     All,
     /// Runs a test binary, as root where it needs it; `cargo ci test` puts this between cargo and the binary
@@ -67,8 +88,36 @@ struct Choice {
     locked: bool,
 }
 
+/// What goes into a guest besides the command.
+#[derive(Args)]
+struct Along {
+    /// Kernel module to insert first; may be given several times
+    #[arg(long = "module")]
+    modules: Vec<String>,
+    /// File or directory to take along; may be given several times
+    #[arg(long = "file")]
+    files: Vec<String>,
+    /// Another program to take along, with its libraries; may be given several times
+    #[arg(long = "program")]
+    programs: Vec<String>,
+    /// Seconds the command may take
+    #[arg(long)]
+    timeout: Option<u64>,
+    /// Memory of the guest in MiB
+    #[arg(long)]
+    memory: Option<u64>,
+}
+
+impl Along {
+    /// As the library wants it.
+    fn job(self, command: Vec<String>) -> Job {
+        let Self { modules, files, programs, timeout, memory } = self;
+        Job { command, modules, files, programs, timeout, memory_mb: memory }
+    }
+}
+
 fn main() -> ExitCode {
-    match run(Cli::parse().command) {
+    match dispatch(Cli::parse().command) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -79,7 +128,7 @@ fn main() -> ExitCode {
 }
 
 /// Runs one command; true when all is well.
-fn run(command: Command) -> anyhow::Result<bool> {
+fn dispatch(command: Command) -> anyhow::Result<bool> {
     let repo = Repo::find()?;
     Ok(match command {
         Command::Check => steps::alone(steps::check(&repo)?),
@@ -91,6 +140,14 @@ fn run(command: Command) -> anyhow::Result<bool> {
         Command::Kernels { choice: Choice { kernel, locked }, jobs, filter } => {
             let options = Options { kernels: kernel, strict: locked, jobs, filter };
             steps::alone(steps::kernels(&repo, &options)?)
+        }
+        Command::Run { choice: Choice { kernel, locked }, jobs, along, command } => {
+            let options = Options { kernels: kernel, strict: locked, jobs, filter: None };
+            run::run(&repo, &options, &along.job(command))?
+        }
+        Command::Shell { choice: Choice { kernel, locked }, along } => {
+            let options = Options { kernels: kernel, strict: locked, ..Options::default() };
+            run::shell(&repo, &options, &along.job(Vec::new()))?
         }
         Command::All => steps::all(&repo)?,
         Command::AsRoot { command } => steps::as_root(&command)?,

@@ -4,6 +4,7 @@
 //! as many threads as there are jobs, the slowest kernels first. Next to read: `report.rs`.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::thread;
 use std::time::Instant;
@@ -50,17 +51,25 @@ impl Options {
 /// # Errors
 /// What concerns all kernels alike: a file that cannot be read, binaries that do not build.
 pub fn run(repo: &Repo, options: &Options) -> Result<Report> {
+    let suites = Suites::read(&repo.path("qemu-ci/suites.toml"))?;
+    run_work(repo, options, || {
+        let built = build::build(repo)?;
+        suites.work(repo, &built, options.filter.as_deref())
+    })
+}
+
+/// Runs some work on each kernel; it is prepared while the kernels are fetched.
+///
+/// # Errors
+/// What concerns all kernels alike.
+pub fn run_work(repo: &Repo, options: &Options, work: impl FnOnce() -> Result<Work> + Send) -> Result<Report> {
     let begin = Instant::now();
     let chosen = kernels::chosen(repo, options.kernels.as_deref())?;
     let table = Table::read(&repo.path("qemu-ci/verdicts.toml"))?;
-    let suites = Suites::read(&repo.path("qemu-ci/suites.toml"))?;
     let (work, obtained) = thread::scope(|scope| {
-        let building = scope.spawn(|| {
-            let built = build::build(repo)?;
-            suites.work(repo, &built, options.filter.as_deref())
-        });
+        let building = scope.spawn(work);
         let obtained = obtain(&chosen, options.strict)?;
-        let work = building.join().map_err(|_| anyhow!("the thread that builds the tests has panicked"))??;
+        let work = building.join().map_err(|_| anyhow!("the thread that builds what runs has panicked"))??;
         Ok::<_, anyhow::Error>((work, obtained))
     })?;
     let built = begin.elapsed();
@@ -120,7 +129,7 @@ fn take(queue: &Mutex<Vec<usize>>) -> Option<usize> {
 
 /// Boots one kernel with everything to do.
 fn boot(repo: &Repo, wanted: &Wanted, kernel: &Obtained, work: &Work) -> Run {
-    let tried = prepare(repo, wanted, kernel, work);
+    let tried = prepare(wanted, kernel, work);
     match tried {
         Ok((image, own, plan)) => guest::run(&Guest {
             kernel: &image,
@@ -135,7 +144,7 @@ fn boot(repo: &Repo, wanted: &Wanted, kernel: &Obtained, work: &Work) -> Run {
 }
 
 /// What is particular to one kernel: its file, its modules, the plan that names them.
-fn prepare(_repo: &Repo, wanted: &Wanted, kernel: &Obtained, work: &Work) -> Result<(std::path::PathBuf, Tree, Plan)> {
+fn prepare(wanted: &Wanted, kernel: &Obtained, work: &Work) -> Result<(PathBuf, Tree, Plan)> {
     let mut own = Tree::new();
     let mut items = Vec::new();
     let mut resolved: BTreeMap<&[String], Vec<String>> = BTreeMap::new();

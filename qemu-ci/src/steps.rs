@@ -39,6 +39,17 @@ impl Step {
         (Self { name, tally: Tally::default(), time: Duration::ZERO, notes: Vec::new() }, Instant::now())
     }
 
+    /// Runs a step; one that breaks is a failed one, so that the others still run.
+    fn of(name: &'static str, run: impl FnOnce() -> Result<Self>) -> Self {
+        let (mut broken, begin) = Self::begin(name);
+        run().unwrap_or_else(|error| {
+            broken.tally = Tally::BROKEN;
+            broken.time = begin.elapsed();
+            broken.notes.push(format!("{error:#}"));
+            broken
+        })
+    }
+
     /// Runs a command of the step and counts it.
     fn command(&mut self, command: &mut Command) -> Result<()> {
         match show_and_run(command)?.success() {
@@ -161,8 +172,13 @@ pub fn kernels(repo: &Repo, options: &Options) -> Result<Step> {
 /// A tool is missing and cannot be installed.
 pub fn all(repo: &Repo) -> Result<bool> {
     tools::ensure(&[tools::LINKER, tools::QEMU, tools::BPFTOOL, tools::IPROUTE])?;
-    let mut steps = vec![check(repo)?, lint(repo)?, test(repo, &[])?];
-    steps.push(kernels(repo, &Options::default())?);
+    let options = Options::default();
+    let steps = [
+        Step::of("check", || check(repo)),
+        Step::of("lint", || lint(repo)),
+        Step::of("test", || test(repo, &[])),
+        Step::of("kernels", || kernels(repo, &options)),
+    ];
     Ok(close(&steps))
 }
 

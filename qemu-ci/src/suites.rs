@@ -13,7 +13,8 @@ use anyhow::{Context, Result, ensure};
 use guest_init::Item;
 use serde::Deserialize;
 
-use crate::build::{Built, TestBinary};
+use crate::build::{Built, INIT, TestBinary};
+use crate::host;
 use crate::initramfs::{Tree, archive};
 use crate::qemu::MEMORY_MB;
 use crate::repo::Repo;
@@ -61,6 +62,8 @@ struct Tests {
     package: String,
     target: String,
     modules: Option<Vec<String>>,
+    #[serde(default)]
+    programs: Vec<String>,
     timeout_seconds: Option<u64>,
     memory_mb: Option<u64>,
 }
@@ -109,26 +112,23 @@ impl Suites {
         let mut memory_mb = self.defaults.memory_mb.max(MEMORY_MB);
         let root = repo.path("").to_string_lossy().trim_end_matches('/').to_owned();
         tree.directory(&root);
-        for job in self.job.iter().filter(|_| built.program("loader").is_some()) {
-            tasks.push(self.job_task(job, &root));
-        }
+        let chosen = |task: &Task| filter.is_none_or(|filter| task.item.name.contains(filter));
+        let jobs = self.job.iter().filter(|_| built.program("loader").is_some());
+        tasks.extend(jobs.map(|job| self.job_task(job, &root)).filter(chosen));
         for binary in &built.tests {
             let row = self.tests.iter().find(|row| row.package == binary.package && row.target == binary.target);
             memory_mb = memory_mb.max(row.and_then(|row| row.memory_mb).unwrap_or(0));
             tree.directory(&binary.directory.to_string_lossy());
             let path = format!("/tests/{}-{}", binary.package, binary.target);
-            tree.copy_program(&path, &binary.path)?;
-            for test in list(binary)? {
-                tasks.push(self.test_task(binary, row, &path, &test));
+            let before = tasks.len();
+            let tests = list(binary)?.into_iter().map(|test| self.test_task(binary, row, &path, &test));
+            tasks.extend(tests.filter(|task| chosen(task)));
+            if tasks.len() > before {
+                tree.copy_program(&path, &binary.path)?;
+                row.iter().flat_map(|row| &row.programs).try_for_each(|name| host::add(&mut tree, name).map(drop))?;
             }
         }
-        if let Some(filter) = filter {
-            tasks.retain(|task| task.item.name.contains(filter));
-        }
-        let mut env: BTreeMap<_, _> =
-            [("PATH", "/bin"), ("HOME", "/tmp"), ("TMPDIR", "/tmp"), ("LC_ALL", "C.UTF-8"), ("RUST_BACKTRACE", "0")]
-                .map(|(name, value)| (name.to_owned(), value.to_owned()))
-                .into();
+        let mut env = environment();
         data(repo, &mut tree)?;
         judges(&mut tree, &mut env)?;
         Ok(Work { tasks, shared: archive(&tree)?, env, memory_mb })
@@ -168,6 +168,13 @@ impl Suites {
     }
 }
 
+/// Environment of every command in a guest.
+pub fn environment() -> BTreeMap<String, String> {
+    [("PATH", "/bin"), ("HOME", "/tmp"), ("TMPDIR", "/tmp"), ("LC_ALL", "C"), ("RUST_BACKTRACE", "0")]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into()
+}
+
 /// Process 1, the programs, and the directories it mounts on. A program is reachable under its path on this machine too:
 /// tests know that one from `CARGO_BIN_EXE_…`.
 pub fn base(built: &Built) -> Result<Tree> {
@@ -176,9 +183,9 @@ pub fn base(built: &Built) -> Result<Tree> {
     for directory in ["/proc", "/sys", "/dev", "/tmp", "/run", "/bin", "/root"] {
         tree.directory(directory);
     }
-    let init = built.program("guest-init").context("cargo did not build guest-init")?;
+    let init = built.program(INIT).context("cargo did not build process 1")?;
     tree.copy_program("/init", init)?;
-    for (name, path) in built.programs.iter().filter(|(name, _)| name.as_str() != "guest-init") {
+    for (name, path) in built.programs.iter().filter(|(name, _)| name.as_str() != INIT) {
         let inside = format!("/bin/{name}");
         tree.copy_program(&inside, path)?;
         tree.link(&path.to_string_lossy(), &inside);

@@ -9,11 +9,12 @@ mod kmsg;
 mod mounts;
 mod port;
 
-use std::fs;
+use std::fs::{self, File};
 use std::process::Command;
 
 use anyhow::{Context, Result};
 use guest_init::{Event, PLAN_PATH, Plan};
+use nix::unistd::setsid;
 
 use crate::port::Port;
 
@@ -74,7 +75,13 @@ fn shell(command: &[String], plan: &Plan) -> Result<()> {
     let modules: Vec<_> = plan.items.iter().flat_map(|item| item.modules.clone()).collect();
     item::insert(&modules, &mut Vec::new())?;
     let (program, arguments) = command.split_first().context("the shell command is empty")?;
-    let status = Command::new(program).args(arguments).envs(&plan.env).status();
+    // The first terminal that a session's leader opens becomes the session's: the shell then has job control.
+    setsid().context("begin a session")?;
+    let terminal = File::options().read(true).write(true).open("/dev/ttyS0").context("open the console")?;
+    let (input, output) = (terminal.try_clone()?, terminal.try_clone()?);
+    let mut child = Command::new(program);
+    let status =
+        child.args(arguments).env_clear().envs(&plan.env).stdin(input).stdout(output).stderr(terminal).status();
     println!("guest-init: {program} has ended: {status:?}");
     Ok(())
 }
