@@ -20,6 +20,7 @@ pub mod prog;
 pub mod reloc;
 pub mod spec;
 pub mod sys;
+pub mod system;
 pub mod verifier;
 
 pub use load::{LoadOptions, Loaded, load};

@@ -154,6 +154,16 @@ impl Bpffs {
         Ok(Self { path, mounted: true })
     }
 
+    /// bpffs on [`BPFFS`] if it is mounted; changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Io`].
+    pub fn find() -> Result<Option<Self>, Error> {
+        let path = PathBuf::from(BPFFS);
+        Ok(Self::is(&path)?.then_some(Self { path, mounted: false }))
+    }
+
     /// Whether the directory is on a BPF file system, as the kernel says (`statfs`), not `/proc/mounts`.
     ///
     /// # Errors

@@ -9,8 +9,8 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::apply::record::{Record, Stage};
+use crate::manifest::Mode;
 use crate::manifest::lab::{Lab, SWITCH};
-use crate::manifest::{Mode, Place};
 
 /// A deployment as the manifest wants it.
 #[derive(Debug, Clone)]
@@ -59,8 +59,8 @@ pub struct WantedLink {
     pub modes: Vec<Mode>,
     /// Whether somebody else's program may be taken off.
     pub displace: bool,
-    /// Where the manifest says so.
-    pub place: Place,
+    /// Where the manifest says so: file, line, column.
+    pub place: String,
 }
 
 /// What there is of a deployment now.
@@ -107,8 +107,6 @@ pub struct SeenLink {
 #[serde(tag = "step", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Step {
-    /// Mount bpffs.
-    MountBpffs,
     /// Create an object's maps, relocate its programs, have them verified.
     Load {
         /// The object.
@@ -138,6 +136,13 @@ pub enum Step {
         netns: String,
         /// Its addresses, in words.
         addresses: Vec<String>,
+    },
+    /// Give an object's programs and maps their names on bpffs, in place of older ones of the same names.
+    Pin {
+        /// The object.
+        object: String,
+        /// How many programs and maps.
+        count: usize,
     },
     /// Attach a program to a hook on which nothing of ours is.
     Attach {
@@ -179,7 +184,6 @@ pub enum Step {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::MountBpffs => write!(f, "mount bpffs on {}", crate::apply::BPFFS),
             Self::Load { object, progs, maps } => {
                 write!(f, "load {object}: programs {}; maps {}", list(progs), list(maps))
             }
@@ -188,6 +192,7 @@ impl fmt::Display for Step {
             Self::MakeHost { host, netns, addresses } => {
                 write!(f, "make host {host} in network namespace {netns}: {}", list(addresses))
             }
+            Self::Pin { object, count } => write!(f, "pin {object}: {count} programs and maps"),
             Self::Attach { program, at, modes, .. } => write!(f, "attach {program} to {at}, {}", wish(modes)),
             Self::Replace { program, at, .. } => write!(f, "replace the program on {at} by {program}"),
             Self::Detach { link } => write!(f, "detach {link}"),
@@ -265,9 +270,6 @@ struct Planner<'a> {
 impl Planner<'_> {
     /// Load everything; only then touch what is there; then the lab, the maps' contents, the hooks, the left-overs, the trials.
     fn run(&mut self) {
-        if !self.observed.bpffs {
-            self.steps.push(Step::MountBpffs);
-        }
         let clear = self.must_clear();
         let reload: BTreeSet<usize> =
             (0..self.wanted.objects.len()).filter(|&at| clear.is_some() || !self.is_loaded(at)).collect();
@@ -286,12 +288,28 @@ impl Planner<'_> {
                 self.configure(&self.wanted.objects[at]);
             }
         }
+        // Pins first where there is nothing yet: what is attached must not outlive an interrupted run without a name.
+        // Pins last where something runs: until every hook has the new program, the names stand for the old ones.
+        if fresh {
+            self.pins(&reload);
+        }
         self.links(fresh, &reload);
+        if !fresh {
+            self.pins(&reload);
+        }
+        if !self.steps.is_empty() {
+            self.trials();
+        }
         if !fresh {
             self.left_overs();
         }
-        if self.steps.iter().any(|step| *step != Step::MountBpffs) {
-            self.trials();
+    }
+
+    fn pins(&mut self, reload: &BTreeSet<usize>) {
+        for &at in reload {
+            let object = &self.wanted.objects[at];
+            let count = object.progs.len() + object.maps.len();
+            self.steps.push(Step::Pin { object: object.name.clone(), count });
         }
     }
 
@@ -385,10 +403,10 @@ impl Planner<'_> {
         }
     }
 
-    /// Whether the mode that was got is one that is still wished for.
+    /// Whether the mode that was got is one that is still wished for. An interrupted run did not write down what it got.
     fn same_modes(&self, link: &WantedLink) -> bool {
         let written = self.observed.record.as_ref().and_then(|record| record.links.get(&link.pin));
-        written.is_some_and(|written| written.got.is_none_or(|got| link.modes.contains(&got)))
+        written.and_then(|written| written.got).is_none_or(|got| link.modes.contains(&got))
     }
 
     /// Pins that the manifest no longer speaks of: the links first, then what they ran.

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::manifest::Mode;
+use crate::plan::hook_name;
 
 /// The version of the record's form; a newer `loader` reads older ones, an older one refuses newer ones.
 pub const VERSION: u32 = 1;
@@ -88,6 +89,14 @@ pub struct LinkRecord {
     pub got: Option<Mode>,
     /// Every mode that was refused, with the reason.
     pub refused: Vec<Refusal>,
+}
+
+impl LinkRecord {
+    /// The hook in words: `client:eth0`.
+    #[must_use]
+    pub fn at(&self) -> String {
+        hook_name(self.host.as_deref(), &self.iface)
+    }
 }
 
 /// One refused attempt.

@@ -6,6 +6,9 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 
+use netlink::generic::ethtool::Ethtool;
+use netlink::route::Socket;
+
 use crate::manifest::lab::Setting;
 
 /// A setting or feature that was refused.
@@ -31,8 +34,17 @@ pub enum Error {
         /// Its dotted name.
         name: String,
     },
-    /// A driver feature.
-    #[error("cannot turn {} of {iface}", if *on { format!("on {feature}") } else { format!("off {feature}") })]
+    /// The driver features could not be asked for.
+    #[error("cannot set the features of {iface}")]
+    Features {
+        /// The interface.
+        iface: String,
+        /// What the kernel said.
+        #[source]
+        source: Box<netlink::Error>,
+    },
+    /// A driver feature that stays as it is.
+    #[error("{iface} does not let {feature} be turned {}", if *on { "on" } else { "off" })]
     Feature {
         /// The interface.
         iface: String,
@@ -40,9 +52,6 @@ pub enum Error {
         feature: String,
         /// What was wanted.
         on: bool,
-        /// What the kernel said.
-        #[source]
-        source: Box<netlink::Error>,
     },
 }
 
@@ -70,13 +79,22 @@ fn sysctl_path(name: &str) -> Result<PathBuf, Error> {
     Ok([String::from("/proc/sys")].into_iter().chain(parts).collect())
 }
 
-/// Turns driver features on or off.
+/// Turns driver features on or off, by the kernel's names or those of `ethtool -K` (`tso`).
 ///
 /// # Errors
-/// The first that is refused.
+/// What is refused, and what has no effect: a lab that only seems to be set up is worse than none.
 pub fn features(iface: &str, features: &BTreeMap<String, bool>) -> Result<(), Error> {
-    let _ = (iface, features);
-    Ok(())
+    if features.is_empty() {
+        return Ok(());
+    }
+    let failed = |source| Error::Features { iface: iface.to_owned(), source: Box::new(source) };
+    let ifindex = Socket::open().and_then(|mut rt| rt.link_by_name(iface)).map_err(failed)?.ifindex;
+    let changes: Vec<(&str, bool)> = features.iter().map(|(name, on)| (name.as_str(), *on)).collect();
+    let change = Ethtool::open().and_then(|mut tool| tool.set_features(ifindex, &changes)).map_err(failed)?;
+    match change.refused.into_iter().next() {
+        Some((feature, on)) => Err(Error::Feature { iface: iface.to_owned(), feature, on }),
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]

@@ -55,6 +55,11 @@ impl Document {
         self.keys.iter().map(|(name, span)| (name.as_str(), self.place(span.clone())))
     }
 
+    /// The whole text.
+    pub(super) fn text(&self) -> &str {
+        &self.source.text
+    }
+
     /// The first line, for errors about the file as a whole.
     pub(super) fn start(&self) -> Place {
         self.place(0..0)

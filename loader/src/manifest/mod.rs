@@ -105,6 +105,52 @@ pub fn read(path: &Path, systems: &[&str], set: &BTreeMap<String, String>) -> Re
     Ok(Manifest { path: path.to_owned(), deployments: reader.found })
 }
 
+/// The names of the deployments of a manifest and of those it includes, in order, without reading the rest of it: enough
+/// to take them away, whatever variables the rest asks for.
+///
+/// # Errors
+/// As [`read`], for the files, their names and includes.
+pub fn names(path: &Path) -> Result<Vec<String>, Error> {
+    let mut names = Vec::new();
+    collect_names(path, None, &mut Vec::new(), &mut names)?;
+    Ok(names)
+}
+
+fn collect_names(
+    path: &Path,
+    by: Option<Place>,
+    open: &mut Vec<PathBuf>,
+    names: &mut Vec<String>,
+) -> Result<(), Error> {
+    let (whole, document) = open_file(path, by.as_ref(), open)?;
+    open.push(whole);
+    for (file, place) in include_paths(path, &document)? {
+        collect_names(&file, Some(place), open, names)?;
+    }
+    open.pop();
+    names.extend(document.section("name").map(|section| section.read::<String>()).transpose()?);
+    Ok(())
+}
+
+/// Reads one file; it must not be one of those that are `open`, which include it.
+fn open_file(path: &Path, by: Option<&Place>, open: &[PathBuf]) -> Result<(PathBuf, Document), Error> {
+    let read = |source| Error::Read { path: path.to_owned(), by: by.cloned(), source };
+    let whole = path.canonicalize().map_err(read)?;
+    if let (true, Some(place)) = (open.contains(&whole), by) {
+        return Err(place.error(format!("{} includes itself", path.display())).into());
+    }
+    let text = std::fs::read_to_string(path).map_err(read)?;
+    Ok((whole, Document::parse(Source { path: path.to_owned(), text })?))
+}
+
+/// The files that a document includes; their paths are relative to its own.
+fn include_paths(path: &Path, document: &Document) -> Result<Vec<(PathBuf, Place)>, Diagnostic> {
+    let Some(section) = document.section("include") else { return Ok(Vec::new()) };
+    let base = path.parent().unwrap_or(Path::new(""));
+    let files = section.read::<Vec<Spanned<String>>>()?;
+    Ok(files.into_iter().map(|file| (base.join(file.get_ref()), section.at(file.span()))).collect())
+}
+
 /// The state of reading: which files are open (an include must not come back to one), and what was found.
 struct Reader<'a> {
     systems: &'a [&'a str],
@@ -115,20 +161,16 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn file(&mut self, path: &Path, set: &Variables, by: Option<Place>) -> Result<(), Error> {
-        let read = |source| Error::Read { path: path.to_owned(), by: by.clone(), source };
-        let whole = path.canonicalize().map_err(read)?;
-        if let (true, Some(place)) = (self.open.contains(&whole), &by) {
-            return Err(place.error(format!("{} includes itself", path.display())).into());
-        }
-        let text = std::fs::read_to_string(path).map_err(read)?;
-        self.text.push_str(&text);
-        let mut document = Document::parse(Source { path: path.to_owned(), text })?;
+        let (whole, mut document) = open_file(path, by.as_ref(), &self.open)?;
+        self.text.push_str(document.text());
         self.check_keys(&document)?;
         let mut variables: Variables = document.read_or_default("vars")?;
         variables.extend(set.clone());
         document.variables = Arc::new(variables);
         self.open.push(whole);
-        self.includes(path, &document)?;
+        for (file, place) in include_paths(path, &document)? {
+            self.file(&file, &document.variables, Some(place))?;
+        }
         self.open.pop();
         self.deployment(path, &document)
     }
@@ -149,16 +191,6 @@ impl Reader<'_> {
                     error.help(format!("a manifest has {}", all.join(", ")))
                 }
             });
-        }
-        Ok(())
-    }
-
-    fn includes(&mut self, path: &Path, document: &Document) -> Result<(), Error> {
-        let Some(section) = document.section("include") else { return Ok(()) };
-        let base = path.parent().unwrap_or(Path::new(""));
-        for file in section.read::<Vec<Spanned<String>>>()? {
-            let place = section.at(file.span());
-            self.file(&base.join(file.get_ref()), &document.variables, Some(place))?;
         }
         Ok(())
     }

@@ -13,28 +13,7 @@ use toml::Spanned;
 
 use super::diagnostic::{Diagnostic, Place};
 use super::document::Section;
-
-/// How an XDP program meets the driver, in the manifest's words; `mode = [...]` is an ordered wish.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    /// On the network card itself.
-    Offload,
-    /// In the driver, before a socket buffer exists.
-    Native,
-    /// In the network stack, after the socket buffer was made: works everywhere, and is slow.
-    Generic,
-}
-
-impl fmt::Display for Mode {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Offload => "offload",
-            Self::Native => "native",
-            Self::Generic => "generic",
-        })
-    }
-}
+pub use crate::link::xdp::Mode;
 
 /// One program of one object, and where it goes.
 #[derive(Debug, Clone)]

@@ -2,11 +2,6 @@
 
 use super::*;
 use crate::apply::record::{LabRecord, LinkRecord, ObjectRecord, ProgRecord, VERSION};
-use crate::manifest::Source;
-
-fn place() -> Place {
-    Place { source: std::sync::Arc::new(Source { path: "m.toml".into(), text: String::new() }), span: 0..0 }
-}
 
 fn wanted(lab: bool) -> Wanted {
     let text = |text: &str| text.to_owned();
@@ -27,7 +22,7 @@ fn wanted(lab: bool) -> Wanted {
         iface: text("eth0"),
         modes: vec![Mode::Native, Mode::Generic],
         displace: false,
-        place: place(),
+        place: text("m.toml:1:1"),
     };
     let lab = lab.then(|| {
         let hosts = [(text("balancer"), crate::manifest::lab::Host::default())].into();
@@ -99,24 +94,24 @@ fn nothing_changes_what_stands() {
 #[test]
 fn everything_is_loaded_before_anything_is_attached() {
     let fresh = Observed::default();
-    assert_eq!(steps(&wanted(true), &fresh), "MountBpffs Load MakeHost MakeHost Configure Attach");
-    assert_eq!(steps(&wanted(false), &fresh), "MountBpffs Load Configure Attach");
+    assert_eq!(steps(&wanted(true), &fresh), "Load MakeHost MakeHost Configure Pin Attach");
+    assert_eq!(steps(&wanted(false), &fresh), "Load Configure Pin Attach");
 }
 
 #[test]
 fn each_difference_has_its_step() {
     type Change = fn(&mut Wanted, &mut Observed);
     let table: [(&str, bool, Change, &str); 16] = [
-        ("new bytes", false, |w, _| w.objects[0].digest = "d2".into(), "Load Configure Replace"),
-        ("new bytes in a lab", true, |w, _| w.objects[0].digest = "d2".into(), "Load Configure Replace"),
+        ("new bytes", false, |w, _| w.objects[0].digest = "d2".into(), "Load Configure Replace Pin"),
+        ("new bytes in a lab", true, |w, _| w.objects[0].digest = "d2".into(), "Load Configure Replace Pin"),
         ("new weights", false, |w, _| w.objects[0].config = 5.into(), "Configure"),
-        ("a program's pin is gone", false, |_, o| o.progs.clear(), "Load Configure Replace"),
-        ("a map's pin is gone", false, |_, o| o.maps.clear(), "Load Configure Replace"),
+        ("a program's pin is gone", false, |_, o| o.progs.clear(), "Load Configure Replace Pin"),
+        ("a map's pin is gone", false, |_, o| o.maps.clear(), "Load Configure Replace Pin"),
         (
             "other instructions",
             false,
             |_, o| o.progs.values_mut().for_each(|p| p.tag.clear()),
-            "Load Configure Replace",
+            "Load Configure Replace Pin",
         ),
         ("detached", false, |_, o| o.links.clear(), "Attach"),
         ("interface gone", false, |_, o| o.links.values_mut().for_each(|l| l.ifindex = 0), "Detach Attach"),
@@ -124,15 +119,20 @@ fn each_difference_has_its_step() {
         ("mode", false, |w, _| w.links[0].modes = vec![Mode::Generic], "Detach Attach"),
         ("interface", false, |w, _| w.links[0].pin = "balance@eth1".into(), "Attach Detach"),
         ("no attachment", false, |w, _| w.links.clear(), "Detach"),
-        ("interrupted", false, |_, o| record(o).stage = Stage::Changing, "Load Configure Replace"),
+        ("interrupted", false, |_, o| record(o).stage = Stage::Changing, "Load Configure Replace Pin"),
         (
             "interrupted lab",
             true,
             |_, o| record(o).stage = Stage::Changing,
-            "Load Clear MakeHost MakeHost Configure Attach",
+            "Load Clear MakeHost MakeHost Configure Pin Attach",
         ),
-        ("other lab", true, |w, _| w.lab_digest = "l2".into(), "Load Clear MakeHost MakeHost Configure Attach"),
-        ("lab damaged", true, |_, o| o.lab_damage = Some("x".into()), "Load Clear MakeHost MakeHost Configure Attach"),
+        ("other lab", true, |w, _| w.lab_digest = "l2".into(), "Load Clear MakeHost MakeHost Configure Pin Attach"),
+        (
+            "lab damaged",
+            true,
+            |_, o| o.lab_damage = Some("x".into()),
+            "Load Clear MakeHost MakeHost Configure Pin Attach",
+        ),
     ];
     for (name, lab, change, want) in table {
         let mut wanted = wanted(lab);
@@ -156,19 +156,20 @@ fn pins_without_a_record_are_cleared() {
     let wanted = wanted(false);
     let mut observed = standing(&wanted);
     observed.record = None;
-    assert_eq!(steps(&wanted, &observed), "Load Clear Configure Attach");
+    assert_eq!(steps(&wanted, &observed), "Load Clear Configure Pin Attach");
 }
 
 #[test]
 fn a_plan_prints() {
     let wanted = wanted(true);
     let text = Plan::new(&wanted, &Observed { bpffs: true, ..Observed::default() }).to_string();
-    let want = "lb: 5 steps
+    let want = "lb: 6 steps
   1. load lb: programs balance; maps vips
   2. make host switch in network namespace lb-switch: a bridge of 1 ports
   3. make host balancer in network namespace lb-balancer: none
   4. configure lb: one VIP
-  5. attach balance to balancer:eth0, native, else generic
+  5. pin lb: 2 programs and maps
+  6. attach balance to balancer:eth0, native, else generic
 ";
     assert_eq!(text, want);
     assert_eq!(Plan::new(&wanted, &standing(&wanted)).to_string(), "lb: as wanted, nothing to change\n");

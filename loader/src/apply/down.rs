@@ -1,0 +1,153 @@
+//! Stage: apply. Takes a deployment away, and proves it.
+//!
+//! Input: a name. Output: a [`Removed`] with the ids of everything that is gone. What is there is read from bpffs, so this
+//! also clears what a killed run left, whatever instant it was killed at. Read next: `status.rs`.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::error::Error;
+use super::observe::pin_in;
+use super::record::Record;
+use super::{owner, privilege, store};
+use crate::lab::netns::Netns;
+use crate::link::Link;
+use crate::map::Map;
+use crate::pin::{self, Bpffs, Kind};
+use crate::prog::Prog;
+use crate::sys::{self, Errno};
+
+/// How long programs and maps may take to go: the kernel frees them in the background.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What was taken away. Each id was looked for afterwards, and the kernel no longer knew it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Removed {
+    /// The deployment.
+    pub name: String,
+    /// Links, by id.
+    pub links: Vec<u32>,
+    /// Programs, by id.
+    pub progs: Vec<u32>,
+    /// Maps, by id.
+    pub maps: Vec<u32>,
+    /// Namespaces, by name.
+    pub namespaces: Vec<String>,
+    /// Programs and maps that live on because somebody else holds them, in words.
+    pub held: Vec<String>,
+}
+
+/// The names of the deployments that have pins.
+///
+/// # Errors
+/// When bpffs cannot be read.
+pub fn deployments() -> Result<Vec<String>, Error> {
+    match Bpffs::find()? {
+        Some(bpffs) => Ok(bpffs.deployments()?),
+        None => Ok(Vec::new()),
+    }
+}
+
+/// Takes a deployment away.
+///
+/// # Errors
+/// [`Error::NoDeployment`], a lock that somebody else holds, and what the kernel refuses; then another `down` goes on
+/// where this one stopped.
+pub fn down(name: &str) -> Result<Removed, Error> {
+    privilege::check("loader down", false)?;
+    let there = deployments()?;
+    let bpffs = Bpffs::find()?.filter(|_| there.iter().any(|other| other == name));
+    let Some(bpffs) = bpffs else { return Err(Error::NoDeployment { name: name.to_owned(), there }) };
+    let lock = bpffs.lock(name)?;
+    // A record that cannot be read must not keep its pins alive; only the lab's names are lost with it.
+    let record = store::read(lock.path(), name).unwrap_or_default();
+    let removed = clear(name, lock.path(), record.as_ref())?;
+    lock.remove_if_empty()?;
+    Ok(removed)
+}
+
+/// Takes away everything below a locked directory, the lab included; the directory itself stays.
+pub(super) fn clear(name: &str, dir: &Path, record: Option<&Record>) -> Result<Removed, Error> {
+    let mut removed = Removed { name: name.to_owned(), ..Removed::default() };
+    for pin in pin::list(dir, Kind::Link)? {
+        removed.links.extend(detach(&pin_in(dir, Kind::Link, &pin))?);
+    }
+    let namespaces = record.and_then(|record| record.lab.as_ref()).map(|lab| &lab.namespaces);
+    for netns in namespaces.into_iter().flat_map(|all| all.values()) {
+        if Netns::delete(netns).map_err(crate::lab::build::Error::from)? {
+            removed.namespaces.push(netns.clone());
+        }
+    }
+    let progs = unpin_all(dir, Kind::Prog, |path| Prog::from_pin(path).and_then(|prog| prog.id()).ok())?;
+    let maps =
+        unpin_all(dir, Kind::Map, |path| Map::from_pin(path).and_then(|map| map.info()).map(|info| info.id).ok())?;
+    let kinds = [(sys::obj::Kind::Prog, progs, &mut removed.progs), (sys::obj::Kind::Map, maps, &mut removed.maps)];
+    for (kind, ids, gone) in kinds {
+        for id in ids {
+            if prove_gone(kind, id)? {
+                gone.push(id);
+            } else {
+                removed.held.push(held(kind, id));
+            }
+        }
+    }
+    store::remove(dir)?;
+    Ok(removed)
+}
+
+/// Removes a link's pin, closes it, and makes sure that the kernel no longer knows it; returns its id.
+pub(super) fn detach(path: &Path) -> Result<Option<u32>, Error> {
+    let Ok(link) = Link::from_pin(path) else {
+        store::forget(path)?; // no link: nothing to detach
+        return Ok(None);
+    };
+    store::forget(path)?;
+    Ok(Some(link.close_proven()?))
+}
+
+fn unpin_all(dir: &Path, kind: Kind, id: impl Fn(&Path) -> Option<u32>) -> Result<Vec<u32>, Error> {
+    let mut ids = Vec::new();
+    for pin in pin::list(dir, kind)? {
+        let path = pin_in(dir, kind, &pin);
+        ids.extend(id(&path));
+        store::forget(&path)?;
+    }
+    Ok(ids)
+}
+
+/// Waits for the kernel to forget an id; `false` when it does not.
+fn prove_gone(kind: sys::obj::Kind, id: u32) -> Result<bool, Error> {
+    let begin = std::time::Instant::now();
+    loop {
+        match sys::obj::fd_by_id(kind, id) {
+            Err(Errno::ENOENT) => return Ok(true),
+            Err(errno) if errno != Errno::EAGAIN => return Err(pin_error(kind, id, errno)),
+            _ if begin.elapsed() > PATIENCE => return Ok(false),
+            _ => std::thread::sleep(Duration::from_millis(1)),
+        }
+    }
+}
+
+fn pin_error(kind: sys::obj::Kind, id: u32, source: Errno) -> Error {
+    match kind {
+        sys::obj::Kind::Map => Error::Map(crate::map::Error::NoId { id, source }),
+        _ => Error::Prog(crate::prog::Error::NoId { id, source }),
+    }
+}
+
+fn held(kind: sys::obj::Kind, id: u32) -> String {
+    let (what, key) = match kind {
+        sys::obj::Kind::Map => ("map", "map_id"),
+        _ => ("program", "prog_id"),
+    };
+    let by: Vec<_> =
+        owner::processes(&format!("{key}:\t{id}")).iter().map(|(pid, name)| format!("{pid} ({name})")).collect();
+    let by = if by.is_empty() {
+        "somebody: another pin or program".to_owned()
+    } else {
+        format!("process {}", by.join(", "))
+    };
+    format!("{what} {id} lives on, held by {by}")
+}

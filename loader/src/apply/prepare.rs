@@ -1,0 +1,254 @@
+//! Stage: apply. A deployment of the manifest → its objects read, checked against it, and digested.
+//!
+//! Input: a [`Deployment`] and the known systems. Output: a [`Prepared`], whose [`Wanted`] goes to the plan. Reads the
+//! object files; asks no kernel. Read next: `observe.rs`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use crate::elf::ElfError;
+use crate::manifest::{Deployment, Diagnostic, Place, Program};
+use crate::plan::{Wanted, WantedLink, WantedObject, hook_name};
+use crate::spec::Spec;
+use crate::system::{System, SystemError};
+
+/// Why a deployment cannot be prepared.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The manifest asks for something its objects do not have.
+    #[error(transparent)]
+    Manifest(#[from] Diagnostic),
+    /// A built-in object cannot be generated.
+    #[error("the built-in object `{name}` cannot be generated")]
+    Generate {
+        /// The system.
+        name: String,
+        /// Why.
+        #[source]
+        source: SystemError,
+    },
+    /// A file is not an object that can be loaded.
+    #[error("{place}: {} is no object that can be loaded", path.display())]
+    Object {
+        /// The file.
+        path: PathBuf,
+        /// Where the manifest names it.
+        place: Place,
+        /// What is wrong with it.
+        #[source]
+        source: Box<ElfError>,
+    },
+    /// A built-in object cannot be read back: a defect of this program.
+    #[error("the built-in object `{name}` does not read back")]
+    ReadBack {
+        /// The system.
+        name: String,
+        /// What is wrong with it.
+        #[source]
+        source: Box<ElfError>,
+    },
+}
+
+/// A deployment with its objects, ready to be planned and applied.
+pub struct Prepared<'s> {
+    /// What it comes to, for the plan.
+    pub wanted: Wanted,
+    /// The manifest's path, made absolute.
+    pub manifest: PathBuf,
+    /// The objects, in the order of `wanted.objects`.
+    pub objects: Vec<PreparedObject<'s>>,
+}
+
+/// One object, read.
+pub struct PreparedObject<'s> {
+    /// What the file says, with unwanted programs switched off.
+    pub spec: Spec,
+    /// SHA-256 of its bytes, in hex.
+    pub sha256: String,
+    /// Entries of maps that differ from the object's own.
+    pub max_entries: BTreeMap<String, u32>,
+    /// The system it belongs to.
+    pub system: Option<&'s dyn System>,
+}
+
+/// Reads a deployment's objects and works out what it wants.
+///
+/// # Errors
+/// The first thing that does not fit; places in the manifest where there are any.
+pub fn prepare<'s>(deployment: &Deployment, systems: &[&'s dyn System]) -> Result<Prepared<'s>, Error> {
+    let mut names: Vec<&Program> = Vec::new();
+    for program in &deployment.programs {
+        if !names.iter().any(|seen| seen.object == program.object) {
+            names.push(program);
+        }
+    }
+    let mut objects = Vec::new();
+    let mut wanted = Vec::new();
+    for first in names {
+        let (object, want) = prepare_object(deployment, first, systems)?;
+        objects.push(object);
+        wanted.push(want);
+    }
+    name_pins(&mut wanted);
+    check_maps(deployment, &objects)?;
+    let links = links(deployment, &wanted)?;
+    let lab_digest = deployment.lab.as_ref().map_or_else(String::new, |lab| {
+        let trials_aside = (&lab.mtu, &lab.features, &lab.hosts);
+        digest(serde_json::to_string(&trials_aside).unwrap_or_default().as_bytes())
+    });
+    let wanted =
+        Wanted { name: deployment.name.clone(), objects: wanted, links, lab: deployment.lab.clone(), lab_digest };
+    let manifest = std::path::absolute(&deployment.path).unwrap_or_else(|_| deployment.path.clone());
+    Ok(Prepared { wanted, manifest, objects })
+}
+
+fn prepare_object<'s>(
+    deployment: &Deployment,
+    first: &Program,
+    systems: &[&'s dyn System],
+) -> Result<(PreparedObject<'s>, WantedObject), Error> {
+    let system = systems.iter().find(|system| system.name() == first.object).copied();
+    let bytes = match system {
+        Some(system) => system.object().map_err(|source| Error::Generate { name: first.object.clone(), source })?,
+        None => read_object(deployment, first, systems)?,
+    };
+    let mut spec = Spec::parse(&bytes).map_err(|source| match system {
+        Some(_) => Error::ReadBack { name: first.object.clone(), source: Box::new(source) },
+        None => Error::Object {
+            path: object_path(deployment, first),
+            place: first.object_place.clone(),
+            source: Box::new(source),
+        },
+    })?;
+    select(deployment, first, &mut spec)?;
+    let name = system.and_then(|system| system.section());
+    let section = deployment.sections.iter().find(|section| Some(section.name.as_str()) == name);
+    let wants = system.map(|system| system.wants(section)).transpose()?.unwrap_or_default();
+    let mut max_entries = wants.max_entries;
+    for (name, (options, _)) in &deployment.maps {
+        max_entries.extend(options.max_entries.filter(|_| spec.map(name).is_some()).map(|n| (name.clone(), n)));
+    }
+    let sha256 = digest(&bytes);
+    let want = WantedObject {
+        name: first.object.clone(),
+        digest: digest(format!("{sha256} {max_entries:?} {:?}", programs_of(deployment, first)).as_bytes()),
+        progs: programs_of(deployment, first).into_iter().map(|name| (name.to_owned(), name.to_owned())).collect(),
+        maps: spec.maps.iter().map(|map| (map.name.clone(), map.name.clone())).collect(),
+        config: wants.config,
+        words: wants.words,
+    };
+    Ok((PreparedObject { spec, sha256, max_entries, system }, want))
+}
+
+/// A path is relative to the manifest that names it.
+fn object_path(deployment: &Deployment, program: &Program) -> PathBuf {
+    deployment.path.parent().unwrap_or(Path::new("")).join(&program.object)
+}
+
+fn read_object(deployment: &Deployment, program: &Program, systems: &[&dyn System]) -> Result<Vec<u8>, Error> {
+    let path = object_path(deployment, program);
+    std::fs::read(&path).map_err(|source| {
+        let error = program.object_place.error(format!("cannot read the object {}: {source}", path.display()));
+        let names: Vec<_> = systems.iter().map(|system| system.name()).collect();
+        error.help(format!("a path is relative to the manifest; built in are {}", names.join(", "))).into()
+    })
+}
+
+fn programs_of<'d>(deployment: &'d Deployment, first: &Program) -> BTreeSet<&'d str> {
+    let same = deployment.programs.iter().filter(|program| program.object == first.object);
+    same.map(|program| program.name.as_str()).collect()
+}
+
+/// Switches off what the manifest does not name; refuses names that the object does not have.
+fn select(deployment: &Deployment, first: &Program, spec: &mut Spec) -> Result<(), Diagnostic> {
+    for program in deployment.programs.iter().filter(|program| program.object == first.object) {
+        if spec.prog(&program.name).is_none() {
+            let all: Vec<_> = spec.progs.iter().map(|prog| prog.name.as_str()).collect();
+            let message = format!("`{}` has no program `{}`", program.object, program.name);
+            return Err(program.name_place.error(message).help(format!("it has {}", all.join(", "))));
+        }
+    }
+    let wanted = programs_of(deployment, first);
+    for prog in &mut spec.progs {
+        prog.autoload = wanted.contains(prog.name.as_str());
+    }
+    Ok(())
+}
+
+/// `[map.NAME]` must mean a map of some object.
+fn check_maps(deployment: &Deployment, objects: &[PreparedObject<'_>]) -> Result<(), Diagnostic> {
+    for (name, (_, place)) in &deployment.maps {
+        if objects.iter().all(|object| object.spec.map(name).is_none()) {
+            let all: Vec<_> = objects.iter().flat_map(|o| &o.spec.maps).map(|map| map.name.as_str()).collect();
+            let error = place.error(format!("no object of this deployment has a map `{name}`"));
+            return Err(error.help(format!("they have {}", all.join(", "))));
+        }
+    }
+    Ok(())
+}
+
+/// Pins carry the programs' and maps' own names; where two objects share a name, the object's comes before it. Dots are
+/// not for bpffs, slashes not for file names.
+fn name_pins(objects: &mut [WantedObject]) {
+    let mut uses: BTreeMap<String, usize> = BTreeMap::new();
+    for object in objects.iter() {
+        for name in object.progs.values().map(|n| format!("p{}", pin_name(n))) {
+            *uses.entry(name).or_default() += 1;
+        }
+        for name in object.maps.values().map(|n| format!("m{}", pin_name(n))) {
+            *uses.entry(name).or_default() += 1;
+        }
+    }
+    for object in objects {
+        let stem =
+            Path::new(&object.name).file_stem().map_or(String::new(), |stem| stem.to_string_lossy().into_owned());
+        let rename = |kind: char, all: &BTreeMap<String, String>| {
+            let pin = |name: &String| match uses.get(&format!("{kind}{}", pin_name(name))) {
+                Some(1) => pin_name(name),
+                _ => pin_name(&format!("{stem}:{name}")),
+            };
+            all.values().map(|name| (pin(name), name.clone())).collect()
+        };
+        object.progs = rename('p', &object.progs);
+        object.maps = rename('m', &object.maps);
+    }
+}
+
+/// A name that bpffs takes.
+fn pin_name(name: &str) -> String {
+    name.replace(['.', '/'], "_")
+}
+
+fn links(deployment: &Deployment, objects: &[WantedObject]) -> Result<Vec<WantedLink>, Diagnostic> {
+    let mut links: Vec<WantedLink> = Vec::new();
+    for program in &deployment.programs {
+        let object = objects.iter().find(|object| object.name == program.object);
+        let pin = object.and_then(|object| object.progs.iter().find(|(_, name)| **name == program.name));
+        let Some((prog_pin, _)) = pin else { continue };
+        for attach in &program.attach {
+            let at = hook_name(attach.host.as_deref(), &attach.iface);
+            if let Some(other) = links.iter().find(|link| hook_name(link.host.as_deref(), &link.iface) == at) {
+                let message = format!("{at} has two programs: `{}` and `{}`", other.program, program.name);
+                return Err(attach.place.error(message).help("an interface takes one XDP program"));
+            }
+            links.push(WantedLink {
+                pin: format!("{prog_pin}@{}", at.replace('.', ",")),
+                program: prog_pin.clone(),
+                host: attach.host.clone(),
+                iface: attach.iface.clone(),
+                modes: attach.modes.clone(),
+                displace: attach.displace,
+                place: attach.place.to_string(),
+            });
+        }
+    }
+    Ok(links)
+}
+
+/// SHA-256 in hex.
+pub(super) fn digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,292 @@
+//! Stage: apply. The steps themselves, and the way back from each.
+//!
+//! Input: one [`Step`] of the plan. Output: the kernel changed by it, and an entry in the list of what to undo. Read next:
+//! `undo.rs`, `hook.rs`.
+
+use std::sync::atomic::AtomicBool;
+
+use serde_json::Value;
+
+use super::down;
+use super::error::Error;
+use super::event::{Event, Tell};
+use super::hook;
+use super::job::Job;
+use super::store;
+use super::undo::{Pinned, Undo};
+use crate::lab::build;
+use crate::lab::trial;
+use crate::link::Link;
+use crate::load::{self, LoadOptions};
+use crate::manifest::lab::SWITCH;
+use crate::map::Map;
+use crate::pin::Kind;
+use crate::plan::{Step, WantedLink, WantedObject};
+use crate::prog::{self, Prog};
+use crate::system::{Hook, MapSet, Site, SystemError};
+
+impl Job<'_, '_> {
+    /// Does one step that is neither loading nor a trial.
+    pub(super) fn work(&mut self, step: &Step, tell: &mut Tell<'_>) -> Result<(), Error> {
+        match step {
+            Step::Clear { .. } => {
+                let record = self.observed.record.as_ref();
+                down::clear(&self.prepared.wanted.name, self.dir(), record).map(drop)
+            }
+            Step::MakeHost { host, .. } => self.make_host(host),
+            Step::Configure { object, .. } => self.configure_step(object, tell),
+            Step::Pin { object, .. } => self.pin_object(object),
+            Step::Attach { link, .. } => self.attach(link, tell),
+            Step::Replace { link, .. } => self.replace(link, tell),
+            Step::Detach { link } => self.detach(link),
+            Step::Unpin { pin } => store::forget(&self.dir().join(pin)),
+            Step::Load { .. } | Step::Try { .. } => Ok(()),
+        }
+    }
+
+    fn object(&self, name: &str) -> Option<(usize, &WantedObject)> {
+        self.prepared.wanted.objects.iter().enumerate().find(|(_, object)| object.name == name)
+    }
+
+    pub(super) fn load_object(&mut self, name: &str) -> Result<(), Error> {
+        let Some((at, _)) = self.object(name) else { return Ok(()) };
+        let object = &self.prepared.objects[at];
+        let options = LoadOptions { max_entries: object.max_entries.clone(), ..LoadOptions::default() };
+        let loaded = load::load(&object.spec, &options)
+            .map_err(|source| Error::Load { object: name.to_owned(), source: Box::new(source) })?;
+        self.loaded.insert(at, loaded);
+        Ok(())
+    }
+
+    fn make_host(&mut self, host: &str) -> Result<(), Error> {
+        let wanted = &self.prepared.wanted;
+        let Some(lab) = &wanted.lab else { return Ok(()) };
+        if host == SWITCH {
+            self.hosts.make_switch(&wanted.name, lab)?;
+        } else {
+            self.hosts.make_host(&wanted.name, lab, host)?;
+        }
+        Ok(())
+    }
+
+    /// Fills new maps, or changes those in use; the latter can be taken back.
+    fn configure_step(&mut self, name: &str, tell: &mut Tell<'_>) -> Result<(), Error> {
+        let Some((at, object)) = self.object(name) else { return Ok(()) };
+        let config = object.config.clone();
+        if !self.loaded.contains_key(&at) {
+            let old = self.observed.record.iter().flat_map(|record| &record.objects).find(|old| old.name == name);
+            if let Some(old) = old.map(|old| old.config.clone()) {
+                self.done.push(Undo::Reconfigure(at, old));
+            }
+        }
+        for line in self.configure(at, &config)? {
+            tell(Event::Note(format!("  {line}")));
+        }
+        Ok(())
+    }
+
+    fn configure(&self, at: usize, config: &Value) -> Result<Vec<String>, Error> {
+        let object = &self.prepared.wanted.objects[at];
+        let Some(system) = self.prepared.objects[at].system else { return Ok(Vec::new()) };
+        let maps = self.map_set(at)?;
+        let wanted = self.prepared.wanted.links.iter();
+        let hooks: Vec<Hook> = wanted
+            .filter_map(|link| {
+                let program = object.progs.get(&link.program)?.clone();
+                Some(Hook { program, host: link.host.clone(), iface: link.iface.clone() })
+            })
+            .collect();
+        let enter = |host: Option<&str>, work: &mut (dyn FnMut() + Send)| self.enter(host, work);
+        let site = Site { maps: &maps, hooks: &hooks, enter: &enter };
+        let failed = |source| Error::System { object: object.name.clone(), step: "configuring its maps", source };
+        system.configure(config, &site).map_err(failed)
+    }
+
+    fn enter(&self, host: Option<&str>, work: &mut (dyn FnMut() + Send)) -> Result<(), SystemError> {
+        match host {
+            None => work(),
+            Some(host) => self.hosts.get(host)?.run(work)?,
+        }
+        Ok(())
+    }
+
+    /// The maps of an object: those just made, or those pinned.
+    fn map_set(&self, at: usize) -> Result<MapSet, Error> {
+        let mut set = MapSet::default();
+        for (pin, name) in &self.prepared.wanted.objects[at].maps {
+            let map = match self.loaded.get(&at) {
+                Some(loaded) => loaded.map(name).map_err(|source| self.load_error(at, source))?.try_clone()?,
+                None => Map::from_pin(self.pin(Kind::Map, pin))?,
+            };
+            set.insert(name.clone(), map);
+        }
+        Ok(set)
+    }
+
+    fn load_error(&self, at: usize, source: load::Error) -> Error {
+        Error::Load { object: self.prepared.wanted.objects[at].name.clone(), source: Box::new(source) }
+    }
+
+    /// Runs something with the program of that pin name: the one just loaded, or the one pinned.
+    pub(super) fn with_prog<T>(&self, pin: &str, f: impl FnOnce(&Prog) -> Result<T, Error>) -> Result<T, Error> {
+        for (&at, loaded) in &self.loaded {
+            if let Some(name) = self.prepared.wanted.objects[at].progs.get(pin) {
+                return f(loaded.prog(name).map_err(|source| self.load_error(at, source))?);
+            }
+        }
+        f(&Prog::from_pin(self.pin(Kind::Prog, pin))?)
+    }
+
+    fn pin_object(&mut self, name: &str) -> Result<(), Error> {
+        let Some((at, object)) = self.object(name) else { return Ok(()) };
+        let (progs, maps) = (object.progs.clone(), object.maps.clone());
+        for (pin, map) in self.map_set(at)?.into_pins(&maps) {
+            self.pin_one(Kind::Map, &pin, Pinned::Map(map))?;
+        }
+        for (pin, name) in progs {
+            let path = self.pin(Kind::Prog, &pin);
+            let Some(loaded) = self.loaded.get(&at) else { continue };
+            let prog = loaded.prog(&name).map_err(|source| self.load_error(at, source))?;
+            let old = Pinned::open(Kind::Prog, &path);
+            super::undo::pin_over(&path, |path| Ok(prog.pin(path)?))?;
+            self.remember(Undo::Repin(path, old));
+        }
+        Ok(())
+    }
+
+    fn pin_one(&mut self, kind: Kind, pin: &str, new: Pinned) -> Result<(), Error> {
+        let path = self.pin(kind, pin);
+        let old = Pinned::open(kind, &path);
+        new.pin_over(&path)?;
+        self.remember(Undo::Repin(path, old));
+        Ok(())
+    }
+
+    /// Where nothing was before, everything goes at once; the single steps need not be taken back.
+    fn remember(&mut self, undo: Undo) {
+        if !self.fresh {
+            self.done.push(undo);
+        }
+    }
+
+    fn wanted_link(&self, pin: &str) -> Option<WantedLink> {
+        self.prepared.wanted.links.iter().find(|link| link.pin == pin).cloned()
+    }
+
+    /// Runs work in the namespace of a hook.
+    fn at<T: Send>(&self, host: Option<&str>, work: impl FnOnce() -> Result<T, Error> + Send) -> Result<T, Error> {
+        match host {
+            None => work(),
+            Some(host) => self.hosts.get(host)?.run(work).map_err(build::Error::from)?,
+        }
+    }
+
+    fn attach(&mut self, pin: &str, tell: &mut Tell<'_>) -> Result<(), Error> {
+        let Some(wanted) = self.wanted_link(pin) else { return Ok(()) };
+        self.attach_as(pin, &wanted, None, tell)
+    }
+
+    /// Attaches `prog`, or the wanted program, and pins the link.
+    fn attach_as(
+        &mut self,
+        pin: &str,
+        wanted: &WantedLink,
+        prog: Option<&Prog>,
+        tell: &mut Tell<'_>,
+    ) -> Result<(), Error> {
+        let host = wanted.host.as_deref();
+        let attached = match prog {
+            Some(prog) => self.at(host, || hook::attach(prog, wanted))?,
+            None => self.with_prog(&wanted.program, |prog| self.at(host, || hook::attach(prog, wanted)))?,
+        };
+        for displaced in attached.displaced {
+            tell(Event::Note(format!("  {}", displaced.words())));
+            self.done.push(Undo::Restore(wanted.host.clone(), Box::new(displaced)));
+        }
+        let path = self.pin(Kind::Link, pin);
+        attached.negotiated.link.pin(&path)?;
+        self.remember(Undo::Detach(path));
+        tell(Event::Attached(&attached.record));
+        self.links.insert(pin.to_owned(), attached.record);
+        Ok(())
+    }
+
+    fn replace(&mut self, pin: &str, tell: &mut Tell<'_>) -> Result<(), Error> {
+        let Some(wanted) = self.wanted_link(pin) else { return Ok(()) };
+        let path = self.pin(Kind::Link, pin);
+        let link = Link::from_pin(&path)?;
+        let old = Prog::from_id(link.info()?.prog_id)?;
+        let new = self.with_prog(&wanted.program, |new| {
+            link.update(new, Some(&old))?;
+            Ok(new.id()?)
+        })?;
+        self.remember(Undo::PutBack(path, old));
+        let before = self.links.get(pin).cloned();
+        let record = self.at(wanted.host.as_deref(), || hook::look(&wanted, new, before.as_ref()))?;
+        tell(Event::Attached(&record));
+        self.links.insert(pin.to_owned(), record);
+        Ok(())
+    }
+
+    fn detach(&mut self, pin: &str) -> Result<(), Error> {
+        let path = self.pin(Kind::Link, pin);
+        let seen = self.observed.links.get(pin).filter(|seen| seen.ifindex != 0);
+        let prog = seen.and_then(|seen| Prog::from_id(seen.prog_id).ok());
+        down::detach(&path)?;
+        if let (Some(prog), Some(record)) = (prog, self.links.remove(pin)) {
+            self.remember(Undo::Reattach(pin.to_owned(), prog, Box::new(record)));
+        }
+        Ok(())
+    }
+
+    /// Runs one of the lab's trials; one exchange that fails, fails it.
+    pub(super) fn try_out(&mut self, at: usize, cancel: &AtomicBool, tell: &mut Tell<'_>) -> Result<(), Error> {
+        let Some(trial) = self.prepared.wanted.lab.iter().flat_map(|lab| &lab.trials).nth(at) else { return Ok(()) };
+        let _counting = prog::enable_stats(); // for `status`; where the kernel will not count, there are no run times
+        let report = trial::run(trial, self.hosts.all(), cancel)?;
+        tell(Event::Tried(&report));
+        if cancel.load(std::sync::atomic::Ordering::Relaxed) {
+            return Err(Error::Cancelled);
+        }
+        if !report.passed() {
+            return Err(Error::TrialFailed {
+                protocol: trial.protocol.to_string(),
+                to: trial.to,
+                succeeded: report.succeeded,
+                wanted: trial.exchanges,
+                failures: report.failures,
+            });
+        }
+        self.trials.push(report);
+        Ok(())
+    }
+
+    /// Takes back one step.
+    pub(super) fn take_back(&mut self, step: Undo) -> Result<(), Error> {
+        match step {
+            Undo::Clear => {
+                let record = store::read(self.dir(), &self.prepared.wanted.name)?;
+                down::clear(&self.prepared.wanted.name, self.dir(), record.as_ref()).map(drop)
+            }
+            Undo::Detach(path) => down::detach(&path).map(drop),
+            Undo::PutBack(path, prog) => Ok(Link::from_pin(&path)?.update(&prog, None)?),
+            Undo::Reattach(pin, prog, record) => {
+                let wanted = WantedLink {
+                    pin: pin.clone(),
+                    program: record.program.clone(),
+                    host: record.host.clone(),
+                    iface: record.iface.clone(),
+                    modes: record.got.map_or(record.wanted, |got| vec![got]),
+                    displace: false,
+                    place: "before".to_owned(),
+                };
+                self.attach_as(&pin, &wanted, Some(&prog), &mut |_| {})
+            }
+            Undo::Restore(host, displaced) => self.at(host.as_deref(), || displaced.put_back()),
+            Undo::Repin(path, Some(old)) => old.pin_over(&path),
+            Undo::Repin(path, None) => store::forget(&path),
+            Undo::Reconfigure(at, config) => self.configure(at, &config).map(drop),
+            Undo::Record(record) => store::write(self.dir(), &record),
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Stage: apply. What a system built on the loader tells it: its object, its configuration, its counters.
+//!
+//! Input: implementations by whoever brings programs (this crate brings none). Output: the trait [`System`] and what is
+//! passed through it. Read next: `apply/prepare.rs`, which asks the first questions.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+
+use serde::Serialize;
+
+use crate::manifest::{Diagnostic, Section};
+use crate::map::Map;
+
+/// An error of a system: the loader passes it on, with what it was doing.
+pub type SystemError = Box<dyn Error + Send + Sync>;
+
+/// A system: kernel programs with a name, and the control plane that fills their maps.
+///
+/// Everything up to [`System::wants`] is pure; [`System::configure`] and [`System::counters`] meet real maps.
+pub trait System: Sync {
+    /// The name of its object in `object = "…"`.
+    fn name(&self) -> &str;
+
+    /// The name of its table in the manifest, which several systems may share; `None` when it has none.
+    fn section(&self) -> Option<&str>;
+
+    /// Its object file.
+    ///
+    /// # Errors
+    /// When the object cannot be generated.
+    fn object(&self) -> Result<Vec<u8>, SystemError>;
+
+    /// What its table of the manifest asks for; `None` when the manifest has no such table.
+    ///
+    /// # Errors
+    /// What is wrong with the table, with its place.
+    fn wants(&self, section: Option<&Section>) -> Result<Wants, Diagnostic>;
+
+    /// Makes the maps hold the configuration, whatever they held before; maps in use change without a gap.
+    ///
+    /// Returns what was done, a line each.
+    ///
+    /// # Errors
+    /// When the kernel refuses, or the network is not what the configuration takes for granted.
+    fn configure(&self, config: &serde_json::Value, site: &Site<'_>) -> Result<Vec<String>, SystemError>;
+
+    /// What its maps have counted.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    fn counters(&self, config: &serde_json::Value, maps: &MapSet) -> Result<Counters, SystemError>;
+}
+
+/// What a system's table asks for.
+#[derive(Debug, Clone, Default)]
+pub struct Wants {
+    /// The table as plain data, kept in the deployment's record; `null` when there is nothing to configure.
+    pub config: serde_json::Value,
+    /// Entries of maps, by name, instead of the object's own numbers.
+    pub max_entries: BTreeMap<String, u32>,
+    /// The configuration in words, a line each, for the plan.
+    pub words: Vec<String>,
+}
+
+/// The maps of one object by their names in it.
+#[derive(Debug, Default)]
+pub struct MapSet {
+    maps: BTreeMap<String, Map>,
+}
+
+impl MapSet {
+    /// The map of that name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Map> {
+        self.maps.get(name)
+    }
+
+    /// Adds one.
+    pub fn insert(&mut self, name: String, map: Map) {
+        self.maps.insert(name, map);
+    }
+
+    /// The maps under the names of their pins: `pins` says pin name → name in the object.
+    pub(crate) fn into_pins(mut self, pins: &BTreeMap<String, String>) -> Vec<(String, Map)> {
+        pins.iter().filter_map(|(pin, name)| Some((pin.clone(), self.maps.remove(name)?))).collect()
+    }
+
+    /// All of them by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Map)> {
+        self.maps.iter().map(|(name, map)| (name.as_str(), map))
+    }
+}
+
+/// Where an object's programs are about to work.
+pub struct Site<'a> {
+    /// Its maps.
+    pub maps: &'a MapSet,
+    /// Where its programs are attached.
+    pub hooks: &'a [Hook],
+    /// Runs work in the network namespace of a lab's host, or of `loader` itself (`None`).
+    pub enter: &'a (dyn Fn(Option<&str>, &mut (dyn FnMut() + Send)) -> Result<(), SystemError> + 'a),
+}
+
+impl Site<'_> {
+    /// Runs `work` in the network namespace that a hook is in, and returns what it returns.
+    ///
+    /// # Errors
+    /// When the namespace cannot be entered.
+    pub fn at<T: Send>(&self, hook: &Hook, work: impl FnOnce() -> T + Send) -> Result<T, SystemError> {
+        let mut work = Some(work);
+        let mut result = None;
+        (self.enter)(hook.host.as_deref(), &mut || result = work.take().map(|work| work()))?;
+        result.ok_or_else(|| "the work in the namespace was not done".into())
+    }
+}
+
+/// One attachment of a program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hook {
+    /// The program's name in the object.
+    pub program: String,
+    /// The lab's host; `None`: where `loader` runs.
+    pub host: Option<String>,
+    /// The interface.
+    pub iface: String,
+}
+
+/// What a system has counted.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Counters {
+    /// For programs.
+    pub values: serde_json::Value,
+    /// For people: lines of a table.
+    pub text: String,
+}
