@@ -1,2 +1,40 @@
-//! The command loader.
-fn main() {}
+//! The command `loader`: parse, dispatch, exit code.
+//!
+//! Input: the command line. Output: exit status 0 (done), 1 (failed), 2 (wrong usage); results on standard output,
+//! progress and errors on standard error. Read next: `cli.rs` (what can be said), then one file a command.
+#![forbid(unsafe_code)]
+
+mod cli;
+mod down;
+mod interrupt;
+mod load;
+mod render;
+mod status;
+mod systems;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{Cli, Command};
+use render::Out;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse(); // wrong usage ends here, with status 2
+    let mut out = Out::new(cli.json);
+    let done = match cli.command {
+        Command::Up(args) => up::run(args, &mut out),
+        Command::Down(args) => down::run(args, &mut out),
+        Command::Status(args) => status::run(args, &mut out),
+        Command::Load(args) => load::run(args, &mut out),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if render::is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            out.error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! The command line as plain values: one enum, and beside each option its help.
+//!
+//! Output: a [`Cli`]. Each command's own arguments are in its file. Read next: `up.rs`.
+
+use clap::{Parser, Subcommand};
+
+/// Loads eBPF objects, attaches their programs, and takes them away again.
+#[derive(Debug, Parser)]
+#[command(name = "loader", version, max_term_width = 100, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    /// Write the result as JSON, for programs
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Bring what a manifest describes to the wanted state
+    ///
+    /// Every object is verified before any hook changes. What cannot be finished is taken back; so is everything on ^C
+    /// (a second ^C leaves at once, and the next `up` or `down` clears up). A second `up` changes nothing. While one
+    /// `up` or `down` of a deployment is at work, another one fails at once.
+    Up(crate::up::Args),
+    /// Take deployments away, and prove that they are gone
+    ///
+    /// Works from what is pinned, so it also clears what a killed `up` has left.
+    Down(crate::down::Args),
+    /// Show what is wanted, what the kernel has, and where they differ
+    Status(crate::status::Args),
+    /// Load every program and map of one object, and pin them
+    Load(crate::load::Args),
+}

@@ -1,0 +1,237 @@
+//! The systems that are built in, as the loader sees them: objects from `progs`, and their control planes.
+//!
+//! Input: tables of the manifest, maps of the kernel. Output: implementations of [`System`]. Read next: `progs::lb::control`.
+
+use std::collections::BTreeSet;
+
+use anyhow::Context;
+use loader::manifest::{Diagnostic, Section};
+use loader::map::Map;
+use loader::sys::uapi::UpdateFlags;
+use loader::system::{Counters, MapSet, Site, System, SystemError, Wants};
+use progs::BuiltIn;
+use progs::lb::control::config::{ConfigError, Vip};
+use progs::lb::control::{self, Config, DecapTables, Maps, Sizes, Tables, Write, routes};
+use serde_json::Value;
+
+/// A built-in object and what is done with its maps.
+pub(crate) struct BuiltInSystem {
+    built_in: &'static BuiltIn,
+    kind: Kind,
+}
+
+/// Which control plane an object has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// `lb`, at the balancer.
+    Balancer,
+    /// `lb-decap`, at the real servers.
+    RealServer,
+    /// None.
+    Plain,
+}
+
+/// All of them.
+pub(crate) fn all() -> Vec<BuiltInSystem> {
+    let kind = |name| match name {
+        "lb" => Kind::Balancer,
+        "lb-decap" => Kind::RealServer,
+        _ => Kind::Plain,
+    };
+    progs::built_in().iter().map(|built_in| BuiltInSystem { built_in, kind: kind(built_in.name) }).collect()
+}
+
+/// The same as the loader takes them.
+pub(crate) fn refs(systems: &[BuiltInSystem]) -> Vec<&dyn System> {
+    systems.iter().map(|system| system as &dyn System).collect()
+}
+
+/// The tables of the manifest that belong to systems.
+pub(crate) fn sections() -> Vec<&'static str> {
+    vec!["lb"]
+}
+
+/// A built-in object by name.
+pub(crate) fn object(name: &str) -> Option<anyhow::Result<Vec<u8>>> {
+    let built_in = progs::by_name(name)?;
+    Some(built_in.object().with_context(|| format!("the built-in object {name} cannot be generated")))
+}
+
+impl System for BuiltInSystem {
+    fn name(&self) -> &str {
+        self.built_in.name
+    }
+
+    fn section(&self) -> Option<&str> {
+        (self.kind != Kind::Plain).then_some("lb")
+    }
+
+    fn object(&self) -> Result<Vec<u8>, SystemError> {
+        Ok(self.built_in.object()?)
+    }
+
+    fn wants(&self, section: Option<&Section>) -> Result<Wants, Diagnostic> {
+        let (Some(section), false) = (section, self.kind == Kind::Plain) else { return Ok(Wants::default()) };
+        let config: Config = section.read()?;
+        config.validate().map_err(|errors| place(section, &config, &errors))?;
+        let mut wants = Wants { words: config.vip.iter().map(words).collect(), ..Wants::default() };
+        wants.config = serde_json::to_value(&config).map_err(|error| section.place().error(error.to_string()))?;
+        if self.kind == Kind::Balancer {
+            let sizes = Sizes::of(&config).by_name();
+            wants.max_entries = sizes.into_iter().map(|(map, entries)| (map.to_owned(), entries)).collect();
+        }
+        Ok(wants)
+    }
+
+    fn configure(&self, config: &Value, site: &Site<'_>) -> Result<Vec<String>, SystemError> {
+        if self.kind == Kind::Plain || config.is_null() {
+            return Ok(Vec::new());
+        }
+        let config: Config = serde_json::from_value(config.clone())?;
+        let maps = LbMaps(site.maps);
+        let writes = match self.kind {
+            Kind::Balancer => balancer_writes(&config, site, &maps)?,
+            _ => real_server_writes(&config, site, &maps)?,
+        };
+        control::apply(&writes, &maps)?;
+        Ok(vec![format!("{} writes", writes.len())])
+    }
+
+    fn counters(&self, _config: &Value, maps: &MapSet) -> Result<Counters, SystemError> {
+        let maps = LbMaps(maps);
+        match self.kind {
+            Kind::Balancer => {
+                let counters = control::Counters::read(&maps, &Tables::read(&maps)?)?;
+                Ok(Counters { values: serde_json::to_value(&counters)?, text: counters.to_string() })
+            }
+            Kind::RealServer => {
+                let counters = control::DecapCounters::read(&maps)?;
+                Ok(Counters { values: serde_json::to_value(&counters)?, text: counters.to_string() })
+            }
+            Kind::Plain => Ok(Counters::default()),
+        }
+    }
+}
+
+/// The balancer asks for its routes where it works: the answer is another in each network namespace.
+fn balancer_writes(config: &Config, site: &Site<'_>, maps: &LbMaps<'_>) -> Result<Vec<Write>, SystemError> {
+    let reals = config.reals();
+    let ask = || {
+        routes::prime(&reals);
+        routes::ask(&reals, config.source)
+    };
+    let ways = match site.hooks.first() {
+        Some(hook) => site.at(hook, ask)?,
+        None => ask(),
+    }?;
+    let current = Tables::read(maps)?;
+    let wanted = Tables::plan(config, &ways, &current, Sizes::read(maps)?)?;
+    Ok(wanted.diff(&current))
+}
+
+/// One object may serve several real servers: in a lab, each in its namespace. Every address of theirs is ours.
+fn real_server_writes(config: &Config, site: &Site<'_>, maps: &LbMaps<'_>) -> Result<Vec<Write>, SystemError> {
+    let reals = config.reals();
+    let mut local = BTreeSet::new();
+    for hook in site.hooks {
+        local.extend(site.at(hook, || routes::local(&reals))?);
+    }
+    Ok(DecapTables::plan(config, &local)?.diff(&DecapTables::read(maps)?))
+}
+
+/// The first error with its place in the manifest; the others are told after it.
+fn place(section: &Section, config: &Config, errors: &[ConfigError]) -> Diagnostic {
+    let Some(first) = errors.first() else { return section.place().error("the table is not valid") };
+    let at = first.vip().and_then(|key| config.vip.iter().position(|vip| vip.key() == key));
+    let path = match (first, at) {
+        (ConfigError::DuplicateVip { second, .. }, _) => format!("vip.{second}"),
+        (ConfigError::NoReals { .. } | ConfigError::NoWeight { .. }, Some(at)) => format!("vip.{at}.reals"),
+        (_, Some(at)) => format!("vip.{at}"),
+        (_, None) => String::new(),
+    };
+    let error = section.locate(&path).error(first.to_string());
+    let rest: Vec<_> = errors.iter().skip(1).map(ToString::to_string).collect();
+    if rest.is_empty() { error } else { error.help(format!("also: {}", rest.join("\n          "))) }
+}
+
+/// A VIP in words.
+fn words(vip: &Vip) -> String {
+    let reals: Vec<_> = vip.reals.iter().map(|real| format!("{} ({})", real.address, real.weight)).collect();
+    format!("VIP {} to {}", vip.key(), reals.join(", "))
+}
+
+/// The loader's maps as the balancer's control plane asks for them.
+struct LbMaps<'a>(&'a MapSet);
+
+/// Why a map did not answer.
+#[derive(Debug)]
+enum MapFault {
+    NoMap(String),
+    Map(loader::map::Error),
+}
+
+impl std::fmt::Display for MapFault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NoMap(name) => write!(f, "the object has no map `{name}`"),
+            Self::Map(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for MapFault {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::NoMap(_) => None,
+            Self::Map(error) => error.source(),
+        }
+    }
+}
+
+impl From<loader::map::Error> for MapFault {
+    fn from(error: loader::map::Error) -> Self {
+        Self::Map(error)
+    }
+}
+
+impl LbMaps<'_> {
+    fn map(&self, name: &str) -> Result<&Map, MapFault> {
+        // Pins, and so maps opened by them, have no dots in their names.
+        let found = self.0.get(name).or_else(|| self.0.get(&name.replace('.', "_")));
+        found.ok_or_else(|| MapFault::NoMap(name.to_owned()))
+    }
+}
+
+impl Maps for LbMaps<'_> {
+    type Error = MapFault;
+
+    fn lookup(&self, map: &str, key: &[u8]) -> Result<Option<Vec<u8>>, MapFault> {
+        Ok(self.map(map)?.lookup(key)?)
+    }
+
+    fn lookup_each_cpu(&self, map: &str, key: &[u8]) -> Result<Option<Vec<Vec<u8>>>, MapFault> {
+        Ok(self.map(map)?.lookup_per_cpu(key)?)
+    }
+
+    fn set(&self, map: &str, key: &[u8], value: &[u8]) -> Result<(), MapFault> {
+        Ok(self.map(map)?.update(key, value, UpdateFlags::ANY)?)
+    }
+
+    fn set_each_cpu(&self, map: &str, key: &[u8], value: &[u8]) -> Result<(), MapFault> {
+        let map = self.map(map)?;
+        let cpus = loader::sys::map::possible_cpus().unwrap_or(1);
+        Ok(map.update_per_cpu(key, &vec![value; cpus], UpdateFlags::ANY)?)
+    }
+
+    fn delete(&self, map: &str, key: &[u8]) -> Result<(), MapFault> {
+        Ok(self.map(map)?.delete(key).map(drop)?)
+    }
+
+    fn keys(&self, map: &str) -> Result<Vec<Vec<u8>>, MapFault> {
+        Ok(self.map(map)?.keys().collect::<Result<_, _>>()?)
+    }
+
+    fn max_entries(&self, map: &str) -> Result<u32, MapFault> {
+        Ok(self.map(map)?.info()?.max_entries)
+    }
+}

@@ -1,0 +1,148 @@
+//! `loader up`: a manifest becomes the state of the kernel.
+//!
+//! Input: [`Args`]. Output: a report for each deployment. Read next: `systems.rs`, then `loader::apply`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::Result;
+use loader::apply::{self, Prepared, Report};
+use loader::lab::trial;
+use loader::manifest;
+use loader::plan::{Observed, Plan};
+use serde::Serialize;
+
+use crate::interrupt;
+use crate::render::{Out, number, table};
+use crate::systems;
+
+/// What `loader up` is asked for.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The manifest: a TOML file
+    #[arg(value_name = "MANIFEST")]
+    manifest: PathBuf,
+
+    /// Fill `${KEY}` in the manifest
+    #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
+    set: Vec<(String, String)>,
+
+    /// Print what would be done, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("expected KEY=VALUE, such as iface=eth1".to_owned()),
+    }
+}
+
+/// Reads a manifest with the systems that are built in.
+pub(crate) fn read(path: &Path, set: Vec<(String, String)>) -> Result<manifest::Manifest> {
+    let set: BTreeMap<String, String> = set.into_iter().collect();
+    Ok(manifest::read(path, &systems::sections(), &set)?)
+}
+
+/// The names of a manifest's deployments; for those that a manifest names, its variables do not matter.
+pub(crate) fn names(path: &Path) -> Result<Vec<String>> {
+    Ok(manifest::names(path)?)
+}
+
+/// Runs the command.
+pub(crate) fn run(args: Args, out: &mut Out) -> Result<()> {
+    let begin = Instant::now();
+    let manifest = read(&args.manifest, args.set)?;
+    let systems = systems::all();
+    let systems = systems::refs(&systems);
+    let prepared: Vec<Prepared<'_>> =
+        manifest.deployments.iter().map(|one| apply::prepare(one, &systems)).collect::<Result<_, _>>()?;
+    if args.dry_run {
+        return dry_run(&prepared, out);
+    }
+    let cancel = interrupt::watch()?;
+    let reports = apply::up(&prepared, &cancel, &mut |event| out.progress(event))?;
+    let result = UpResult { deployments: reports, total_ms: begin.elapsed().as_secs_f64() * 1e3 };
+    out.result(&result, text)
+}
+
+/// The plans as they would be carried out now. Where the present state cannot be read, they are those of a fresh machine.
+fn dry_run(prepared: &[Prepared<'_>], out: &mut Out) -> Result<()> {
+    let mut plans = Vec::new();
+    for one in prepared {
+        let observed = match apply::observe(&one.wanted.name, one.wanted.lab.as_ref()) {
+            Ok(observed) if observed.bpffs => observed,
+            Ok(observed) => {
+                out.progress("bpffs is not mounted; `up` mounts it first");
+                observed
+            }
+            Err(error) => {
+                out.progress(format!("{error}; planned as for a fresh machine"));
+                Observed::default()
+            }
+        };
+        plans.push(Plan::new(&one.wanted, &observed));
+    }
+    out.result(&plans, |plans| plans.iter().map(Plan::to_string).collect())
+}
+
+/// What `loader up` prints.
+#[derive(Debug, Serialize)]
+struct UpResult {
+    deployments: Vec<Report>,
+    /// From reading the manifest to here.
+    total_ms: f64,
+}
+
+fn text(result: &UpResult) -> String {
+    let mut text = String::new();
+    for report in &result.deployments {
+        text += &report_text(report);
+    }
+    text + &format!("up in {:.2} s\n", result.total_ms / 1e3)
+}
+
+fn report_text(report: &Report) -> String {
+    if !report.changed {
+        return format!("{}: as wanted, nothing changed\n", report.name);
+    }
+    let mut text = format!("{}: up\n", report.name);
+    text += &table(
+        ["attached to", "program", "mode", "refused"],
+        report.links.iter().map(|link| {
+            let refused = link.refused.iter().map(|one| format!("{}: {}", one.mode, one.words)).collect::<Vec<_>>();
+            let mode = link.got.map_or_else(|| "?".to_owned(), |mode| mode.to_string());
+            [link.at(), link.program.clone(), mode, refused.join("; ")]
+        }),
+    );
+    for trial in &report.trials {
+        text += &trial_text(trial);
+    }
+    let took = &report.took;
+    text + &format!(
+        "  load {:.1} ms, lab {:.1} ms, configure {:.1} ms, attach {:.1} ms, trials {:.1} ms\n",
+        took.load_ms, took.lab_ms, took.configure_ms, took.attach_ms, took.trial_ms
+    )
+}
+
+fn trial_text(report: &trial::Report) -> String {
+    let trial = &report.trial;
+    let mut text = format!(
+        "  {} of {} {} exchanges from {} to {} worked\n",
+        number(report.succeeded.into()),
+        number(trial.exchanges.into()),
+        trial.protocol,
+        trial.from,
+        trial.to
+    );
+    text += &table(
+        ["real server", "served", "round trip min", "median", "p99"],
+        report.servers.iter().map(|one| {
+            let us = |us: f64| format!("{us:.1} µs");
+            [one.host.clone(), one.served.to_string(), us(one.min_us), us(one.median_us), us(one.p99_us)]
+        }),
+    );
+    text
+}

@@ -1,0 +1,122 @@
+//! `up` ended from outside, at any instant: by SIGKILL, by ^C; and two of them at once.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::ground::{Done, Ground, alone, are_gone, ids};
+
+fn start(ground: &Ground, manifest: &Path) -> Child {
+    ground.command(["up".as_ref(), manifest.as_os_str()]).spawn().expect("start loader")
+}
+
+fn signal(child: &Child, signal: Signal) {
+    let pid = i32::try_from(child.id()).expect("a pid");
+    kill(Pid::from_raw(pid), signal).expect("send a signal");
+}
+
+/// Waits for a line on the standard error of a run.
+fn wait_for(child: &mut Child, word: &str) -> BufReader<impl Read + use<>> {
+    let mut stderr = BufReader::new(child.stderr.take().expect("standard error"));
+    let mut line = String::new();
+    while stderr.read_line(&mut line).expect("read") > 0 {
+        if line.contains(word) {
+            return stderr;
+        }
+        line.clear();
+    }
+    panic!("`{word}` never came");
+}
+
+/// The rest of a run whose standard error is being read.
+fn end(mut child: Child, mut stderr: BufReader<impl Read>) -> Done {
+    let mut text = String::new();
+    stderr.read_to_string(&mut text).expect("read");
+    let code = child.wait().expect("wait").code();
+    Done { code, stdout: String::new(), stderr: text }
+}
+
+#[test]
+fn killed_at_any_instant_the_next_down_or_up_clears_the_rest() {
+    alone(|ground| {
+        let manifest = ground.lb(20);
+        let begin = Instant::now();
+        ground.up(&manifest);
+        let whole = begin.elapsed();
+        ground.run(["down", "lb"]);
+        ground.is_clean("after the first down");
+        for instant in 0..12 {
+            let mut child = start(ground, &manifest);
+            std::thread::sleep(whole * instant / 12);
+            // It may have ended by itself at the last instants: then there is nothing to kill, and it is up.
+            drop(child.kill());
+            child.wait().expect("wait");
+            if instant % 3 == 2 {
+                let up = ground.up(&manifest);
+                assert_eq!(ground.status("lb")["drift"], serde_json::json!([]), "killed at {instant}/12: {up}");
+            }
+            let ids = match ground.run(["status", "--json", "lb"]).code {
+                Some(0) => ids(&ground.status("lb")),
+                _ => Default::default(),
+            };
+            let down = ground.run(["down", "--all"]);
+            assert_eq!(down.code, Some(0), "killed at {instant}/12: {down:?}");
+            ground.is_clean(&format!("killed at {instant}/12 of {whole:?}"));
+            are_gone(&ids);
+        }
+    });
+}
+
+#[test]
+fn interrupted_it_takes_everything_back() {
+    alone(|ground| {
+        let manifest = ground.lb(1_000_000);
+        for word in ["make host balancer", "pin lb", "attach decap", "try"] {
+            for with in [Signal::SIGINT, Signal::SIGTERM] {
+                let mut child = start(ground, &manifest);
+                let stderr = wait_for(&mut child, word);
+                signal(&child, with);
+                let done = end(child, stderr);
+                done.failed(&["interrupted", "undo: take everything away again"]);
+                ground.is_clean(&format!("{with} at `{word}`"));
+            }
+        }
+    });
+}
+
+#[test]
+fn of_two_at_once_one_is_told_so() {
+    alone(|ground| {
+        let manifest = ground.lb(1_000_000);
+        let mut first = start(ground, &manifest);
+        let stderr = wait_for(&mut first, "try");
+        let second = ground.run(["up".as_ref(), manifest.as_os_str()]);
+        second.failed(&["another loader is at work on `lb`"]);
+        ground.run(["down", "lb"]).failed(&["another loader is at work on `lb`"]);
+        assert_eq!(ground.run(["status", "lb"]).code, Some(0), "looking needs no lock");
+        signal(&first, Signal::SIGINT);
+        end(first, stderr).failed(&["interrupted"]);
+        ground.is_clean("after both");
+    });
+}
+
+#[test]
+fn a_pin_that_others_hold_is_told() {
+    alone(|ground| {
+        let manifest = ground.lb(10);
+        ground.up(&manifest);
+        let held = loader::prog::Prog::from_pin("/sys/fs/bpf/loader/lb/progs/balance").expect("open the pin");
+        let begin = Instant::now();
+        let down = ground.run(["down", "lb"]);
+        assert_eq!(down.code, Some(0), "{down:?}");
+        let id = held.id().expect("its id");
+        let told = format!("program {id} lives on, held by process {}", std::process::id());
+        assert!(down.stdout.contains(&told), "`{told}` is missing in:\n{}", down.stdout);
+        assert!(begin.elapsed() < Duration::from_secs(20));
+        ground.is_clean("after down");
+    });
+}
