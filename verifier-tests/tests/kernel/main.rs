@@ -2,6 +2,7 @@
 
 mod conformance;
 mod scalar;
+mod structured;
 
 /// Stops with a clear text where the tests cannot run.
 fn need_root() {
