@@ -21,15 +21,26 @@ use crate::initramfs::{Tree, archive};
 use crate::qemu::{Machine, arguments};
 use crate::tools;
 
-/// How long process 1 may take to say hello. A boot takes about two seconds; the rest is for a busy host.
-const BOOT: Duration = Duration::from_secs(60);
+/// How long a guest is waited for, by the host's clock.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// Until process 1 says hello. A boot takes about two seconds; the rest is for a busy host.
+    pub boot: Duration,
+    /// Without a line, beyond the time that the running test may take.
+    pub silence: Duration,
+}
 
-/// What is added to the time of the running test before the guest is taken for hung; and the time between tests.
-const SILENCE: Duration = Duration::from_secs(30);
+impl Default for Patience {
+    fn default() -> Self {
+        Self { boot: Duration::from_secs(60), silence: Duration::from_secs(30) }
+    }
+}
 
 /// What a guest is made of.
 #[derive(Debug)]
 pub struct Guest<'a> {
+    /// The emulator.
+    pub qemu: &'a Path,
     /// The file that QEMU starts.
     pub kernel: &'a Path,
     /// The part of the initramfs that all guests share, an archive already.
@@ -42,6 +53,8 @@ pub struct Guest<'a> {
     pub memory_mb: u64,
     /// Where initramfs and console are written; emptied first, so nothing of an older run can be taken for this one's.
     pub directory: PathBuf,
+    /// When it is given up.
+    pub patience: Patience,
 }
 
 /// What became of a guest.
@@ -109,7 +122,7 @@ impl Drop for Qemu {
 /// Writes the initramfs and starts QEMU.
 fn start(guest: &Guest<'_>) -> Result<Qemu> {
     let machine = prepare(guest, Some(guest.directory.join("console.log")))?;
-    let child = command(&machine)?
+    let child = command(guest.qemu, &machine)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -148,10 +161,16 @@ fn enough(bytes: u64) -> u64 {
     128 + 2 * bytes.div_ceil(1 << 20)
 }
 
+/// The emulator of this machine.
+///
+/// # Errors
+/// It is not installed.
+pub fn qemu() -> Result<PathBuf> {
+    tools::find("qemu-system-x86_64").context("qemu-system-x86_64 is missing: apt-get install qemu-system-x86")
+}
+
 /// QEMU, in a wrapper that ends it with us where the machine has one.
-fn command(machine: &Machine) -> Result<Command> {
-    let qemu =
-        tools::find("qemu-system-x86_64").context("qemu-system-x86_64 is missing: apt-get install qemu-system-x86")?;
+fn command(qemu: &Path, machine: &Machine) -> Command {
     let mut command = match tools::find("setpriv") {
         Some(setpriv) => {
             let mut command = Command::new(setpriv);
@@ -161,7 +180,7 @@ fn command(machine: &Machine) -> Result<Command> {
         None => Command::new(qemu),
     };
     command.args(arguments(machine));
-    Ok(command)
+    command
 }
 
 /// Reads results until the guest has ended, or has to be.
@@ -171,7 +190,7 @@ fn listen(guest: &Guest<'_>, mut qemu: Qemu, begin: Instant) -> Result<Run> {
     let mut stream = Stream::new(&guest.plan.nonce, guest.plan.items.len());
     let mut boot = None;
     let silent = loop {
-        let limit = patience(&stream, &guest.plan);
+        let limit = patience(&stream, guest);
         match lines.recv_timeout(limit) {
             Ok(line) => stream.line(&line),
             Err(RecvTimeoutError::Disconnected) => break None,
@@ -206,12 +225,12 @@ fn listen(guest: &Guest<'_>, mut qemu: Qemu, begin: Instant) -> Result<Run> {
 }
 
 /// How long the guest may be silent now.
-fn patience(stream: &Stream, plan: &Plan) -> Duration {
+fn patience(stream: &Stream, guest: &Guest<'_>) -> Duration {
     if stream.hello().is_none() {
-        return BOOT;
+        return guest.patience.boot;
     }
-    let item = stream.running().and_then(|index| plan.items.get(index));
-    SILENCE + item.map_or(Duration::ZERO, |item| Duration::from_millis(item.timeout_ms))
+    let item = stream.running().and_then(|index| guest.plan.items.get(index));
+    guest.patience.silence + item.map_or(Duration::ZERO, |item| Duration::from_millis(item.timeout_ms))
 }
 
 /// QEMU's end in words.
@@ -256,7 +275,7 @@ fn gather(mut stream: impl Read + Send + 'static) -> Receiver<String> {
 /// It could not be started.
 pub fn interactive(guest: &Guest<'_>) -> Result<()> {
     let machine = prepare(guest, None)?;
-    command(&machine)?.status().context("start QEMU")?;
+    command(guest.qemu, &machine).status().context("start QEMU")?;
     Ok(())
 }
 

@@ -16,7 +16,7 @@ use crate::build;
 use crate::cache::Cache;
 use crate::config::{Locked, Wanted};
 use crate::fetch::{Fetcher, Obtained};
-use crate::guest::{self, Guest, Run};
+use crate::guest::{self, Guest, Patience, Run};
 use crate::initramfs::Tree;
 use crate::kernels;
 use crate::modules;
@@ -131,20 +131,22 @@ fn take(queue: &Mutex<Vec<usize>>) -> Option<usize> {
 fn boot(repo: &Repo, wanted: &Wanted, kernel: &Obtained, work: &Work) -> Run {
     let tried = prepare(wanted, kernel, work);
     match tried {
-        Ok((image, own, plan)) => guest::run(&Guest {
+        Ok((qemu, image, own, plan)) => guest::run(&Guest {
+            qemu: &qemu,
             kernel: &image,
             shared: &work.shared,
             own,
             plan,
             memory_mb: work.memory_mb,
             directory: repo.out().join(&wanted.name),
+            patience: Patience::default(),
         }),
         Err(error) => Run::broken(work.tasks.len(), format!("{error:#}")),
     }
 }
 
-/// What is particular to one kernel: its file, its modules, the plan that names them.
-fn prepare(wanted: &Wanted, kernel: &Obtained, work: &Work) -> Result<(PathBuf, Tree, Plan)> {
+/// The emulator, and what is particular to one kernel: its file, its modules, the plan that names them.
+fn prepare(wanted: &Wanted, kernel: &Obtained, work: &Work) -> Result<(PathBuf, PathBuf, Tree, Plan)> {
     let mut own = Tree::new();
     let mut items = Vec::new();
     let mut resolved: BTreeMap<&[String], Vec<String>> = BTreeMap::new();
@@ -165,7 +167,7 @@ fn prepare(wanted: &Wanted, kernel: &Obtained, work: &Work) -> Result<(PathBuf, 
         items.push(item);
     }
     let plan = Plan { nonce: guest::nonce(), env: work.env.clone(), items, shell: None };
-    Ok((kernel.image.kernel()?, own, plan))
+    Ok((guest::qemu()?, kernel.image.kernel()?, own, plan))
 }
 
 /// Judges a guest's results.

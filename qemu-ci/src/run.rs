@@ -13,7 +13,7 @@ use guest_init::{Item, Plan};
 use crate::build;
 use crate::cache::Cache;
 use crate::fetch::Fetcher;
-use crate::guest::{self, Guest};
+use crate::guest::{self, Guest, Patience};
 use crate::initramfs::{Tree, archive};
 use crate::kernels;
 use crate::matrix::{self, Options};
@@ -141,12 +141,14 @@ pub fn shell(repo: &Repo, options: &Options, job: &Job) -> Result<bool> {
     let plan = Plan { nonce: guest::nonce(), env, items: vec![item], shell: Some(command) };
     eprintln!("Linux {}: `exit` ends the guest", kernel.kernel.release);
     guest::interactive(&Guest {
+        qemu: &guest::qemu()?,
         kernel: &kernel.image.kernel()?,
         shared: &archive(&tree)?,
         own,
         plan,
         memory_mb: job.memory_mb.unwrap_or(2 * MEMORY_MB),
         directory: repo.out().join("shell"),
+        patience: Patience::default(),
     })?;
     Ok(true)
 }
