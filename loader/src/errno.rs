@@ -82,7 +82,9 @@ impl Errno {
     #[must_use]
     pub fn meaning(self) -> &'static str {
         match self {
-            Self::ENOTSUPP => "not supported by this kernel for this kind of map or program",
+            Self::ENOTSUPP => "Not supported by this kernel for this kind of map or program",
+            // libc's text speaks of transport endpoints.
+            Self::EOPNOTSUPP => "Operation not supported",
             Self(raw) => match nix::errno::Errno::from_raw(raw) {
                 nix::errno::Errno::UnknownErrno => "an errno without a name",
                 known => known.desc(),
@@ -125,8 +127,8 @@ mod tests {
     fn every_errno_has_name_and_meaning() {
         for (errno, want) in [
             (Errno::EPERM, "EPERM (1): Operation not permitted"),
-            (Errno::ENOTSUPP, "ENOTSUPP (524): not supported by this kernel for this kind of map or program"),
-            (Errno::EOPNOTSUPP, "EOPNOTSUPP (95): Operation not supported on transport endpoint"),
+            (Errno::ENOTSUPP, "ENOTSUPP (524): Not supported by this kernel for this kind of map or program"),
+            (Errno::EOPNOTSUPP, "EOPNOTSUPP (95): Operation not supported"),
             (Errno::from_raw(9999), "errno (9999): an errno without a name"),
         ] {
             assert_eq!(errno.to_string(), want);

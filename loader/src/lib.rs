@@ -8,6 +8,7 @@ pub mod btf;
 pub mod elf;
 pub mod errno;
 pub mod features;
+mod hint;
 pub mod lab;
 pub mod link;
 pub mod load;

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 pub use occupant::{Occupant, occupants};
 
+use crate::hint::Hint;
 use crate::pin;
 use crate::prog::Prog;
 use crate::sys::obj::Kind;
@@ -23,7 +24,7 @@ use crate::sys::{self, Errno};
 #[non_exhaustive]
 pub enum Error {
     /// A command on a link failed.
-    #[error("{cmd} on link {id} failed{}", hint(*cmd, *source))]
+    #[error("{cmd} on link {id} failed{}", Hint(*cmd, *source))]
     Command {
         /// The command.
         cmd: Cmd,
@@ -57,20 +58,6 @@ pub enum Error {
         /// The kernel's answer.
         source: Errno,
     },
-}
-
-/// What an errno usually means on a link's commands.
-fn hint(cmd: Cmd, errno: Errno) -> &'static str {
-    match (cmd, errno) {
-        (Cmd::LINK_UPDATE, Errno::EPERM) => {
-            " (the program attached now is not the expected one: somebody else changed it)"
-        }
-        (Cmd::LINK_UPDATE, Errno::EINVAL) => {
-            " (the new program's type or expected attach type is not the old one's; a link cannot change it)"
-        }
-        (Cmd::LINK_UPDATE, Errno::ENOLINK) => " (what it was attached to is gone)",
-        _ => "",
-    }
 }
 
 /// What the kernel says of a link.

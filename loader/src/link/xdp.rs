@@ -11,10 +11,11 @@ use netlink::route::{Replace, Socket};
 
 use super::Link;
 use super::occupant::{Occupant, occupants};
+use crate::permission::Denied;
 use crate::prog::Prog;
 use crate::sys::Errno;
 use crate::sys::link::{Target, create};
-use crate::sys::uapi::XdpFlags;
+use crate::sys::uapi::{Cmd, XdpFlags};
 
 /// `BPF_XDP` of `enum bpf_attach_type`.
 const ATTACH_TYPE_XDP: u32 = 37;
@@ -136,6 +137,18 @@ pub enum Error {
         iface: String,
         /// Who is there.
         occupants: Vec<Occupant>,
+    },
+    /// The kernel did not allow it.
+    #[error("program `{prog}` was not attached to {iface}: {denied}")]
+    Denied {
+        /// The program's name.
+        prog: String,
+        /// The interface.
+        iface: String,
+        /// The likely reason.
+        denied: Box<Denied>,
+        /// `EPERM`.
+        source: Errno,
     },
     /// The wish has no mode.
     #[error("program `{prog}`: no mode to attach in was given; give at least one of offload, native, generic")]
@@ -262,6 +275,10 @@ fn negotiate<T>(
                 attempts.push(Attempt { mode, refused: None, words });
                 let displaced = displaced.into_iter().map(|(occupant, _)| occupant).collect();
                 return Ok(Negotiated { link, mode, attempts, displaced });
+            }
+            Err((source @ Errno::EPERM, None)) => {
+                let denied = Box::new(Denied::look(Cmd::LINK_CREATE));
+                return Err(Error::Denied { prog: name(), iface, denied, source });
             }
             Err((errno, words)) => attempts.push(Attempt { mode, refused: Some(errno), words }),
         }

@@ -6,6 +6,9 @@ use crate::sys::map::possible_cpus;
 use crate::sys::uapi::{Cmd, UpdateFlags};
 use crate::sys::{self, Errno};
 
+/// A key and its value, as bytes.
+pub type Entry = (Vec<u8>, Vec<u8>);
+
 impl Map {
     /// The value for `key`; for a per-CPU map, of all possible CPUs back to back, each rounded up to 8 bytes.
     ///
@@ -89,6 +92,44 @@ impl Map {
         let mut value = vec![0; self.fd.user_value_size()];
         self.check(Some(key), None)?;
         self.some(Cmd::MAP_LOOKUP_AND_DELETE_ELEM, self.fd.lookup_and_delete(key, &mut value), value)
+    }
+
+    /// All keys with their values (for a per-CPU map as [`Map::lookup`] gives them), in the kernel's order. Elements that
+    /// come or go meanwhile may be missed or seen twice.
+    ///
+    /// Many are read in one call where the kernel can (Linux 5.6, by map type).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Command`].
+    #[doc(alias = "BPF_MAP_LOOKUP_BATCH")]
+    pub fn entries(&self) -> Result<Vec<Entry>, Error> {
+        match self.entries_by_batch() {
+            Ok(entries) => Ok(entries),
+            // No batches here, or a bucket larger than the buffers: one by one.
+            Err(_) => self.keys().filter_map(|key| self.entry(key).transpose()).collect(),
+        }
+    }
+
+    fn entry(&self, key: Result<Vec<u8>, Error>) -> Result<Option<Entry>, Error> {
+        let key = key?;
+        Ok(self.lookup(&key)?.map(|value| (key, value)))
+    }
+
+    fn entries_by_batch(&self) -> sys::Result<Vec<Entry>> {
+        const AT_ONCE: usize = 1024;
+        let (key_size, value_size) = (self.fd.key_size(), self.fd.user_value_size());
+        let (mut keys, mut values) = (vec![0; key_size * AT_ONCE], vec![0; value_size * AT_ONCE]);
+        let (mut entries, mut from) = (Vec::new(), None);
+        loop {
+            let batch = self.fd.lookup_batch(from.as_ref(), &mut keys, &mut values, false)?;
+            let done = keys.chunks_exact(key_size).zip(values.chunks_exact(value_size)).take(batch.count);
+            entries.extend(done.map(|(key, value)| (key.to_vec(), value.to_vec())));
+            match batch.next {
+                Some(next) => from = Some(next),
+                None => return Ok(entries),
+            }
+        }
     }
 
     /// `ENOENT` is an answer, not a failure.

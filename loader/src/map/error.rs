@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use asm::object::MapType;
 
+use crate::hint::Hint;
 use crate::permission::Denied;
 use crate::pin;
 use crate::sys::Errno;
@@ -15,7 +16,7 @@ use crate::sys::uapi::Cmd;
 #[non_exhaustive]
 pub enum Error {
     /// The kernel did not make it.
-    #[error("map `{name}` (type {map_type}, key {key_size} bytes, value {value_size} bytes, {max_entries} entries) was not created: {}", why(denied.as_deref(), *source))]
+    #[error("map `{name}` ({map_type}, key {key_size} bytes, value {value_size} bytes, {max_entries} entries) was not created{}", why(denied.as_deref(), *source))]
     Create {
         /// Its name.
         name: String,
@@ -33,7 +34,7 @@ pub enum Error {
         source: Errno,
     },
     /// A command on an element or on the map failed.
-    #[error("{cmd} on map `{name}` failed")]
+    #[error("{cmd} on map `{name}` failed{}", Hint(*cmd, *source))]
     Command {
         /// The command.
         cmd: Cmd,
@@ -75,7 +76,7 @@ pub enum Error {
     },
 }
 
-/// The errno, and for `EPERM` what stands behind it.
+/// What the errno means; for `EPERM`, what stands behind it.
 fn why(denied: Option<&Denied>, errno: Errno) -> String {
-    denied.map_or_else(|| errno.to_string(), |denied| format!("{errno}; {denied}"))
+    denied.map_or_else(|| Hint(Cmd::MAP_CREATE, errno).to_string(), |denied| format!(": {denied}"))
 }

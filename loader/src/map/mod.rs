@@ -15,6 +15,7 @@ use asm::object::MapType;
 use serde::Serialize;
 
 pub use compat::{Difference, Wanted, differences};
+pub use elements::Entry;
 pub use error::Error;
 pub use keys::Keys;
 pub use typed::TypedMap;

@@ -95,19 +95,17 @@ where
         self.map.delete(key.as_bytes())
     }
 
-    /// All keys and values, in the kernel's order; a key that goes meanwhile is left out.
+    /// All keys and values, as [`Map::entries`] reads them; the first CPU's for a per-CPU map.
     ///
     /// # Errors
     ///
     /// [`Error::Command`].
     pub fn entries(&self) -> Result<Vec<(K, V)>, Error> {
-        let mut entries = Vec::new();
-        for key in self.map.keys() {
-            let Ok(key) = K::read_from_bytes(&key?) else { continue };
-            if let Some(value) = self.get(&key)? {
-                entries.push((key, value));
-            }
-        }
-        Ok(entries)
+        let entries = self
+            .map
+            .entries()?
+            .into_iter()
+            .filter_map(|(key, value)| Some((K::read_from_bytes(&key).ok()?, V::read_from_prefix(&value).ok()?.0)));
+        Ok(entries.collect())
     }
 }

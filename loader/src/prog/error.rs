@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use crate::hint::Hint;
 use crate::permission::Denied;
 use crate::pin;
 use crate::sys::Errno;
@@ -17,7 +18,7 @@ pub enum Error {
     #[error(transparent)]
     Refused(Box<Refusal>),
     /// The kernel did not allow it.
-    #[error("program `{name}` was not loaded: {source}; {denied}")]
+    #[error("program `{name}` was not loaded: {denied}")]
     Denied {
         /// Its name.
         name: String,
@@ -27,7 +28,7 @@ pub enum Error {
         source: Errno,
     },
     /// The kernel did not load it, without a word from the verifier.
-    #[error("program `{name}` was not loaded: {source}{}", load_hint(*source))]
+    #[error("program `{name}` was not loaded{}", Hint(Cmd::PROG_LOAD, *source))]
     Load {
         /// Its name.
         name: String,
@@ -35,7 +36,7 @@ pub enum Error {
         source: Errno,
     },
     /// A command on a loaded program failed.
-    #[error("{cmd} on program `{name}` failed{}", command_hint(*cmd, *source))]
+    #[error("{cmd} on program `{name}` failed{}", Hint(*cmd, *source))]
     Command {
         /// The command.
         cmd: Cmd,
@@ -63,24 +64,4 @@ pub enum Error {
         /// The kernel's answer.
         source: Errno,
     },
-}
-
-/// What an errno without a log usually means on `BPF_PROG_LOAD`.
-fn load_hint(errno: Errno) -> &'static str {
-    match errno {
-        Errno::EINVAL => " (the kernel does not know this program type, attach type or flag, or a record is malformed)",
-        Errno::E2BIG => " (no or too many instructions, or a field that this kernel does not know)",
-        Errno::ENOTSUPP => " (no JIT for this program, or no such kernel function, on this kernel or architecture)",
-        Errno::ENOMEM => " (no memory for the program, the verifier or its log)",
-        _ => "",
-    }
-}
-
-/// What an errno usually means on the other commands.
-fn command_hint(cmd: Cmd, errno: Errno) -> &'static str {
-    match (cmd, errno) {
-        (Cmd::PROG_TEST_RUN, Errno::ENOTSUPP) => " (this program type cannot be run on test data)",
-        (Cmd::PROG_TEST_RUN, Errno::EINVAL) => " (the test data does not fit the type: a packet needs 14 bytes)",
-        _ => "",
-    }
 }

@@ -167,10 +167,7 @@ fn a_refused_map_says_what_was_asked() {
     need_root();
     let error = Map::create("none", &Options { map_type: MapType(9999), ..Options::default() }).unwrap_err();
     let text = error.to_string();
-    assert!(
-        text.contains("map `none` (type map_type 9999") && text.contains("EINVAL (22): Invalid argument"),
-        "{text}"
-    );
+    assert!(text.contains("map `none` (map_type 9999") && text.contains("EINVAL (22): Invalid argument"), "{text}");
 }
 
 #[test]
@@ -196,4 +193,41 @@ fn an_array_can_be_mapped() {
     ] {
         assert_eq!(failed, Errno::EINVAL, "{name}");
     }
+}
+
+#[test]
+fn all_entries_of_every_kind_of_map() {
+    for (name, map_type, want) in [
+        ("hash", MapType::HASH, 3000),
+        ("array", MapType::ARRAY, 3000),
+        ("cpu_hash", MapType::PERCPU_HASH, 3000),
+        ("cpu_array", MapType::PERCPU_ARRAY, 3000),
+        ("lru", MapType::LRU_HASH, 3000),
+    ] {
+        let map = map(name, map_type, 4, 8, 3000);
+        let size = map.sys().user_value_size();
+        // An LRU map may drop elements before it is full.
+        let entries = if map_type == MapType::LRU_HASH { 100 } else { want };
+        for key in 0..entries {
+            map.update(&u32::to_ne_bytes(key), &vec![7; size], UpdateFlags::ANY).unwrap();
+        }
+        let mut found = map.entries().unwrap();
+        found.sort();
+        found.dedup_by(|a, b| a.0 == b.0);
+        assert_eq!(found.len(), usize::try_from(entries).unwrap(), "{name}");
+        assert!(found.iter().all(|(_, value)| *value == vec![7; size]), "{name}");
+    }
+}
+
+#[test]
+fn a_low_limit_of_locked_memory_is_no_obstacle() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    need_root();
+    // On kernels before 5.11 this would be EPERM; the loader raises the limit by itself.
+    let (soft, hard) = getrlimit(Resource::RLIMIT_MEMLOCK).unwrap();
+    setrlimit(Resource::RLIMIT_MEMLOCK, 4096.min(hard), hard).unwrap();
+    let large = map("locked", MapType::ARRAY, 4, 4096, 64);
+    let prog = crate::support::verdict("locked", 2);
+    setrlimit(Resource::RLIMIT_MEMLOCK, soft, hard).unwrap();
+    assert!(large.info().is_ok() && prog.info().is_ok());
 }
