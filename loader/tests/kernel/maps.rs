@@ -167,7 +167,9 @@ fn a_refused_map_says_what_was_asked() {
     need_root();
     let error = Map::create("none", &Options { map_type: MapType(9999), ..Options::default() }).unwrap_err();
     let text = error.to_string();
-    assert!(text.contains("map `none` (map_type 9999") && text.contains("EINVAL (22): Invalid argument"), "{text}");
+    assert!(text.contains("map `none` (map_type 9999") && text.contains("does not know this map type"), "{text}");
+    let source = std::error::Error::source(&error).map(ToString::to_string);
+    assert_eq!(source.as_deref(), Some("EINVAL (22): Invalid argument"));
 }
 
 #[test]
