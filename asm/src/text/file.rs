@@ -99,6 +99,9 @@ impl<'s> File<'s> {
 
     /// Goes on in this section, new or not.
     pub(super) fn enter(&mut self, name: &'s str) {
+        if matches!(&self.sections[..], [Section { body: Body::Code(unit), .. }] if unit.is_untouched()) {
+            self.sections.clear();
+        }
         self.current = self.sections.iter().position(|section| section.name == name).unwrap_or_else(|| {
             let body = if is_data(name) { Body::Data(Data::default()) } else { Body::Code(Unit::default()) };
             self.sections.push(Section { name, body });
@@ -178,7 +181,7 @@ impl<'s> File<'s> {
             match section.body {
                 Body::Code(unit) if unit.len() > 0 && code.insns.is_empty() => {
                     let known = |name: &str| self.known(name);
-                    code = unit.finish(&[0], &self.files, known, errors).pop().unwrap_or_default();
+                    code = unit.finish(&[], &self.files, known, errors).pop().unwrap_or_default();
                 }
                 Body::Code(unit) if unit.len() > 0 => {
                     let help = Some("assemble it as a file with sections".to_owned());

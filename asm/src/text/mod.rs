@@ -28,7 +28,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Next: `lex.rs`, `parse/mod.rs`, `unit.rs`, `file.rs`, `program.rs` (text in); `print.rs`, `listing.rs` (text out).
+//! Next: `lex.rs`, `parse/mod.rs`, `unit.rs`, `resolve.rs`, `file.rs`, `program.rs` (text in); `print.rs`, `listing.rs` (text out).
 
 pub mod conformance;
 mod diag;
@@ -38,6 +38,7 @@ mod listing;
 mod parse;
 mod print;
 mod program;
+mod resolve;
 mod types;
 mod unit;
 

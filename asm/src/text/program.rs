@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::types::Type;
+use super::types::{Form, Type};
 use crate::insn::Code;
 use crate::object::{ExternDef, GlobalDef, MapDef, Object, ProgDef, Ty};
 
@@ -91,7 +91,14 @@ impl Function {
         } else {
             ProgDef::new(&self.section, &self.name, code)
         };
-        for param in self.params.iter().flatten() {
+        // The context's struct is described by the object layer where the text does not declare it.
+        let undeclared = |param: &Param| matches!(&param.ty.form, Form::Ptr(to) if matches!(to.form, Form::Fwd(_)));
+        let params = match self.params.as_deref() {
+            Some([ctx]) if &*self.section != ".text" && undeclared(ctx) => &[],
+            Some(params) => params,
+            None => &[],
+        };
+        for param in params {
             def = def.param(&param.name, param.ty.ty());
         }
         match &self.ret {

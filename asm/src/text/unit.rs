@@ -1,14 +1,14 @@
 //! Stage: text in. The code of one section while it is read, and its end: jumps filled in, functions cut apart.
 //!
 //! Input: operations, labels and open ends ([`Fix`]) in the order of the text. Output: one [`Code`] for a snippet, or one a
-//! function for a file. Next: `file.rs`.
+//! function for a file. Next: `resolve.rs`.
 
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::diag::{Collector, nearest};
-use crate::insn::{Code, Insn, InsnIdx, LabelAt, LineRec, Op, Reloc, RelocKind, helper};
+use super::diag::Collector;
+use crate::insn::{Code, Insn, InsnIdx, LabelAt, LineRec, Op, Reloc};
 
 /// Something in an operation that is known only later.
 #[derive(Clone, Debug)]
@@ -58,11 +58,13 @@ struct Label {
 /// Code of one section.
 #[derive(Debug, Default)]
 pub(super) struct Unit<'s> {
-    insns: Vec<Insn>,
+    pub(super) insns: Vec<Insn>,
     marks: Vec<(usize, Mark)>,
     fixes: Vec<(usize, Fix<'s>)>,
     labels: HashMap<&'s str, Label>,
     locals: HashMap<u32, Vec<usize>>,
+    /// Where functions start; known at the end.
+    pub(super) starts: Vec<usize>,
 }
 
 /// What the rest of the file knows about a name that is no label of the same code.
@@ -91,6 +93,11 @@ impl<'s> Unit<'s> {
     /// Number of slots so far.
     pub(super) fn len(&self) -> usize {
         self.insns.len()
+    }
+
+    /// Has nothing been put here, not even a label?
+    pub(super) fn is_untouched(&self) -> bool {
+        self.insns.is_empty() && self.labels.is_empty() && self.locals.is_empty()
     }
 
     /// Places a label here; gives back where it was already placed, if it was.
@@ -133,12 +140,8 @@ impl<'s> Unit<'s> {
         list
     }
 
-    pub(super) fn label_span(&self, name: &str) -> Range<usize> {
-        self.labels.get(name).map_or(0..0, |label| label.span.clone())
-    }
-
-    /// Slot of the label a fix names: an ordinary one, or the nearest local one before or behind.
-    fn find(&self, at: usize, name: &str) -> Option<usize> {
+    /// Slot of the label that is named at slot `at`: an ordinary one, or the nearest local one before or behind.
+    pub(super) fn find(&self, at: usize, name: &str) -> Option<usize> {
         if let Some(label) = self.labels.get(name) {
             return Some(label.at);
         }
@@ -148,8 +151,17 @@ impl<'s> Unit<'s> {
         if name.ends_with('b') { places[..behind].last().copied() } else { places.get(behind).copied() }
     }
 
+    pub(super) fn label_names(&self) -> impl Iterator<Item = &'s str> {
+        self.labels.keys().copied()
+    }
+
+    pub(super) fn label_span(&self, name: &str) -> Range<usize> {
+        self.labels.get(name).map_or(0..0, |label| label.span.clone())
+    }
+
     /// Fills everything in and cuts the code at `starts` (ascending; the first is 0). Names that are not labels of the same
-    /// function are looked up with `known`. With one function, calls of labels become distances.
+    /// function are looked up with `known`. Without `starts` this is a snippet: all is one function, calls of labels become
+    /// distances, and an unknown name is a map's.
     pub(super) fn finish(
         mut self,
         starts: &[usize],
@@ -157,141 +169,31 @@ impl<'s> Unit<'s> {
         known: impl Fn(&str) -> Known,
         errors: &mut Collector,
     ) -> Vec<Code> {
+        let snippet = starts.is_empty();
+        self.starts = if snippet { vec![0] } else { starts.to_vec() };
         let mut relocs = Vec::new();
         for (at, fix) in std::mem::take(&mut self.fixes) {
-            match self.resolve(at, &fix, starts, &known) {
+            match self.resolve(at, &fix, snippet, known(fix.name)) {
                 Ok(Some(kind)) => relocs.push(Reloc { at: InsnIdx::from(at), kind }),
                 Ok(None) => {}
                 Err((message, advice)) => errors.add(fix.span, message, advice),
             }
         }
-        self.check_ends(starts, errors);
-        self.cut(starts, files, relocs)
+        self.check_ends(errors);
+        self.cut(files, relocs)
     }
 
-    fn check_ends(&self, starts: &[usize], errors: &mut Collector) {
-        for (name, label) in self.labels.iter().filter(|(name, label)| label.at == self.insns.len() && **name != "exit")
-        {
+    fn check_ends(&self, errors: &mut Collector) {
+        let end = self.insns.len();
+        for (name, label) in self.labels.iter().filter(|(_, label)| label.at == end && end > 0) {
             let advice = Some("put the label before an instruction, or add `exit` behind it".to_owned());
-            if !self.insns.is_empty() || starts.len() > 1 {
-                errors.add(label.span.clone(), format!("nothing follows the label `{name}`"), advice);
-            }
-        }
-    }
-
-    fn resolve(&mut self, at: usize, fix: &Fix<'s>, starts: &[usize], known: &impl Fn(&str) -> Known) -> Resolved {
-        let name = || Arc::<str>::from(fix.name);
-        let inside = self.find(at, fix.name);
-        match fix.kind {
-            FixKind::Jump | FixKind::LongJump => self.resolve_jump(at, fix, starts, inside),
-            FixKind::Kfunc => Ok(Some(RelocKind::Kfunc { name: name() })),
-            FixKind::Map => Ok(Some(RelocKind::Map { name: name() })),
-            FixKind::MapValue(off) => Ok(Some(RelocKind::MapValue { name: name(), off })),
-            FixKind::Ksym => Ok(Some(RelocKind::Ksym { name: name() })),
-            FixKind::Call => self.resolve_call(at, fix, starts, inside, known(fix.name)),
-            FixKind::Func => Ok(self.resolve_function(at, fix.name, starts, inside)),
-            FixKind::Address(off) => match (known(fix.name), inside) {
-                (Known::Map, _) if off == 0 => Ok(Some(RelocKind::Map { name: name() })),
-                (Known::Map | Known::Variable, _) => Ok(Some(RelocKind::MapValue { name: name(), off })),
-                (Known::Ksym, _) if off == 0 => Ok(Some(RelocKind::Ksym { name: name() })),
-                (Known::Function, _) | (_, Some(_)) if off == 0 => {
-                    Ok(self.resolve_function(at, fix.name, starts, inside))
-                }
-                (Known::Nothing, None) if starts.len() <= 1 && off == 0 => Ok(Some(RelocKind::Map { name: name() })),
-                (Known::Nothing, None) => Err((format!("nothing has the name `{}`", fix.name), None)),
-                _ => Err((format!("`{}` has no inside to point into", fix.name), None)),
-            },
-        }
-    }
-
-    fn resolve_jump(&mut self, at: usize, fix: &Fix<'s>, starts: &[usize], inside: Option<usize>) -> Resolved {
-        let Some(to) = inside else {
-            let near = nearest(fix.name, self.labels.keys().copied());
-            let advice = near.map(|near| format!("did you mean `{near}`?"));
-            return Err((format!("there is no label `{}`", fix.name), advice));
-        };
-        if starts.partition_point(|start| *start <= at) != starts.partition_point(|start| *start <= to) {
-            let advice = "jumps stay inside their function; use `call`".to_owned();
-            return Err((format!("`{}` is in another function", fix.name), Some(advice)));
-        }
-        let distance = distance(at, to);
-        let insn = &mut self.insns[at];
-        match (fix.kind, i16::try_from(distance), i32::try_from(distance)) {
-            (FixKind::Jump, Ok(off), _) => insn.set_off(off),
-            (FixKind::LongJump, _, Ok(imm)) => insn.set_imm(imm),
-            _ => {
-                let advice = "a jump reaches ±32767; `gotol` reaches everything (Linux 6.6)".to_owned();
-                return Err((format!("`{}` is {distance} slots away", fix.name), Some(advice)));
-            }
-        }
-        Ok(None)
-    }
-
-    fn resolve_call(
-        &mut self,
-        at: usize,
-        fix: &Fix<'s>,
-        starts: &[usize],
-        inside: Option<usize>,
-        known: Known,
-    ) -> Resolved {
-        let local = Insn::new(0x85, 0, crate::insn::PSEUDO_CALL, 0, -1);
-        let name = || Arc::<str>::from(fix.name);
-        if let Some(to) = inside {
-            self.insns[at] = local;
-            if starts.len() > 1 || known == Known::Function {
-                return Ok(Some(RelocKind::Call { name: name() }));
-            }
-            self.insns[at].set_imm(i32::try_from(distance(at, to)).unwrap_or(i32::MAX));
-            return Ok(None);
-        }
-        if known == Known::Function || known == Known::Kfunc {
-            self.insns[at] = local;
-            let kind = if known == Known::Kfunc {
-                RelocKind::Kfunc { name: name() }
-            } else {
-                RelocKind::Call { name: name() }
-            };
-            return Ok(Some(kind));
-        }
-        if let Some(id) = helper::Id::by_name(fix.name) {
-            self.insns[at].set_imm(id.0);
-            return Ok(None);
-        }
-        let helpers = helper::ALL.iter().map(|helper| helper.name);
-        let bare = fix.name.strip_prefix("bpf_").unwrap_or(fix.name);
-        let near = nearest(bare, helpers.chain(self.labels.keys().copied()));
-        let advice = match near {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => format!("for a function of the kernel write `call kfunc[{}]`", fix.name),
-        };
-        Err((format!("`{}` is neither a function here nor a helper", fix.name), Some(advice)))
-    }
-
-    /// The address of a function: a distance inside a snippet, else for the object layer to fill in.
-    fn resolve_function(
-        &mut self,
-        at: usize,
-        name: &str,
-        starts: &[usize],
-        inside: Option<usize>,
-    ) -> Option<RelocKind> {
-        self.insns[at].set_src(crate::insn::PSEUDO_FUNC);
-        match inside {
-            Some(to) if starts.len() <= 1 => {
-                self.insns[at].set_imm(i32::try_from(distance(at, to)).unwrap_or(i32::MAX));
-                None
-            }
-            _ => {
-                self.insns[at].set_imm(-1);
-                Some(RelocKind::Func { name: name.into() })
-            }
+            errors.add(label.span.clone(), format!("nothing follows the label `{name}`"), advice);
         }
     }
 
     /// One `Code` a function.
-    fn cut(self, starts: &[usize], files: &[Arc<str>], relocs: Vec<Reloc>) -> Vec<Code> {
-        let labels = self.label_list();
+    fn cut(self, files: &[Arc<str>], relocs: Vec<Reloc>) -> Vec<Code> {
+        let (labels, starts) = (self.label_list(), &self.starts);
         let mut out = Vec::with_capacity(starts.len());
         for (i, &start) in starts.iter().enumerate() {
             let end = starts.get(i + 1).copied().unwrap_or(self.insns.len());
@@ -310,14 +212,6 @@ impl<'s> Unit<'s> {
         }
         out
     }
-}
-
-/// Nothing more to do, or a symbol for the object layer; else message and advice.
-type Resolved = Result<Option<RelocKind>, (String, Option<String>)>;
-
-fn distance(at: usize, to: usize) -> i64 {
-    let signed = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
-    signed(to) - signed(at) - 1
 }
 
 /// The part of a sorted list that lies in a range of slots.

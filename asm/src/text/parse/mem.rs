@@ -144,7 +144,7 @@ impl<'s> Parser<'s> {
             Some(AluOp::Xor) => AtomicOp::Xor,
             _ => {
                 let help = "atomic assignments are += |= &= ^=";
-                return wrong_help(self.tok.span(), format!("expected one, found {}", self.shown()), help);
+                return wrong_help(self.tok.span(), format!("{} cannot be atomic", self.shown()), help);
             }
         };
         self.bump();
