@@ -117,6 +117,12 @@ impl Insn {
         Self { code: b[0], regs: b[1].rotate_left(4), off, imm: I32::from_bytes([b[7], b[6], b[5], b[4]]) }
     }
 
+    /// An instruction from its eight bytes on the wire, little-endian.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 8]) -> Self {
+        zerocopy::transmute!(bytes)
+    }
+
     /// The eight bytes on the wire, little-endian.
     #[must_use]
     pub fn to_bytes(self) -> [u8; 8] {
@@ -204,6 +210,7 @@ mod tests {
         let insn = Insn::new(0x7b, 10, 9, -8, -2);
         assert_eq!(insn.to_bytes(), [0x7b, 0x9a, 0xf8, 0xff, 0xfe, 0xff, 0xff, 0xff]);
         assert_eq!((insn.code(), insn.dst(), insn.src(), insn.off(), insn.imm()), (0x7b, 10, 9, -8, -2));
+        assert_eq!(Insn::from_bytes(insn.to_bytes()), insn);
         assert_eq!(Insn::from_be_bytes([0x7b, 0xa9, 0xff, 0xf8, 0xff, 0xff, 0xff, 0xfe]), insn);
     }
 

@@ -105,7 +105,7 @@ impl Case {
             Some(text) => assemble_as(Dialect::Mnemonic, name, text)?,
             None => {
                 let slots = self.raw.as_deref().ok_or(CaseError::Empty)?.as_chunks::<8>().0;
-                Code { insns: slots.iter().map(|slot| zerocopy::transmute!(*slot)).collect(), ..Code::default() }
+                Code { insns: slots.iter().map(|slot| Insn::from_bytes(*slot)).collect(), ..Code::default() }
             }
         };
         let got: Vec<u8> = code.insns.iter().flat_map(|insn| insn.to_bytes()).collect();

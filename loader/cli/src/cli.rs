@@ -33,4 +33,8 @@ pub(crate) enum Command {
     Status(crate::status::Args),
     /// Load every program and map of one object, and pin them
     Load(crate::load::Args),
+    /// Run bytecode in the interpreter: no kernel, no root
+    ///
+    /// Reads instructions as hex from standard input and prints r0 in hex. r1 is the memory's address, r2 its length.
+    Vm(crate::vm::Args),
 }

@@ -12,6 +12,7 @@ mod render;
 mod status;
 mod systems;
 mod up;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         Command::Down(args) => down::run(args, &mut out),
         Command::Status(args) => status::run(args, &mut out),
         Command::Load(args) => load::run(args, &mut out),
+        Command::Vm(args) => vm::run(args, &mut out),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

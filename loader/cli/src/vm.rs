@@ -1,0 +1,85 @@
+//! `loader vm`: bytecode run in the interpreter, without a kernel and without root.
+//!
+//! Input: instructions as hex on standard input, memory as hex in the argument: `r1` is its address, `r2` its length.
+//! Output: `r0` in hex. This is the interface that `bpf_conformance` and uBPF's fuzzer give to the runtimes they judge.
+//! Read next: `asm::vm`.
+
+use std::io::Read as _;
+
+use anyhow::{Context, Result, bail};
+use asm::insn::Insn;
+use asm::vm::{NoTrace, TextTrace, Vm};
+use serde::Serialize;
+
+use crate::render::Out;
+
+/// What `loader vm` is asked for.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Memory for the program, as hex; blanks do not count
+    #[arg(value_name = "MEM_HEX", default_value = "")]
+    memory: String,
+
+    /// Show each step on standard error: the instruction, the memory it touched, the registers it changed
+    #[arg(long)]
+    trace: bool,
+
+    /// Stop after this many steps
+    #[arg(long, value_name = "STEPS", default_value_t = asm::vm::STEP_LIMIT)]
+    limit: u64,
+}
+
+#[derive(Serialize)]
+struct Ran {
+    r0: String,
+    steps: u64,
+    memory: String,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: Args, out: &mut Out) -> Result<()> {
+    let mut text = String::new();
+    std::io::stdin().read_to_string(&mut text).context("cannot read the program from standard input")?;
+    let insns = instructions(&bytes(&text).context("the program on standard input")?)?;
+    let mut memory = bytes(&args.memory).context("the memory in MEM_HEX")?;
+    let mut vm = Vm::new(&insns).context("the program cannot be run")?;
+    vm.set_step_limit(args.limit);
+    let result = if args.trace {
+        let mut trace = TextTrace::default();
+        let result = vm.trace_on_bytes(&mut memory, &mut trace);
+        out.progress(trace.text().trim_end());
+        result
+    } else {
+        vm.trace_on_bytes(&mut memory, &mut NoTrace)
+    };
+    let r0 = result.context("the program was stopped")?;
+    let ran = Ran { r0: format!("{r0:x}"), steps: vm.steps(), memory: hex(&memory) };
+    out.result(&ran, |ran| format!("{}\n", ran.r0))
+}
+
+fn instructions(bytes: &[u8]) -> Result<Vec<Insn>> {
+    let (slots, rest) = bytes.as_chunks::<8>();
+    if !rest.is_empty() {
+        bail!("the program on standard input has {} bytes; an instruction has 8", bytes.len());
+    }
+    Ok(slots.iter().map(|slot| Insn::from_bytes(*slot)).collect())
+}
+
+fn bytes(text: &str) -> Result<Vec<u8>> {
+    let digits = text.char_indices().filter(|(_, c)| !c.is_whitespace());
+    let digits: Vec<u8> = digits
+        .map(|(at, c)| {
+            let digit = c.to_digit(16).and_then(|d| u8::try_from(d).ok());
+            digit.with_context(|| format!("`{c}` at character {} is no hex digit", at + 1))
+        })
+        .collect::<Result<_>>()?;
+    let (pairs, rest) = digits.as_chunks::<2>();
+    if !rest.is_empty() {
+        bail!("{} hex digits; a byte has two", digits.len());
+    }
+    Ok(pairs.iter().map(|[high, low]| high << 4 | low).collect())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
