@@ -12,7 +12,8 @@ use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 use super::error::{Error, MAX_NAME};
 use super::header::{Sections, is_big_endian, swap_header, swap_words};
-use super::strings::{StrOff, bytes_at};
+use super::names::NameIndex;
+use super::strings::{StrOff, until_zero};
 use super::types::{Int, Kind, Linkage, Member, Param, Type, TypeId, VarSecinfo};
 use super::wire;
 
@@ -28,8 +29,8 @@ pub struct Btf<'a> {
     /// Where each type starts in the bytes.
     pub(super) offsets: Vec<u32>,
     pub(super) base: Option<Arc<Btf<'a>>>,
-    /// Own type numbers, less the first, ordered by name; made when first asked for.
-    pub(super) by_name: OnceLock<Vec<u32>>,
+    /// Made when first asked for.
+    pub(super) by_name: OnceLock<NameIndex>,
     pub(super) big_endian: bool,
 }
 
@@ -206,7 +207,7 @@ impl<'a> Btf<'a> {
 
     /// A name, checked to be short text.
     pub(super) fn name_at(&self, id: TypeId, at: StrOff) -> Result<&str, Error> {
-        let bytes = self.string_tail(at).and_then(|tail| bytes_at(tail.get(..=MAX_NAME).unwrap_or(tail), 0));
+        let bytes = self.string_tail(at).and_then(|tail| until_zero(tail.get(..=MAX_NAME).unwrap_or(tail)));
         bytes.and_then(|b| std::str::from_utf8(b).ok()).ok_or(Error::Name { id, name: at.0 })
     }
 
@@ -216,7 +217,7 @@ impl<'a> Btf<'a> {
     ///
     /// The offset is outside of the strings.
     pub fn string(&self, at: StrOff) -> Result<Cow<'_, str>, Error> {
-        let bytes = self.string_tail(at).and_then(|tail| bytes_at(tail, 0)).ok_or(Error::NoSuchString(at.0))?;
+        let bytes = self.string_tail(at).and_then(until_zero).ok_or(Error::NoSuchString(at.0))?;
         Ok(String::from_utf8_lossy(bytes))
     }
 

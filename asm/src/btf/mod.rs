@@ -30,6 +30,7 @@ mod encode;
 mod error;
 mod ext;
 mod header;
+mod names;
 mod query;
 mod strings;
 mod types;

@@ -5,6 +5,7 @@
 
 use super::decode::Btf;
 use super::error::Error;
+use super::names::NameIndex;
 use super::types::{Kind, Type, TypeId};
 
 /// How deeply typedefs, qualifiers and arrays are followed (the kernel's `MAX_RESOLVE_DEPTH` is 32).
@@ -69,15 +70,10 @@ impl<'a> Btf<'a> {
         }
     }
 
-    /// All types of that name, of whatever kind, its own first and then those of its base, each in order of number. The first call sorts the types
-    /// by name (four bytes a type); later ones search in that order.
+    /// All types of that name, of whatever kind: its own first and then those of its base, each in order of number. The
+    /// first call makes a hash table of the names (eight bytes a type). The empty name is nobody's.
     pub fn find_name<'s>(&'s self, name: &'s str) -> Box<dyn Iterator<Item = TypeId> + 's> {
-        let first_id = self.first_id();
-        let order = self.by_name.get_or_init(|| self.sort_by_name());
-        let of = move |own: u32| self.name(TypeId(first_id + own)).unwrap_or_default();
-        let start = order.partition_point(|&own| of(own) < name);
-        let own =
-            order.iter().skip(start).take_while(move |&&own| of(own) == name).map(move |&own| TypeId(first_id + own));
+        let own = self.by_name.get_or_init(|| NameIndex::new(self)).find(self, name);
         match &self.base {
             Some(base) => Box::new(own.chain(base.find_name(name))),
             None => Box::new(own),
@@ -88,16 +84,6 @@ impl<'a> Btf<'a> {
     #[must_use]
     pub fn find(&self, name: &str, kind: Kind) -> Option<TypeId> {
         self.find_name(name).find(|&id| self.kind(id) == Ok(kind))
-    }
-
-    /// Numbers of the named types, less the first, ordered by name and then by number.
-    fn sort_by_name(&self) -> Vec<u32> {
-        let first_id = self.first_id();
-        let name = |own: u32| self.name(TypeId(first_id + own)).unwrap_or_default();
-        let mut order: Vec<u32> = (0..self.len() - first_id).filter(|&own| !name(own).is_empty()).collect();
-        order.sort_unstable_by(|&a, &b| name(a).cmp(name(b)).then(a.cmp(&b)));
-        order.shrink_to_fit();
-        order
     }
 
     /// What a type stands for, behind typedefs, qualifiers and type tags.

@@ -4,6 +4,7 @@
 //! first byte and ends at the next zero byte. Next: `encode.rs`.
 
 use std::collections::HashMap;
+use std::ffi::CStr;
 
 /// Place of a string in the string section. Offset 0 is the empty string.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,9 +50,7 @@ impl StringTable {
     }
 }
 
-/// The bytes of the string at `offset`, without the zero. `None` past the end of the section or when no zero follows.
-pub(crate) fn bytes_at(section: &[u8], offset: u32) -> Option<&[u8]> {
-    let tail = section.get(usize::try_from(offset).ok()?..)?;
-    let end = tail.iter().position(|&b| b == 0)?;
-    tail.get(..end)
+/// The string at the start of `tail`, without the zero. `None` when no zero follows.
+pub(super) fn until_zero(tail: &[u8]) -> Option<&[u8]> {
+    CStr::from_bytes_until_nul(tail).ok().map(CStr::to_bytes)
 }

@@ -9,7 +9,7 @@ use super::context::context;
 use super::def::{Extern, MapDef, ProgDef, Ty};
 use super::error::Error;
 use super::kinds::MapType;
-use super::layout::{CodeSection, DataSection, Layout, Place};
+use super::layout::{CodeSection, DataSection, LICENSE, Layout, Place};
 use crate::btf::{
     Btf, BtfBuilder, BtfExt, FuncInfo, LineInfo, Linkage, Member, Refused, SectionInfo, StrOff, Type, TypeId,
     VarSecinfo,
@@ -31,6 +31,7 @@ pub(super) fn describe(object: &Object, layout: &Layout) -> Result<Types, Error>
         describe_data(&mut b, object, section);
     }
     describe_externs(&mut b, object);
+    describe_license(&mut b, object);
     let has_lines = object.progs.iter().any(|prog| !prog.code.lines.is_empty());
     let mut ext = BtfExt::default();
     for section in &layout.code {
@@ -125,6 +126,15 @@ fn describe_externs(b: &mut BtfBuilder, object: &Object) {
     if !vars.is_empty() {
         b.datasec(".ksyms", 0, &vars);
     }
+}
+
+/// The license, which is a variable like any other to tools that link objects.
+fn describe_license(b: &mut BtfBuilder, object: &Object) {
+    let size = u32::try_from(object.license.len() + 1).unwrap_or(u32::MAX);
+    let letter = b.int("char", 1, true);
+    let text = b.array(letter, size);
+    let ty = b.var(LICENSE, text, Linkage::GLOBAL);
+    b.datasec("license", size, &[VarSecinfo { ty, offset: 0, size }]);
 }
 
 /// A prototype.

@@ -14,7 +14,7 @@ use zerocopy::IntoBytes;
 use super::Object;
 use super::describe::Types;
 use super::error::Error;
-use super::layout::{CodeSection, DataSection, Item, Layout, Patch, Place, Symbol, TEXT};
+use super::layout::{CodeSection, DataSection, Item, LICENSE, Layout, Patch, Place, Symbol, TEXT};
 use crate::btf::Linkage;
 
 /// What a relocation of a map's slot is called: the address of something, in 64 bits (`R_BPF_64_ABS64`).
@@ -111,7 +111,7 @@ impl Writer<'_> {
         let text = [self.object.license.as_bytes(), &[0]].concat();
         let size = u32::try_from(text.len()).unwrap_or(u32::MAX);
         let id = self.section("license", SectionKind::Data, elf::SHF_ALLOC | elf::SHF_WRITE, &text, 1);
-        self.symbol("_license", Place { item: 0, offset: 0, size }, id, SymbolKind::Data, false);
+        self.symbol(LICENSE, Place { item: 0, offset: 0, size }, id, SymbolKind::Data, false);
     }
 
     /// `.maps`, if there are any.

@@ -16,6 +16,8 @@ use crate::insn::Insn;
 
 /// The section of the functions that programs call.
 pub(super) const TEXT: &str = ".text";
+/// The variable that holds the license, in the section `license`.
+pub(super) const LICENSE: &str = "_license";
 
 /// What a name stands for; the number is the place in the object's list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,7 +132,7 @@ fn names(object: &Object) -> Result<HashMap<&str, Item>, Error> {
         if !is_c_identifier(name) {
             return Err(Error::Name { what, name: name.to_owned() });
         }
-        if names.insert(name, item).is_some() {
+        if name == LICENSE || names.insert(name, item).is_some() {
             return Err(Error::Duplicate { name: name.to_owned() });
         }
     }
