@@ -30,6 +30,10 @@ mod frame {
     pub(super) const SERVED: i16 = -12;
     /// Key of the reasons.
     pub(super) const REASON: i16 = -16;
+    /// Length of the frame, 8 bytes.
+    pub(super) const FRAME_LEN: i16 = -24;
+    /// Total length of the inner packet, 8 bytes.
+    pub(super) const INNER_LEN: i16 = -32;
 }
 
 /// An inner header's field as a displacement.
@@ -80,7 +84,7 @@ fn permitted(b: &mut Builder, exits: &mut Exits<DecapReason>) {
     let known = b.label("tunnel_known");
     // The frame's length is needed later; the pointer to its end is not.
     b.sub(R8, R7);
-    b.store(Size::Dw, R10, FRAME_LEN, R8);
+    b.store(Size::Dw, R10, frame::FRAME_LEN, R8);
     b.load(Size::W, R1, R7, inner(std::mem::offset_of!(Ipv4, dst)));
     b.store(Size::W, R10, frame::SERVED, R1);
     lookup(b, names::SERVED, frame::SERVED);
@@ -102,11 +106,7 @@ fn permitted(b: &mut Builder, exits: &mut Exits<DecapReason>) {
     b.mov(R9, R0);
 }
 
-/// Where the frame's length waits on the stack.
-const FRAME_LEN: i16 = -24;
-
-/// Leaves unless the lengths agree: inner packet within outer packet within frame. The inner length is then in `r1`'s place
-/// on the stack.
+/// Leaves unless the lengths agree: inner packet within outer packet within frame. The inner length is then on the stack.
 fn lengths(b: &mut Builder, exits: &mut Exits<DecapReason>) {
     let bad = exits.to(b, DecapReason::BadLength);
     b.load(Size::B, R1, R7, inner(std::mem::offset_of!(Ipv4, version_ihl)));
@@ -119,18 +119,15 @@ fn lengths(b: &mut Builder, exits: &mut Exits<DecapReason>) {
     b.load(Size::H, R2, R7, inner(std::mem::offset_of!(Ipv4, total_len)));
     b.to_be(R2, 16);
     b.jmp_if(Cond::Lt, R2, R1, bad);
-    b.store(Size::Dw, R10, INNER_LEN, R2);
+    b.store(Size::Dw, R10, frame::INNER_LEN, R2);
     b.add(R2, i32::from(disp(ip::LEN)));
     b.load(Size::H, R3, R7, ip_field!(total_len));
     b.to_be(R3, 16);
     b.jmp_if(Cond::Gt, R2, R3, bad);
     b.add(R3, i32::from(disp(eth::LEN)));
-    b.load(Size::Dw, R4, R10, FRAME_LEN);
+    b.load(Size::Dw, R4, R10, frame::FRAME_LEN);
     b.jmp_if(Cond::Gt, R3, R4, bad);
 }
-
-/// Where the inner packet's length waits on the stack.
-const INNER_LEN: i16 = -32;
 
 /// Congestion that was marked on the outer header is told to the inner one (RFC 6040, section 4.2): dropped if the client
 /// does not take part in ECN, else marked, and the checksum updated for the one word that changed (RFC 1624).
@@ -166,7 +163,7 @@ fn strip(b: &mut Builder, exits: &mut Exits<DecapReason>) {
     let (no_room, done) = (exits.to(b, DecapReason::NoRoom), exits.to(b, DecapReason::Decapsulated));
     // Source and target do not overlap: the Ethernet header has 14 bytes and moves by 20.
     copy_eth(b, (R7, disp(ip::LEN)), (R7, 0), R1);
-    b.load(Size::Dw, R7, R10, INNER_LEN);
+    b.load(Size::Dw, R7, R10, frame::INNER_LEN);
     b.mov(R1, R6);
     b.mov(R2, i32::from(disp(ip::LEN)));
     b.call(helper::XDP_ADJUST_HEAD);

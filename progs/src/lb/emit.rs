@@ -158,7 +158,8 @@ impl<E: Ending> Exits<E> {
         if let Some(stub) = self.stubs.iter().find(|stub| stub.reason == reason && stub.of_vip == of_vip) {
             return stub.label;
         }
-        let label = b.label(reason.name());
+        let name = format!("{}_{}", reason.returns().word(), reason.name());
+        let label = b.label(&name.replace('-', "_"));
         self.stubs.push(Stub { reason, of_vip, label });
         label
     }

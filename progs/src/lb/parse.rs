@@ -12,7 +12,7 @@ use super::{
     emit::{Exits, be16, field, ip_field, lookup, packet},
     frame,
     maps::names,
-    types::{Config, Reason, VipKey},
+    types::{Config, FILTER_HASH, Reason, VipKey},
 };
 use crate::net::{
     disp,
@@ -62,6 +62,7 @@ pub(super) fn hot(b: &mut Builder, exits: &mut Exits<Reason>) -> Cold {
     b.jmp_if(Cond::Eq, R3, i32::from(ip::TCP), ports);
     b.jmp_if(Cond::Ne, R3, i32::from(ip::UDP), parts.icmp);
     b.bind(ports);
+    filter(b, exits);
     store_flow(b, Flow { client: (R7, ip_field!(src)), vip: (R7, ip_field!(dst)), ports: (R7, disp(L4)) });
     b.mov(R9, i32::from(disp(ip::LEN + udp::LEN)));
     b.bind(parts.lookup);
@@ -69,6 +70,25 @@ pub(super) fn hot(b: &mut Builder, exits: &mut Exits<Reason>) -> Cold {
     b.jmp_if(Cond::Eq, R0, 0, parts.miss);
     b.bind(parts.found);
     Cold(parts)
+}
+
+/// Leaves if no VIP's address shares a bit of the filter with the packet's. Loses `r1`, `r2`, `r4`.
+fn filter(b: &mut Builder, exits: &mut Exits<Reason>) {
+    let not_vip = exits.to(b, Reason::NotVip);
+    let (factor, shift) = FILTER_HASH;
+    b.load(Size::W, R4, R7, ip_field!(dst));
+    b.mul32(R4, factor.cast_signed());
+    b.rsh32(R4, shift.cast_signed());
+    b.mov(R2, R4);
+    b.rsh(R2, 6);
+    b.lsh(R2, 3);
+    b.map_value(R1, names::CONFIG_VARIABLE, i32::from(field!(Config, filter)));
+    b.add(R1, R2);
+    b.load(Size::Dw, R1, R1, 0);
+    // A shift by a register counts modulo 64: the number of the bit in its word.
+    b.rsh(R1, R4);
+    b.and(R1, 1);
+    b.jmp_if(Cond::Eq, R1, 0, not_vip);
 }
 
 /// The labels that are still to be placed.

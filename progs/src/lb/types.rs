@@ -85,6 +85,37 @@ asm::btf_struct! {
         pub any_port: u32,
         /// Zero.
         pub reserved: u32,
+        /// A bit for each [`bucket`](Config::bucket): set when some VIP's address is in it. Most of what is not for a VIP is
+        /// recognised by a zero here, for a tenth of what a lookup costs.
+        pub filter: [u64; FILTER_WORDS],
+    }
+}
+
+/// Words of the filter: 4096 bits, which 16 VIPs leave almost empty.
+pub const FILTER_WORDS: usize = 64;
+/// Multiplier of the filter's hash, and what is shifted away of the product: 12 bits stay.
+pub(super) const FILTER_HASH: (u32, u32) = (0x9e37_79b1, 20);
+const _: () = assert!(1 << (32 - FILTER_HASH.1) == FILTER_WORDS * 64);
+
+impl Config {
+    /// The bit of the filter that an address belongs to.
+    #[must_use]
+    pub fn bucket(addr: [u8; 4]) -> u32 {
+        u32::from_ne_bytes(addr).wrapping_mul(FILTER_HASH.0) >> FILTER_HASH.1
+    }
+
+    /// Sets the bit of an address.
+    pub fn admit(&mut self, addr: [u8; 4]) {
+        let bucket = Self::bucket(addr);
+        self.filter[(bucket / 64) as usize] |= 1 << (bucket % 64);
+    }
+
+    /// Lets through what either of two lets through: for the time between them.
+    #[must_use]
+    pub fn union(mut self, other: &Self) -> Self {
+        self.any_port |= other.any_port;
+        self.filter.iter_mut().zip(other.filter).for_each(|(mine, theirs)| *mine |= theirs);
+        self
     }
 }
 

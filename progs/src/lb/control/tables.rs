@@ -171,7 +171,7 @@ impl Tables {
                 self.describe_ring(*row),
             ));
         }
-        let meanwhile = types::Config { any_port: self.config.any_port | current.config.any_port, ..self.config };
+        let meanwhile = self.config.union(&current.config);
         writes.extend((meanwhile != current.config).then(|| write_config(&meanwhile)));
         // A VIP for every port comes last in its address and goes first: its flows are those that no other VIP takes.
         for (key, vip) in self.vips.iter().rev().filter(|(key, vip)| current.vips.get(key) != Some(vip)) {
@@ -219,7 +219,9 @@ fn read_row<M: Maps, T: FromBytes>(maps: &M, map: &str, row: u32) -> Result<Opti
 
 fn write_config(config: &types::Config) -> Write {
     let key = if config.key == HashKey::PUBLIC.0 { "public default" } else { "set" };
-    let text = format!("hash key {key}, VIPs for any port: {}", if config.any_port == 0 { "none" } else { "some" });
+    let bits: u32 = config.filter.iter().map(|word| word.count_ones()).sum();
+    let any_port = if config.any_port == 0 { "none" } else { "some" };
+    let text = format!("hash key {key}, VIPs for any port: {any_port}, {bits} bits of the filter set");
     set(names::CONFIG, &0u32.to_ne_bytes(), Action::Set(config.as_bytes().to_vec()), text)
 }
 

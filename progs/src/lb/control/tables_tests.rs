@@ -93,6 +93,10 @@ fn forward(maps: &Memory, port: u16, flow: u16) -> Option<(Ipv4Addr, u16)> {
     let read = |map: &str, key: &[u8]| maps.get(map, key).map(|cpus| cpus[1 % cpus.len()].clone());
     let config = types::Config::read_from_bytes(&read(names::CONFIG, &0u32.to_ne_bytes())?).ok()?;
     let mut key = VipKey::service([10, 10, 0, 5].into(), port, 6);
+    let bucket = types::Config::bucket(key.addr);
+    if config.filter[(bucket / 64) as usize] >> (bucket % 64) & 1 == 0 {
+        return None;
+    }
     let vip = read(names::VIPS, key.as_bytes()).or_else(|| {
         key.port = 0.into();
         (config.any_port != 0).then(|| read(names::VIPS, key.as_bytes()))?
@@ -116,7 +120,10 @@ fn the_plan_reads_as_text() {
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines[0], "set    backends 0: 10.10.1.2 for 10.10.0.5:80/tcp, outer source 10.10.1.1, route MTU 1500");
     assert!(lines[3].starts_with("set    rings    0: slots 10.10.1.2 32768, 10.10.1.3 32768; digest "), "{text}");
-    assert_eq!(lines[5], "set    .data.config hash key public default, VIPs for any port: some");
+    assert_eq!(
+        lines[5],
+        "set    .data.config hash key public default, VIPs for any port: some, 1 bits of the filter set"
+    );
     assert_eq!(lines[6], "set    vips     10.10.0.5:80/tcp uses ring 0, counts in row 1");
     assert_eq!(lines[7], "set    vips     10.10.0.5/tcp has VIPs");
     assert_eq!(lines[8], "set    vips     10.10.0.5:*/tcp uses ring 1, counts in row 2");
