@@ -1,215 +1,21 @@
 //! Stage: plan. What is wanted and what is there → the steps from one to the other, as a value that prints.
 //!
 //! Input: a [`Wanted`] (from the manifest and its objects) and an [`Observed`] (from the kernel and bpffs). Output: a
-//! [`Plan`]. Nothing here asks or changes anything, so `--dry-run` prints exactly what `up` would do. Read next: `apply/mod.rs`.
+//! [`Plan`]. Nothing here asks or changes anything, so `--dry-run` prints exactly what `up` would do. Read next:
+//! `plan/state.rs` (the two sides), `plan/step.rs`, then `apply/mod.rs`.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod state;
+mod step;
+
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::Serialize;
 
-use crate::apply::record::{Record, Stage};
-use crate::manifest::Mode;
-use crate::manifest::lab::{Lab, SWITCH};
-
-/// A deployment as the manifest wants it.
-#[derive(Debug, Clone)]
-pub struct Wanted {
-    /// Its name.
-    pub name: String,
-    /// Its objects, in the order of the manifest.
-    pub objects: Vec<WantedObject>,
-    /// Its attachments, in the order of the manifest.
-    pub links: Vec<WantedLink>,
-    /// Its lab.
-    pub lab: Option<Lab>,
-    /// SHA-256 of the lab's description without its trials, in hex; empty without a lab.
-    pub lab_digest: String,
-}
-
-/// One object as it is wanted.
-#[derive(Debug, Clone)]
-pub struct WantedObject {
-    /// Its name in the manifest.
-    pub name: String,
-    /// SHA-256 over its bytes and the sizes of its maps, in hex.
-    pub digest: String,
-    /// Its programs: pin name → name in the object.
-    pub progs: BTreeMap<String, String>,
-    /// Its maps: pin name → name in the object.
-    pub maps: BTreeMap<String, String>,
-    /// The configuration of its system, which goes into its maps; `null` for objects without a system.
-    pub config: serde_json::Value,
-    /// The same in words.
-    pub words: Vec<String>,
-}
-
-/// One attachment as it is wanted.
-#[derive(Debug, Clone)]
-pub struct WantedLink {
-    /// Its pin name.
-    pub pin: String,
-    /// The program's pin name.
-    pub program: String,
-    /// The lab's host.
-    pub host: Option<String>,
-    /// The interface.
-    pub iface: String,
-    /// The modes to try, in order.
-    pub modes: Vec<Mode>,
-    /// Whether somebody else's program may be taken off.
-    pub displace: bool,
-    /// Where the manifest says so: file, line, column.
-    pub place: String,
-}
-
-/// What there is of a deployment now.
-#[derive(Debug, Clone, Default)]
-pub struct Observed {
-    /// Whether bpffs is mounted.
-    pub bpffs: bool,
-    /// Whether the deployment has a directory, however empty.
-    pub directory: bool,
-    /// What the deployment wrote down; `None` when it never was, or when `up` died before it wrote anything.
-    pub record: Option<Record>,
-    /// Pinned programs: pin name → what the kernel says.
-    pub progs: BTreeMap<String, SeenProg>,
-    /// Pinned maps: pin name → map id.
-    pub maps: BTreeMap<String, u32>,
-    /// Pinned links: pin name → what the kernel says.
-    pub links: BTreeMap<String, SeenLink>,
-    /// What is wrong with the lab, in words; `None` when all of it stands.
-    pub lab_damage: Option<String>,
-}
-
-/// A pinned program.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SeenProg {
-    /// The kernel's id.
-    pub id: u32,
-    /// The kernel's tag in hex.
-    pub tag: String,
-}
-
-/// A pinned link.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SeenLink {
-    /// The kernel's id.
-    pub id: u32,
-    /// The program it runs.
-    pub prog_id: u32,
-    /// The interface; 0 when the interface is gone.
-    pub ifindex: u32,
-}
-
-/// One step. Those on the kernel's side name what they make by its pin, so that the step can be found again afterwards.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(tag = "step", rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum Step {
-    /// Create an object's maps, relocate its programs, have them verified.
-    Load {
-        /// The object.
-        object: String,
-        /// Its programs.
-        progs: Vec<String>,
-        /// Its maps.
-        maps: Vec<String>,
-    },
-    /// Write its system's configuration into the maps: new ones, or those in use, which the system changes without a gap.
-    Configure {
-        /// The object.
-        object: String,
-        /// What is written, in words.
-        config: Vec<String>,
-    },
-    /// Take away everything there is of the deployment.
-    Clear {
-        /// Why.
-        why: String,
-    },
-    /// Make a host of the lab: a namespace with a veth to the switch.
-    MakeHost {
-        /// The host.
-        host: String,
-        /// Its namespace.
-        netns: String,
-        /// Its addresses, in words.
-        addresses: Vec<String>,
-    },
-    /// Give an object's programs and maps their names on bpffs, in place of older ones of the same names.
-    Pin {
-        /// The object.
-        object: String,
-        /// How many programs and maps.
-        count: usize,
-    },
-    /// Attach a program to a hook on which nothing of ours is.
-    Attach {
-        /// The link's pin name.
-        link: String,
-        /// The program's pin name.
-        program: String,
-        /// The interface, with the lab's host before it.
-        at: String,
-        /// Modes to try.
-        modes: Vec<Mode>,
-    },
-    /// Put the new program in the place of the old one, without a gap.
-    Replace {
-        /// The link's pin name.
-        link: String,
-        /// The program's pin name.
-        program: String,
-        /// The interface, with the lab's host before it.
-        at: String,
-    },
-    /// Take an attachment away.
-    Detach {
-        /// The link's pin name.
-        link: String,
-    },
-    /// Remove the pin of something that is no longer wanted.
-    Unpin {
-        /// The pin, below the deployment's directory.
-        pin: String,
-    },
-    /// Send real traffic through the lab.
-    Try {
-        /// What, in words.
-        trial: String,
-    },
-}
-
-impl fmt::Display for Step {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Load { object, progs, maps } => {
-                write!(f, "load {object}: programs {}; maps {}", list(progs), list(maps))
-            }
-            Self::Configure { object, config } => write!(f, "configure {object}: {}", config.join("; ")),
-            Self::Clear { why } => write!(f, "clear away what is there: {why}"),
-            Self::MakeHost { host, netns, addresses } => {
-                write!(f, "make host {host} in network namespace {netns}: {}", list(addresses))
-            }
-            Self::Pin { object, count } => write!(f, "pin {object}: {count} programs and maps"),
-            Self::Attach { program, at, modes, .. } => write!(f, "attach {program} to {at}, {}", wish(modes)),
-            Self::Replace { program, at, .. } => write!(f, "replace the program on {at} by {program}"),
-            Self::Detach { link } => write!(f, "detach {link}"),
-            Self::Unpin { pin } => write!(f, "unpin {pin}"),
-            Self::Try { trial } => write!(f, "try {trial}"),
-        }
-    }
-}
-
-fn list(items: &[String]) -> String {
-    if items.is_empty() { "none".to_owned() } else { items.join(", ") }
-}
-
-fn wish(modes: &[Mode]) -> String {
-    let words: Vec<_> = modes.iter().map(Mode::to_string).collect();
-    words.join(", else ")
-}
+use crate::apply::record::Stage;
+use crate::manifest::lab::{Protocol, SWITCH};
+pub use state::{Observed, SeenLink, SeenProg, Wanted, WantedLink, WantedObject};
+pub use step::Step;
 
 /// The steps from what is there to what is wanted; none when both are the same.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -427,7 +233,7 @@ impl Planner<'_> {
 
     fn trials(&mut self) {
         for trial in self.wanted.lab.iter().flat_map(|lab| &lab.trials) {
-            let kind = if trial.protocol == crate::manifest::lab::Protocol::Tcp { "connections" } else { "exchanges" };
+            let kind = if trial.protocol == Protocol::Tcp { "connections" } else { "exchanges" };
             let words = format!("{} {} {kind} from {} to {}", trial.exchanges, trial.protocol, trial.from, trial.to);
             self.steps.push(Step::Try { trial: words });
         }

@@ -91,6 +91,12 @@ impl MapSet {
     }
 }
 
+/// Runs work in the network namespace of a lab's host, or of `loader` itself (`None`).
+pub type Enter<'a> = dyn Fn(Option<&str>, &mut Work<'_>) -> Result<(), SystemError> + 'a;
+
+/// Work for another thread; called once.
+pub type Work<'a> = dyn FnMut() + Send + 'a;
+
 /// Where an object's programs are about to work.
 pub struct Site<'a> {
     /// Its maps.
@@ -98,7 +104,7 @@ pub struct Site<'a> {
     /// Where its programs are attached.
     pub hooks: &'a [Hook],
     /// Runs work in the network namespace of a lab's host, or of `loader` itself (`None`).
-    pub enter: &'a (dyn Fn(Option<&str>, &mut (dyn FnMut() + Send)) -> Result<(), SystemError> + 'a),
+    pub enter: &'a Enter<'a>,
 }
 
 impl Site<'_> {

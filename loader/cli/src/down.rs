@@ -78,8 +78,8 @@ fn text(removed: &Removed) -> String {
         removed.maps.len(),
         removed.namespaces.len()
     );
-    for held in &removed.held {
-        text += &format!("  {held}\n");
+    for left in &removed.left {
+        text += &format!("  {left}\n");
     }
     text
 }

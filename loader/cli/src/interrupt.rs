@@ -1,6 +1,6 @@
 //! ^C: the first one asks, the second one insists.
 //!
-//! Input: SIGINT and SIGTERM. Output: a flag that `up` looks at between its steps, so that a step is never left half done.
+//! Input: SIGINT, SIGTERM and SIGHUP. Output: a flag that `up` looks at between its steps, so that a step is never left half done.
 //! Read next: `up.rs`.
 
 use std::sync::Arc;
@@ -15,8 +15,9 @@ use nix::sys::signal::{SigSet, Signal};
 /// When the signals cannot be blocked.
 pub(crate) fn watch() -> Result<Arc<AtomicBool>> {
     let mut signals = SigSet::empty();
-    signals.add(Signal::SIGINT);
-    signals.add(Signal::SIGTERM);
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        signals.add(signal);
+    }
     signals.thread_block().context("cannot block SIGINT")?;
     let flag = Arc::new(AtomicBool::new(false));
     let asked = Arc::clone(&flag);

@@ -50,13 +50,14 @@ fn text(status: &Status) -> String {
 
 fn links(status: &Status) -> String {
     table(
-        ["attached to", "program", "link", "mode", "refused"],
+        ["attached to", "program", "link", "wanted", "mode", "refused"],
         status.links.iter().map(|link| {
             let refused: Vec<_> = link.refused.iter().map(|one| format!("{}: {}", one.mode, one.words)).collect();
             [
                 link.at.clone(),
                 link.program.clone(),
                 link.id.map_or_else(|| "gone".to_owned(), |id| id.to_string()),
+                link.wanted.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
                 link.mode.map_or_else(|| "none".to_owned(), |mode| mode.to_string()),
                 refused.join("; "),
             ]

@@ -35,8 +35,8 @@ pub struct Removed {
     pub maps: Vec<u32>,
     /// Namespaces, by name.
     pub namespaces: Vec<String>,
-    /// Programs and maps that live on because somebody else holds them, in words.
-    pub held: Vec<String>,
+    /// What is left and why, in words: programs and maps that somebody else holds.
+    pub left: Vec<String>,
 }
 
 /// The names of the deployments that have pins.
@@ -61,9 +61,13 @@ pub fn down(name: &str) -> Result<Removed, Error> {
     let bpffs = Bpffs::find()?.filter(|_| there.iter().any(|other| other == name));
     let Some(bpffs) = bpffs else { return Err(Error::NoDeployment { name: name.to_owned(), there }) };
     let lock = bpffs.lock(name)?;
-    // A record that cannot be read must not keep its pins alive; only the lab's names are lost with it.
-    let record = store::read(lock.path(), name).unwrap_or_default();
-    let removed = clear(name, lock.path(), record.as_ref())?;
+    let (record, unread) = match store::read(lock.path(), name) {
+        Ok(record) => (record, None),
+        // It must not keep its pins alive; only the names of the lab's namespaces are lost with it.
+        Err(error) => (None, Some(format!("{error}: namespaces of a lab, if there was one, are left (`ip netns`)"))),
+    };
+    let mut removed = clear(name, lock.path(), record.as_ref())?;
+    removed.left.extend(unread);
     lock.remove_if_empty()?;
     Ok(removed)
 }
@@ -89,7 +93,7 @@ pub(super) fn clear(name: &str, dir: &Path, record: Option<&Record>) -> Result<R
             if prove_gone(kind, id)? {
                 gone.push(id);
             } else {
-                removed.held.push(held(kind, id));
+                removed.left.push(held(kind, id));
             }
         }
     }

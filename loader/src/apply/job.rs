@@ -14,8 +14,8 @@ use super::prepare::Prepared;
 use super::record::{LabRecord, LinkRecord, ObjectRecord, ProgRecord, Record, Stage, VERSION};
 use super::undo::Undo;
 use super::{hook, observe, store};
-use crate::lab::build::Hosts;
-use crate::lab::trial;
+use crate::lab::build::{self, Hosts};
+use crate::lab::{netns, trial};
 use crate::load::Loaded;
 use crate::manifest::lab::SWITCH;
 use crate::pin::{self, Bpffs};
@@ -85,6 +85,9 @@ impl<'p, 's> Job<'p, 's> {
         let observed = observe::observe(&wanted.name, wanted.lab.as_ref())?;
         debug_assert_eq!(observed.directory, lock.path().is_dir());
         let plan = Plan::new(wanted, &observed);
+        if let Some(name) = foreign_netns(prepared, &observed) {
+            return Err(build::Error::from(netns::Error::Exists { name }).into());
+        }
         let ours: Vec<u32> = observed.links.values().map(|link| link.prog_id).collect();
         for link in wanted.links.iter().filter(|link| link.host.is_none()) {
             hook::check(link, &ours)?;
@@ -108,7 +111,7 @@ impl<'p, 's> Job<'p, 's> {
         for step in self.plan.steps.clone() {
             if let Step::Load { object, .. } = &step {
                 self.begin_step(&step, cancel, tell)?;
-                self.load_object(object)?;
+                self.load_object(object, tell)?;
             }
         }
         self.took.load_ms = ms(begin);
@@ -248,6 +251,14 @@ impl Prepared<'_> {
         let lab = self.wanted.lab.as_ref();
         lab.into_iter().flat_map(|lab| lab.hosts.keys().cloned().chain([SWITCH.to_owned()]))
     }
+}
+
+/// A namespace that has the name of one of ours, and is not: whoever clears up after us must not take it away.
+fn foreign_netns(prepared: &Prepared<'_>, observed: &Observed) -> Option<String> {
+    let lab = observed.record.as_ref().and_then(|record| record.lab.as_ref());
+    let ours = |name: &String| lab.is_some_and(|lab| lab.namespaces.values().any(|own| own == name));
+    let mut names = prepared.lab_hosts().map(|host| netns_name(&prepared.wanted.name, &host));
+    names.find(|name| !ours(name) && Path::new(netns::DIR).join(name).exists())
 }
 
 /// Removes the lock's directory if it holds nothing.

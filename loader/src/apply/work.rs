@@ -3,6 +3,7 @@
 //! Input: one [`Step`] of the plan. Output: the kernel changed by it, and an entry in the list of what to undo. Read next:
 //! `undo.rs`, `hook.rs`.
 
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use serde_json::Value;
@@ -23,7 +24,7 @@ use crate::map::Map;
 use crate::pin::Kind;
 use crate::plan::{Step, WantedLink, WantedObject};
 use crate::prog::{self, Prog};
-use crate::system::{Hook, MapSet, Site, SystemError};
+use crate::system::{Hook, MapSet, Site, SystemError, Work};
 
 impl Job<'_, '_> {
     /// Does one step that is neither loading nor a trial.
@@ -48,12 +49,17 @@ impl Job<'_, '_> {
         self.prepared.wanted.objects.iter().enumerate().find(|(_, object)| object.name == name)
     }
 
-    pub(super) fn load_object(&mut self, name: &str) -> Result<(), Error> {
+    pub(super) fn load_object(&mut self, name: &str, tell: &mut Tell<'_>) -> Result<(), Error> {
         let Some((at, _)) = self.object(name) else { return Ok(()) };
         let object = &self.prepared.objects[at];
-        let options = LoadOptions { max_entries: object.max_entries.clone(), ..LoadOptions::default() };
+        let stem = Path::new(name).file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
+        let options =
+            LoadOptions { max_entries: object.max_entries.clone(), object_name: stem, ..LoadOptions::default() };
         let loaded = load::load(&object.spec, &options)
             .map_err(|source| Error::Load { object: name.to_owned(), source: Box::new(source) })?;
+        for note in loaded.notes() {
+            tell(Event::Note(format!("  {note}")));
+        }
         self.loaded.insert(at, loaded);
         Ok(())
     }
@@ -96,13 +102,13 @@ impl Job<'_, '_> {
                 Some(Hook { program, host: link.host.clone(), iface: link.iface.clone() })
             })
             .collect();
-        let enter = |host: Option<&str>, work: &mut (dyn FnMut() + Send)| self.enter(host, work);
+        let enter = |host: Option<&str>, work: &mut Work<'_>| self.enter(host, work);
         let site = Site { maps: &maps, hooks: &hooks, enter: &enter };
         let failed = |source| Error::System { object: object.name.clone(), step: "configuring its maps", source };
         system.configure(config, &site).map_err(failed)
     }
 
-    fn enter(&self, host: Option<&str>, work: &mut (dyn FnMut() + Send)) -> Result<(), SystemError> {
+    fn enter(&self, host: Option<&str>, work: &mut Work<'_>) -> Result<(), SystemError> {
         match host {
             None => work(),
             Some(host) => self.hosts.get(host)?.run(work)?,
@@ -265,7 +271,11 @@ impl Job<'_, '_> {
     pub(super) fn take_back(&mut self, step: Undo) -> Result<(), Error> {
         match step {
             Undo::Clear => {
-                let record = store::read(self.dir(), &self.prepared.wanted.name)?;
+                let mut record = store::read(self.dir(), &self.prepared.wanted.name)?;
+                // Only what this run has made: a name that was taken meanwhile is somebody else's.
+                if let Some(lab) = record.as_mut().and_then(|record| record.lab.as_mut()) {
+                    lab.namespaces.retain(|host, _| self.hosts.all().contains_key(host));
+                }
                 down::clear(&self.prepared.wanted.name, self.dir(), record.as_ref()).map(drop)
             }
             Undo::Detach(path) => down::detach(&path).map(drop),

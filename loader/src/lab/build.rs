@@ -95,8 +95,7 @@ impl Hosts {
     /// What the kernel refuses.
     pub fn make_switch(&mut self, deployment: &str, lab: &Lab) -> Result<(), Error> {
         let netns = Netns::create(&netns_name(deployment, SWITCH))?;
-        let mut net = Net::open(SWITCH, &netns)?;
-        self.all.insert(SWITCH.to_owned(), netns);
+        let mut net = Net::open(SWITCH, self.keep(SWITCH, netns)?)?;
         let bridge = BridgeSpec { name: BRIDGE, forward_delay: Some(0), ..BridgeSpec::default() };
         let bridge = net.step("make a bridge", |rt| rt.link_create_bridge(bridge))?;
         net.step("set the bridge's MTU", |rt| rt.link_set_mtu(bridge.ifindex, lab.mtu))?;
@@ -110,15 +109,22 @@ impl Hosts {
     pub fn make_host(&mut self, deployment: &str, lab: &Lab, name: &str) -> Result<(), Error> {
         let host = lab.hosts.get(name).ok_or_else(|| Error::NoHost { host: name.to_owned() })?;
         let netns = Netns::create(&netns_name(deployment, name))?;
+        self.keep(name, netns)?;
+        let netns = self.get(name)?;
         let setting = |source| Error::Setting { host: name.to_owned(), source };
-        let mut net = Net::open(name, &netns)?;
+        let mut net = Net::open(name, netns)?;
         let eth0 = self.wire(&mut net, lab, host, name)?;
         // Before the interface goes up: what a real server must not announce, it must not announce even once.
         netns.run(|| settings::sysctls(&host.sysctl))?.map_err(setting)?;
         netns.run(|| settings::features(IFACE, &lab.features))?.map_err(setting)?;
-        self.all.insert(name.to_owned(), netns);
         net.addresses(eth0, host)?;
         self.port_up(name)
+    }
+
+    /// From the moment it exists it is one of ours, so that a failure in the next step takes it away too.
+    fn keep(&mut self, host: &str, netns: Netns) -> Result<&Netns, Error> {
+        self.all.insert(host.to_owned(), netns);
+        self.get(host)
     }
 
     /// The veth pair: `eth0` in the host, a port of the host's name in the switch.

@@ -239,6 +239,14 @@ impl Serialize for Cidr {
 mod tests {
     use super::*;
 
+    proptest::proptest! {
+        #[test]
+        fn addresses_print_as_they_parse(bytes: [u8; 4], prefix in 0..=32_u8) {
+            let cidr = Cidr { address: bytes.into(), prefix };
+            proptest::prop_assert_eq!(cidr.to_string().parse(), Ok(cidr));
+        }
+    }
+
     #[test]
     fn addresses_with_prefixes() {
         for text in ["10.0.0.1/24", "0.0.0.0/0", "fc00::1/128"] {

@@ -106,6 +106,19 @@ fn includes_are_read_in_order_and_never_twice_into_themselves() {
     assert!(error.contains("a second deployment named `lb`"), "{error}");
 }
 
+proptest::proptest! {
+    /// Whatever a file holds, reading it ends with a value or an error, and the error prints.
+    #[test]
+    fn no_text_makes_it_panic(start in 0..GOOD.len(), end in 0..GOOD.len(), noise in "\\PC{0,12}") {
+        let (start, end) = (start.min(end), start.max(end));
+        let text = format!("{}{noise}{}", &GOOD[..start], &GOOD[end..]);
+        match read_text(&text, &[]) {
+            Ok(manifest) => drop(format!("{manifest:?}")),
+            Err(error) => drop(error.to_string()),
+        }
+    }
+}
+
 #[test]
 fn slips_are_recognised() {
     for (a, b, want) in [

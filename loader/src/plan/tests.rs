@@ -1,7 +1,11 @@
 //! Tests of the plan: what is wanted, what is there, and the steps between them, as they print.
 
+use std::collections::BTreeMap;
+
 use super::*;
-use crate::apply::record::{LabRecord, LinkRecord, ObjectRecord, ProgRecord, VERSION};
+use crate::apply::record::{LabRecord, LinkRecord, ObjectRecord, ProgRecord, Record, VERSION};
+use crate::manifest::Mode;
+use crate::manifest::lab::Lab;
 
 fn wanted(lab: bool) -> Wanted {
     let text = |text: &str| text.to_owned();

@@ -154,6 +154,19 @@ fn somebody_elses_program_is_not_displaced_unless_asked() {
 }
 
 #[test]
+fn a_namespace_of_the_same_name_is_left_alone() {
+    alone(|ground| {
+        use loader::lab::netns::Netns;
+        let theirs = Netns::create("lb-real2").expect("make a namespace");
+        up(ground, &ground.lb(10), &[]).failed(&["lb-real2 exists already", "ip netns del lb-real2"]);
+        assert!(Netns::open("lb-real2").expect("open").is_some(), "it was taken away");
+        drop(theirs);
+        assert!(Netns::delete("lb-real2").expect("delete"));
+        ground.is_clean("after a foreign namespace");
+    });
+}
+
+#[test]
 fn damaged_objects_leave_nothing() {
     alone(|ground| {
         let good = progs::by_name("lb").expect("built in").object().expect("an object");

@@ -72,6 +72,24 @@ fn killed_at_any_instant_the_next_down_or_up_clears_the_rest() {
 }
 
 #[test]
+fn a_killed_down_is_finished_by_the_next() {
+    alone(|ground| {
+        let manifest = ground.lb(10);
+        for instant in 0..6 {
+            ground.up(&manifest);
+            let ids = ids(&ground.status("lb"));
+            let mut child = ground.command(["down", "lb"]).spawn().expect("start loader");
+            std::thread::sleep(Duration::from_millis(2) * instant * instant);
+            drop(child.kill()); // it may be done already
+            child.wait().expect("wait");
+            assert_eq!(ground.run(["down", "--all"]).code, Some(0), "killed at {instant}");
+            ground.is_clean(&format!("down killed at {instant}"));
+            are_gone(&ids);
+        }
+    });
+}
+
+#[test]
 fn interrupted_it_takes_everything_back() {
     alone(|ground| {
         let manifest = ground.lb(1_000_000);

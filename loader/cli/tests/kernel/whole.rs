@@ -27,7 +27,7 @@ fn up_status_up_down() {
         let ids = ids(&status);
         let down = ground.json(["down".as_ref(), "--json".as_ref(), all.as_os_str()]);
         assert_eq!(down[0]["links"].as_array().map(Vec::len), Some(ids[0].len()), "{down}");
-        assert_eq!(down[0]["held"], serde_json::json!([]), "{down}");
+        assert_eq!(down[0]["left"], serde_json::json!([]), "{down}");
         are_gone(&ids);
         ground.is_clean("after down");
         same_counts(&before, &ids);

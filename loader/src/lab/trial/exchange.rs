@@ -102,6 +102,16 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_reply_is_judged_without_panic(number: u32, length in 0..200_usize, got: Vec<u8>) {
+            let request = request(number, length);
+            drop(check(&request, &got, 3));
+            let right = reply(number % 3, &request[HEADER..]);
+            proptest::prop_assert_eq!(check(&request, &right, 3), Ok(number % 3));
+        }
+    }
+
     #[test]
     fn payloads_differ() {
         assert_ne!(payload(1, 64), payload(2, 64));

@@ -1,0 +1,99 @@
+//! Stage: plan. The two sides that are compared: what the manifest wants, and what the kernel has. Plain data.
+//!
+//! Input: `apply/prepare.rs` makes the one, `apply/observe.rs` the other. Output: to `../plan.rs`. Read next: `step.rs`.
+
+use std::collections::BTreeMap;
+
+use crate::apply::record::Record;
+use crate::manifest::Mode;
+use crate::manifest::lab::Lab;
+
+/// A deployment as the manifest wants it.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// Its name.
+    pub name: String,
+    /// Its objects, in the order of the manifest.
+    pub objects: Vec<WantedObject>,
+    /// Its attachments, in the order of the manifest.
+    pub links: Vec<WantedLink>,
+    /// Its lab.
+    pub lab: Option<Lab>,
+    /// SHA-256 of the lab's description without its trials, in hex; empty without a lab.
+    pub lab_digest: String,
+}
+
+/// One object as it is wanted.
+#[derive(Debug, Clone)]
+pub struct WantedObject {
+    /// Its name in the manifest.
+    pub name: String,
+    /// SHA-256 over its bytes and the sizes of its maps, in hex.
+    pub digest: String,
+    /// Its programs: pin name → name in the object.
+    pub progs: BTreeMap<String, String>,
+    /// Its maps: pin name → name in the object.
+    pub maps: BTreeMap<String, String>,
+    /// The configuration of its system, which goes into its maps; `null` for objects without a system.
+    pub config: serde_json::Value,
+    /// The same in words.
+    pub words: Vec<String>,
+}
+
+/// One attachment as it is wanted.
+#[derive(Debug, Clone)]
+pub struct WantedLink {
+    /// Its pin name.
+    pub pin: String,
+    /// The program's pin name.
+    pub program: String,
+    /// The lab's host.
+    pub host: Option<String>,
+    /// The interface.
+    pub iface: String,
+    /// The modes to try, in order.
+    pub modes: Vec<Mode>,
+    /// Whether somebody else's program may be taken off.
+    pub displace: bool,
+    /// Where the manifest says so: file, line, column.
+    pub place: String,
+}
+
+/// What there is of a deployment now.
+#[derive(Debug, Clone, Default)]
+pub struct Observed {
+    /// Whether bpffs is mounted.
+    pub bpffs: bool,
+    /// Whether the deployment has a directory, however empty.
+    pub directory: bool,
+    /// What the deployment wrote down; `None` when it never was, or when `up` died before it wrote anything.
+    pub record: Option<Record>,
+    /// Pinned programs: pin name → what the kernel says.
+    pub progs: BTreeMap<String, SeenProg>,
+    /// Pinned maps: pin name → map id.
+    pub maps: BTreeMap<String, u32>,
+    /// Pinned links: pin name → what the kernel says.
+    pub links: BTreeMap<String, SeenLink>,
+    /// What is wrong with the lab, in words; `None` when all of it stands.
+    pub lab_damage: Option<String>,
+}
+
+/// A pinned program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeenProg {
+    /// The kernel's id.
+    pub id: u32,
+    /// The kernel's tag in hex.
+    pub tag: String,
+}
+
+/// A pinned link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeenLink {
+    /// The kernel's id.
+    pub id: u32,
+    /// The program it runs.
+    pub prog_id: u32,
+    /// The interface; 0 when the interface is gone.
+    pub ifindex: u32,
+}
