@@ -96,7 +96,7 @@ fn a_global_function_loads() {
 #[test]
 fn a_callback_loads() {
     if kernel() < (5, 17) {
-        eprintln!("skipped: bpf_loop is from Linux 5.17");
+        println!("skip: bpf_loop needs Linux 5.17");
         return;
     }
     let main = code(|b| {
@@ -117,7 +117,7 @@ fn a_callback_loads() {
 #[test]
 fn externals_load() {
     if kernel() < (6, 2) {
-        eprintln!("skipped: the kernel function bpf_rcu_read_lock is from Linux 6.2");
+        println!("skip: bpf_rcu_read_lock needs Linux 6.2");
         return;
     }
     let main = code(|b| {
