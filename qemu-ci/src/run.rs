@@ -93,7 +93,7 @@ fn work(repo: &Repo, job: &Job) -> Result<Work> {
             commands: vec![command],
             cwd: here.to_string_lossy().into_owned(),
             timeout_ms: job.timeout.unwrap_or(TIMEOUT) * 1000,
-            modules: Vec::new(),
+            ..Item::default()
         },
         modules: job.modules.clone(),
         of_runner: false,

@@ -64,6 +64,8 @@ struct Tests {
     modules: Option<Vec<String>>,
     #[serde(default)]
     programs: Vec<String>,
+    #[serde(default)]
+    env: BTreeMap<String, String>,
     timeout_seconds: Option<u64>,
     memory_mb: Option<u64>,
 }
@@ -144,6 +146,7 @@ impl Suites {
                 cwd: root.to_owned(),
                 timeout_ms: seconds * 1000,
                 modules: Vec::new(),
+                env: BTreeMap::new(),
             },
             modules: job.modules.clone().unwrap_or_else(|| self.defaults.modules.clone()),
             of_runner: false,
@@ -161,6 +164,7 @@ impl Suites {
                 cwd: binary.directory.to_string_lossy().into_owned(),
                 timeout_ms: seconds * 1000,
                 modules: Vec::new(),
+                env: row.map(|row| row.env.clone()).unwrap_or_default(),
             },
             modules: row.and_then(|row| row.modules.clone()).unwrap_or_else(|| self.defaults.modules.clone()),
             of_runner: true,

@@ -87,6 +87,7 @@ fn supervise(index: usize, item: &Item, env: &BTreeMap<String, String>, cgroup: 
         .arg(index.to_string())
         .env_clear()
         .envs(env)
+        .envs(&item.env)
         .stdin(Stdio::null())
         .stdout(input.try_clone().context("duplicate a pipe")?)
         .stderr(input)

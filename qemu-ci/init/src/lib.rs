@@ -39,6 +39,8 @@ pub struct Item {
     pub cwd: String,
     /// Guest milliseconds for all commands together.
     pub timeout_ms: u64,
+    /// Environment beside the plan's.
+    pub env: BTreeMap<String, String>,
     /// Module files to insert before, dependencies first. A module already inserted is left alone.
     pub modules: Vec<String>,
 }
