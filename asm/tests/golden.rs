@@ -18,7 +18,7 @@ fn outcome(name: &str, text: &str) -> String {
     for function in program.functions() {
         let linkage = if function.global { "global" } else { "static" };
         out += &format!("{} {} {linkage}\n", function.section, function.name);
-        out += &print_with(&function.code, Options { numbers: true, lines: true });
+        out += &print_with(&function.code, Options { numbers: true, lines: true, first: 0 });
     }
     let bytes = match program.object().write() {
         Ok(bytes) => bytes,

@@ -5,6 +5,7 @@
 
 pub mod apply;
 pub mod btf;
+pub mod disasm;
 pub mod elf;
 pub mod errno;
 pub mod features;

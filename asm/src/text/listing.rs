@@ -12,6 +12,9 @@ use crate::insn::{Call, Code, Insn, InsnIdx, LineRec, Op, Reg, RelocKind};
 pub struct Options {
     /// The number of each slot, as a comment.
     pub numbers: bool,
+    /// The number of the first slot. Where several functions go into one text, numbers and labels count on, so that no
+    /// label comes twice.
+    pub first: usize,
     /// Source lines: the text where it is known as a comment, and the position as `.loc`.
     pub lines: bool,
 }
@@ -33,18 +36,19 @@ pub fn print(code: &Code) -> String {
 pub fn print_with(code: &Code, options: Options) -> String {
     let mut out = String::with_capacity(code.insns.len() * 32);
     // Writing to a string does not fail.
-    let _ = Listing::new(code).write(&mut out, code, options);
+    let _ = Listing::new(code, options.first).write(&mut out, code, options);
     out
 }
 
 /// Positions that need a name, and the relocations by position.
 struct Listing<'c> {
+    first: usize,
     labels: BTreeMap<usize, Vec<&'c str>>,
     targets: Vec<bool>,
 }
 
 impl<'c> Listing<'c> {
-    fn new(code: &'c Code) -> Self {
+    fn new(code: &'c Code, first: usize) -> Self {
         let mut labels: BTreeMap<usize, Vec<&'c str>> = BTreeMap::new();
         for label in &code.labels {
             labels.entry(label.at.index()).or_default().push(&label.name);
@@ -59,14 +63,14 @@ impl<'c> Listing<'c> {
         }
         // A jump into the second half of a constant keeps its distance.
         let targets = wanted.iter().zip(&starts).map(|(wanted, start)| *wanted && *start).collect();
-        Self { labels, targets }
+        Self { first, labels, targets }
     }
 
     /// The name of a slot, if it has or needs one.
     fn name(&self, at: usize, f: &mut impl fmt::Write) -> fmt::Result {
         match self.labels.get(&at).and_then(|names| names.iter().find(|name| is_plain(name))) {
             Some(name) => f.write_str(name),
-            None => write!(f, ".L{at}"),
+            None => write!(f, ".L{}", self.first + at),
         }
     }
 
@@ -87,7 +91,7 @@ impl<'c> Listing<'c> {
                 None => self.write_op(out, at, op)?,
             }
             if options.numbers {
-                write!(out, "  // {at}")?;
+                write!(out, "  // {}", self.first + at)?;
             }
             out.push('\n');
         }
@@ -101,7 +105,7 @@ impl<'c> Listing<'c> {
             named = true;
         }
         if self.targets[at] && !named {
-            writeln!(out, ".L{at}:")?;
+            writeln!(out, ".L{}:", self.first + at)?;
         }
         Ok(())
     }

@@ -33,6 +33,10 @@ pub(crate) enum Command {
     Status(crate::status::Args),
     /// Load every program and map of one object, and pin them
     Load(crate::load::Args),
+    /// Make an object file of assembly text
+    Asm(crate::asm::Args),
+    /// Show an object file as assembly text
+    Disasm(crate::disasm::Args),
     /// Run bytecode in the interpreter: no kernel, no root
     ///
     /// Reads instructions as hex from standard input and prints r0 in hex. r1 is the memory's address, r2 its length.

@@ -24,10 +24,7 @@ pub(crate) struct Args {
 /// Runs the command.
 pub(crate) fn run(args: Args, out: &mut Out) -> Result<()> {
     let name = args.object.display().to_string();
-    let bytes = match systems::object(&name) {
-        Some(bytes) if !args.object.exists() => bytes?,
-        _ => std::fs::read(&args.object).with_context(|| format!("cannot read the object {name}"))?,
-    };
+    let bytes = systems::read_object(&args.object)?;
     let spec = loader::Spec::parse(&bytes).with_context(|| format!("{name} cannot be loaded"))?;
     let pinned = apply::load_and_pin(&spec, &args.pin, &mut |event| out.progress(event))
         .with_context(|| format!("{name} was not loaded; nothing is left of it"))?;

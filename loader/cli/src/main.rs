@@ -4,7 +4,9 @@
 //! progress and errors on standard error. Read next: `cli.rs` (what can be said), then one file a command.
 #![forbid(unsafe_code)]
 
+mod asm;
 mod cli;
+mod disasm;
 mod down;
 mod interrupt;
 mod load;
@@ -29,6 +31,8 @@ fn main() -> ExitCode {
         Command::Down(args) => down::run(args, &mut out),
         Command::Status(args) => status::run(args, &mut out),
         Command::Load(args) => load::run(args, &mut out),
+        Command::Asm(args) => asm::run(args, &mut out),
+        Command::Disasm(args) => disasm::run(args, &mut out),
         Command::Vm(args) => vm::run(args, &mut out),
     };
     match done {

@@ -3,6 +3,7 @@
 //! Input: tables of the manifest, maps of the kernel. Output: implementations of [`System`]. Read next: `progs::lb::control`.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use anyhow::Context;
 use loader::manifest::{Diagnostic, Section};
@@ -51,10 +52,15 @@ pub(crate) fn sections() -> Vec<&'static str> {
     vec!["lb"]
 }
 
-/// A built-in object by name.
-pub(crate) fn object(name: &str) -> Option<anyhow::Result<Vec<u8>>> {
-    let built_in = progs::by_name(name)?;
-    Some(built_in.object().with_context(|| format!("the built-in object {name} cannot be generated")))
+/// The bytes of the object file at `path` or, where there is no such file, of the built-in object of that name.
+pub(crate) fn read_object(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let name = path.display();
+    match path.to_str().and_then(progs::by_name) {
+        Some(built_in) if !path.exists() => {
+            built_in.object().with_context(|| format!("the built-in object {name} cannot be generated"))
+        }
+        _ => std::fs::read(path).with_context(|| format!("cannot read the object {name}")),
+    }
 }
 
 impl System for BuiltInSystem {

@@ -74,7 +74,7 @@ impl Spec {
         Ok(())
     }
 
-    fn text(&self, at: asm::btf::StrOff) -> String {
+    pub(crate) fn text(&self, at: asm::btf::StrOff) -> String {
         let text = self.btf.as_ref().and_then(|btf| btf.string(at).ok());
         text.map_or_else(String::new, std::borrow::Cow::into_owned)
     }

@@ -1,0 +1,140 @@
+//! Object → text → object: the same functions, relocations, maps and variables.
+//!
+//! `FOREIGN_OBJECTS_DIR` may name directories (apart by `:`) of other people's objects: those with nothing that the text
+//! cannot say must come back as well.
+
+use std::path::{Path, PathBuf};
+
+use asm::insn::{Builder, Cond, R0, R1, R2, R10, Size, helper};
+use asm::object::{GlobalDef, MapDef, MapType, Object, ProgDef, Ty};
+use loader::Spec;
+use loader::disasm::disasm;
+use loader::spec::ExternKind;
+
+fn sample() -> Vec<u8> {
+    let mut b = Builder::new();
+    let out = b.label("out");
+    b.store(Size::W, R10, -4, 0);
+    b.map(R1, "hits");
+    b.mov(R2, R10);
+    b.add(R2, -4);
+    b.call(helper::MAP_LOOKUP_ELEM);
+    b.jmp_if(Cond::Eq, R0, 0, out);
+    b.map_value(R1, "second", 4);
+    b.load(Size::W, R1, R1, 0);
+    b.call_fn("helper");
+    b.bind(out);
+    b.mov(R0, 2);
+    b.exit();
+    let mut sub = Builder::new();
+    sub.mov(R0, R1);
+    sub.exit();
+    Object::new("Dual MIT/GPL")
+        .map(MapDef::new("hits", MapType::HASH).key_size(4).value_size(8).max_entries(16).flags(1))
+        .map(MapDef::new("jumps", MapType::PROG_ARRAY).key_size(4).value_size(4).max_entries(2).slot(0, "main"))
+        .global(GlobalDef::new(".data", "first", Ty::bytes(3), &[1, 2, 3]))
+        .global(GlobalDef::new(".data", "second", Ty::bytes(8), &[0, 0, 0, 0, 9, 0, 0, 0]).align(8))
+        .prog(ProgDef::new("xdp", "main", b.finish().expect("well-formed")))
+        .prog(ProgDef::subprog("helper", sub.finish().expect("well-formed")).param("a", Ty::of::<u64>()))
+        .write()
+        .expect("an object")
+}
+
+/// `BPF_F_MMAPABLE`.
+const MMAPABLE: u32 = 1 << 10;
+
+/// What must survive, as text: everything but types, line records and the order of functions.
+fn essence(spec: &Spec) -> Vec<String> {
+    let mut parts: Vec<String> = spec
+        .funcs
+        .iter()
+        .map(|f| {
+            format!(
+                "{} {} {:?} {:?}",
+                f.section,
+                f.name,
+                f.insns,
+                f.relocs.iter().map(|r| named(spec, r.kind)).collect::<Vec<_>>()
+            )
+        })
+        .collect();
+    parts.extend(spec.maps.iter().map(|m| {
+        // Whether data may be mapped depends on the linkage of its variables, which the text does not say.
+        let flags = if m.origin.is_data() { m.flags & !MMAPABLE } else { m.flags };
+        let content = m.contents.as_ref().filter(|bytes| bytes.iter().any(|b| *b != 0));
+        format!(
+            "{} {} {} {} {} {:#x} {:?} {:?} {content:?}",
+            m.name, m.map_type, m.key_size, m.value_size, m.max_entries, flags, m.pinning, m.init
+        )
+    }));
+    parts.sort();
+    parts
+}
+
+fn named(spec: &Spec, kind: loader::spec::RelocKind) -> String {
+    use loader::spec::RelocKind::{Call, Extern, ExternCall, FuncAddr, Map, MapValue};
+    match kind {
+        Map(map) => format!("map {}", spec.maps[map].name),
+        MapValue { map, off } => format!("value {}+{off}", spec.maps[map].name),
+        Call(func) | FuncAddr(func) => format!("func {}", spec.funcs[func].name),
+        Extern(ext) | ExternCall(ext) => format!("extern {}", spec.externs[ext].name),
+    }
+}
+
+fn round_trip(name: &str, bytes: &[u8]) {
+    let spec = Spec::parse(bytes).expect(name);
+    for lines in [false, true] {
+        let text = disasm(&spec, lines);
+        let again = match asm::text::parse(name, &text) {
+            Ok(program) => program.object().write().expect(name),
+            Err(errors) => panic!("{name}: its disassembly does not assemble\n{errors}\n{text}"),
+        };
+        let again = Spec::parse(&again).expect(name);
+        assert_eq!(essence(&again), essence(&spec), "{name}, lines: {lines}\n{text}");
+    }
+}
+
+#[test]
+fn an_object_comes_back_from_its_text() {
+    round_trip("sample", &sample());
+}
+
+#[test]
+fn the_text_is_for_people() {
+    insta::assert_snapshot!(disasm(&Spec::parse(&sample()).expect("our object"), false));
+}
+
+/// Nothing that the text can only say as a comment.
+fn can_be_said(spec: &Spec) -> bool {
+    let mut names: Vec<_> = spec.funcs.iter().map(|f| (&f.section, &f.name)).collect();
+    names.sort();
+    let unique = names.windows(2).all(|pair| pair[0].1 != pair[1].1);
+    let config = spec.externs.iter().any(|e| matches!(e.kind, ExternKind::Kconfig { .. }));
+    let legacy = spec.maps.iter().any(|m| m.origin == loader::spec::MapOrigin::Legacy || m.numa_node.is_some());
+    let core = spec.funcs.iter().any(|f| !f.core.is_empty());
+    unique && !config && !legacy && !core
+}
+
+#[test]
+fn other_peoples_objects_come_back_too() {
+    let Some(dirs) = std::env::var_os("FOREIGN_OBJECTS_DIR") else {
+        println!("FOREIGN_OBJECTS_DIR is not set: no object to read");
+        return;
+    };
+    let mut seen = 0;
+    for path in std::env::split_paths(&dirs).flat_map(|dir| objects(&dir)) {
+        let bytes = std::fs::read(&path).expect("readable");
+        let Ok(spec) = Spec::parse(&bytes) else { continue };
+        if can_be_said(&spec) {
+            seen += 1;
+            round_trip(&path.display().to_string(), &bytes);
+        }
+    }
+    println!("{seen} objects came back");
+    assert!(seen > 0, "no object that the text can say in {}", dirs.to_string_lossy());
+}
+
+fn objects(dir: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path());
+    entries.filter(|path| path.extension().is_some_and(|e| e == "o")).collect()
+}
