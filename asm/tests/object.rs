@@ -6,6 +6,8 @@ use asm::btf::{Btf, BtfExt, LineInfo, Refused, SectionInfo};
 use asm::insn::{Builder, Code, InsnIdx, LineRec, R0, R1, Source};
 use asm::object::{Error, ExternDef, GlobalDef, MapDef, MapType, Object, Pinning, ProgDef, Ty};
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _, RelocationFlags, RelocationTarget};
+use proptest::collection::vec;
+use proptest::prelude::*;
 
 /// A program with lines of a known text, so that the dump does not depend on where this file lies.
 fn sourced() -> Code {
@@ -99,47 +101,122 @@ fn built_twice_same_bytes() {
     assert_eq!(common::everything().write().unwrap(), common::everything().write().unwrap());
 }
 
-/// The crate that wrote the file and one that had no part in it see the same sections, symbols and relocations.
-#[test]
-fn two_readers_agree() {
-    let bytes = common::everything().write().unwrap();
-    let one = object::File::parse(&*bytes).unwrap();
-    let two = goblin::elf::Elf::parse(&bytes).unwrap();
+/// The crate that wrote the file and one that had no part in it see the same sections, symbols and relocations; how many
+/// relocations they see.
+fn assert_two_readers_agree(bytes: &[u8]) -> usize {
+    let one = object::File::parse(bytes).expect("an ELF file");
+    let two = goblin::elf::Elf::parse(bytes).expect("an ELF file");
     assert_eq!((two.header.e_machine, two.header.e_type), (247, 1), "EM_BPF, ET_REL");
     assert!(two.little_endian && two.is_64);
 
-    let name = |at| two.shdr_strtab.get_at(at).unwrap();
-    let ours: Vec<_> = one.sections().map(|s| (s.name().unwrap(), s.size(), s.data().unwrap())).collect();
-    let theirs: Vec<_> = two
-        .section_headers
-        .iter()
-        .skip(1)
-        .map(|s| (name(s.sh_name), s.sh_size, &bytes[s.file_range().unwrap_or(0..0)]))
-        .collect();
-    assert_eq!(ours, theirs);
+    let name = |at| two.shdr_strtab.get_at(at).unwrap_or("?");
+    let data = |s: &goblin::elf::SectionHeader| bytes.get(s.file_range().unwrap_or(0..0)).unwrap_or_default();
+    let ours = one.sections().map(|s| (s.name().unwrap_or("?"), s.size(), s.align(), s.data().unwrap_or_default()));
+    let theirs = two.section_headers.iter().skip(1).map(|s| (name(s.sh_name), s.sh_size, s.sh_addralign, data(s)));
+    assert!(ours.eq(theirs), "sections differ");
 
-    let ours: Vec<_> = one
-        .symbols()
-        .map(|s| (s.name().unwrap(), s.address(), s.size(), s.section_index().map_or(0, |s| s.0)))
-        .collect();
-    let symbol = |s: goblin::elf::Sym| (two.strtab.get_at(s.st_name).unwrap(), s.st_value, s.st_size, s.st_shndx);
-    assert_eq!(ours, two.syms.iter().skip(1).map(symbol).collect::<Vec<_>>());
+    let place = |s: &object::Symbol<'_, '_>| s.section_index().map_or(0, |s| s.0);
+    let ours = one.symbols().map(|s| (s.name().unwrap_or("?"), s.address(), s.size(), place(&s)));
+    let symbol = |s: goblin::elf::Sym| (two.strtab.get_at(s.st_name).unwrap_or("?"), s.st_value, s.st_size, s.st_shndx);
+    assert!(ours.eq(two.syms.iter().skip(1).map(symbol)), "symbols differ");
 
     let mut ours = Vec::new();
     for section in one.sections() {
         for (at, reloc) in section.relocations() {
-            let (RelocationTarget::Symbol(to), RelocationFlags::Elf { r_type }) = (reloc.target(), reloc.flags())
-            else {
-                panic!()
-            };
-            ours.push((section.index().0, at, to.0, r_type.0));
+            if let (RelocationTarget::Symbol(to), RelocationFlags::Elf { r_type }) = (reloc.target(), reloc.flags()) {
+                ours.push((section.index().0, at, to.0, r_type.0));
+            }
         }
     }
     let of = |place: usize| two.section_headers[place].sh_info as usize;
-    let theirs =
-        two.shdr_relocs.iter().flat_map(|(place, all)| all.iter().map(|r| (of(*place), r.r_offset, r.r_sym, r.r_type)));
+    let each = |place, r: goblin::elf::Reloc| (of(place), r.r_offset, r.r_sym, r.r_type);
+    let theirs = two.shdr_relocs.iter().flat_map(|(place, all)| all.iter().map(|r| each(*place, r)));
     assert_eq!(ours, theirs.collect::<Vec<_>>());
-    assert_eq!(ours.len(), 4 + 2 + 2, "relocations of `balance`, of `count`, and of two map slots");
+    ours.len()
+}
+
+#[test]
+fn two_readers_agree() {
+    let relocations = assert_two_readers_agree(&common::everything().write().unwrap());
+    assert_eq!(relocations, 4 + 2 + 2, "relocations of `balance`, of `count`, and of two map slots");
+}
+
+/// A global variable: which section, bytes, alignment.
+type AnyGlobal = (&'static str, Vec<u8>, u32);
+/// A function: which section, how many instructions, what its last but one names.
+type AnyProg = (&'static str, usize, (u8, prop::sample::Index));
+
+/// Any object: maps `m0`…, variables `g0`…, functions `p0`….
+fn any_object() -> impl Strategy<Value = (usize, Vec<AnyGlobal>, Vec<AnyProg>)> {
+    let section = prop::sample::select(vec![".rodata", ".data", ".bss", ".data.x", ".rodata.y"]);
+    let global = (section, vec(any::<u8>(), 1..40), prop::sample::select(vec![1u32, 2, 4, 8, 16, 64]));
+    let section = prop::sample::select(vec!["xdp", "tc", ".text", "fentry/x"]);
+    (0..4usize, vec(global, 0..6), vec((section, 1..20usize, (0..4u8, any::<prop::sample::Index>())), 1..6))
+}
+
+proptest! {
+    #[test]
+    fn any_object_reads_as_it_was_meant((maps, globals, progs) in any_object()) {
+        let build = || {
+            let mut o = Object::new("GPL");
+            for n in 0..maps {
+                o = o.map(MapDef::new(&format!("m{n}"), MapType::HASH).key(Ty::bytes(4)).value_of::<u64>().max_entries(9));
+            }
+            for (n, (section, bytes, align)) in globals.iter().enumerate() {
+                let ty = Ty::bytes(u32::try_from(bytes.len()).unwrap());
+                let bytes = if *section == ".bss" { &[][..] } else { bytes };
+                o = o.global(GlobalDef::new(section, &format!("g{n}"), ty, bytes).align(*align));
+            }
+            for (n, (section, len, (what, which))) in progs.iter().enumerate() {
+                let mut b = Builder::new();
+                (0..*len).for_each(|_| b.mov(R0, 1));
+                match what {
+                    1 if maps > 0 => b.map(R1, format!("m{}", which.index(maps))),
+                    2 if !globals.is_empty() => b.map_value(R1, format!("g{}", which.index(globals.len())), 0),
+                    3 if progs[which.index(progs.len())].0 == ".text" => b.call_fn(format!("p{}", which.index(progs.len()))),
+                    _ => {}
+                }
+                b.exit();
+                let (name, code) = (format!("p{n}"), b.finish().unwrap());
+                o = o.prog(if *section == ".text" { ProgDef::subprog(&name, code) } else { ProgDef::new(section, &name, code) });
+            }
+            o.write().unwrap()
+        };
+        let bytes = build();
+        prop_assert_eq!(&bytes, &build(), "built twice, different bytes");
+        assert_two_readers_agree(&bytes);
+        let file = object::File::parse(&*bytes).unwrap();
+        for (n, (section, bytes, align)) in globals.iter().enumerate() {
+            let symbol = file.symbol_by_name(&format!("g{n}")).unwrap();
+            let at = file.section_by_name(section).unwrap();
+            prop_assert_eq!((symbol.section_index(), symbol.address() % u64::from(*align)), (Some(at.index()), 0));
+            prop_assert!(*section == ".bss" || at.data_range(symbol.address(), symbol.size()).unwrap() == Some(bytes));
+        }
+        for (n, (section, len, _)) in progs.iter().enumerate() {
+            let symbol = file.symbol_by_name(&format!("p{n}")).unwrap();
+            let at = file.section_by_name(section).unwrap();
+            let code = at.data_range(symbol.address(), symbol.size()).unwrap().unwrap();
+            prop_assert!(symbol.section_index() == Some(at.index()) && code.len() >= (len + 1) * 8);
+            prop_assert!(code.starts_with(&[0xb7, 0, 0, 0, 1, 0, 0, 0]) && code.ends_with(&[0x95, 0, 0, 0, 0, 0, 0, 0]));
+        }
+    }
+}
+
+/// LLVM's disassembler sees the functions, and the names in the relocations.
+#[test]
+fn llvm_reads_it_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("all.o");
+    std::fs::write(&path, common::everything().write().unwrap()).unwrap();
+    let Ok(out) = std::process::Command::new("llvm-objdump-22").args(["-d", "-r"]).arg(&path).output() else {
+        eprintln!("skipped: needs llvm-objdump-22");
+        return;
+    };
+    let text = String::from_utf8(out.stdout).unwrap();
+    for want in ["<balance>:", "<decap>:", "<count>:", "R_BPF_64_64\tvips", "R_BPF_64_32\tcount", "R_BPF_64_64\thits"] {
+        assert!(text.contains(want), "{want:?} is missing in:\n{text}");
+    }
+    assert!(out.stderr.is_empty(), "{}", String::from_utf8_lossy(&out.stderr));
 }
 
 /// Whatever a loader or the kernel would refuse is refused here, by name.

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use zerocopy::{Immutable, IntoBytes};
 
 use super::kinds::MapType;
-use crate::btf::{BtfBuilder, BtfType, Linkage, TypeId};
-use crate::insn::Code;
+use crate::btf::{BtfBuilder, BtfType, CoreReloKind, Linkage, TypeId};
+use crate::insn::{Code, InsnIdx};
 
 /// A type to be described in BTF, and its size.
 #[derive(Clone)]
@@ -151,6 +151,12 @@ impl MapDef {
         self.number("numa_node", node)
     }
 
+    /// A number whose meaning depends on the type: hash functions of a Bloom filter (`map_extra`, Linux 5.16).
+    #[must_use]
+    pub fn extra(self, extra: u32) -> Self {
+        self.number("map_extra", extra)
+    }
+
     /// Whether the map is shared through bpffs.
     #[must_use]
     pub fn pinning(self, pinning: Pinning) -> Self {
@@ -191,6 +197,16 @@ pub struct ProgDef {
     pub(super) linkage: Linkage,
     pub(super) params: Option<Vec<(Arc<str>, Ty)>>,
     pub(super) ret: Ty,
+    pub(super) core: Vec<CoreDef>,
+}
+
+/// A question about the kernel's types, and the instruction that gets the answer.
+#[derive(Clone, Debug)]
+pub(super) struct CoreDef {
+    pub(super) at: InsnIdx,
+    pub(super) ty: Ty,
+    pub(super) access: Arc<str>,
+    pub(super) kind: CoreReloKind,
 }
 
 impl ProgDef {
@@ -199,7 +215,7 @@ impl ProgDef {
     #[must_use]
     pub fn new(section: &str, name: &str, code: Code) -> Self {
         let (section, name) = (section.into(), name.into());
-        Self { section, name, code, linkage: Linkage::GLOBAL, params: None, ret: Ty::of::<i32>() }
+        Self { section, name, code, linkage: Linkage::GLOBAL, params: None, ret: Ty::of::<i32>(), core: Vec::new() }
     }
 
     /// A function in `.text`, for programs of this object to call. It is static: verified at each call.
@@ -218,6 +234,15 @@ impl ProgDef {
     #[must_use]
     pub fn param(mut self, name: &str, ty: Ty) -> Self {
         self.params.get_or_insert_default().push((name.into(), ty));
+        self
+    }
+
+    /// The loader answers a question about the running kernel's types and puts the answer into the instruction at slot
+    /// `at`: its constant, or the offset of a load or store (CO-RE). `ty` is a struct (or union, enum) of the kernel's name
+    /// with at least the members asked for; `access` is the path to one of them, by places: `0:2` is the third member.
+    #[must_use]
+    pub fn core(mut self, at: InsnIdx, kind: CoreReloKind, ty: Ty, access: &str) -> Self {
+        self.core.push(CoreDef { at, ty, access: access.into(), kind });
         self
     }
 

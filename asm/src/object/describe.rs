@@ -11,7 +11,7 @@ use super::error::Error;
 use super::kinds::MapType;
 use super::layout::{CodeSection, DataSection, LICENSE, Layout, Place};
 use crate::btf::{
-    Btf, BtfBuilder, BtfExt, FuncInfo, LineInfo, Linkage, Member, Refused, SectionInfo, StrOff, Type, TypeId,
+    Btf, BtfBuilder, BtfExt, CoreRelo, FuncInfo, LineInfo, Linkage, Member, Refused, SectionInfo, StrOff, Type, TypeId,
     VarSecinfo,
 };
 use crate::insn::{InsnIdx, LineRec};
@@ -39,6 +39,10 @@ pub(super) fn describe(object: &Object, layout: &Layout) -> Result<Types, Error>
         let funcs =
             section.funcs.iter().filter_map(|place| Some(describe_func(&mut b, *place, object.progs.get(place.item)?)));
         ext.funcs.push(SectionInfo { section: name, records: funcs.collect() });
+        let core_relos = describe_core(&mut b, object, section)?;
+        if !core_relos.is_empty() {
+            ext.core_relos.push(SectionInfo { section: name, records: core_relos });
+        }
         if has_lines {
             ext.lines.push(SectionInfo { section: name, records: describe_lines(&mut b, object, section)? });
         }
@@ -178,6 +182,25 @@ fn describe_lines(b: &mut BtfBuilder, object: &Object, section: &CodeSection) ->
             records.push(line_record(b, prog, *place, line));
         }
     }
+    Ok(records)
+}
+
+/// The CO-RE relocations of one section.
+fn describe_core(b: &mut BtfBuilder, object: &Object, section: &CodeSection) -> Result<Vec<CoreRelo>, Error> {
+    let mut records = Vec::new();
+    for place in &section.funcs {
+        let Some(prog) = object.progs.get(place.item) else { continue };
+        for core in &prog.core {
+            // The second half of a 64-bit load has no operation of its own.
+            if prog.code.insns.get(core.at.index()).is_none_or(|insn| insn.code() == 0) {
+                return Err(Error::Core { func: prog.name.to_string(), at: core.at });
+            }
+            let insn_off = place.offset.saturating_add(u32::try_from(core.at.byte_off()).unwrap_or(u32::MAX));
+            let ty = (core.ty.make)(b);
+            records.push(CoreRelo { insn_off, ty, access: b.string(&core.access), kind: core.kind });
+        }
+    }
+    records.sort_by_key(|record| record.insn_off);
     Ok(records)
 }
 

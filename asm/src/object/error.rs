@@ -66,6 +66,14 @@ pub enum Error {
         /// The slot.
         at: InsnIdx,
     },
+    /// A CO-RE relocation that does not stand where an instruction starts.
+    #[error("a CO-RE relocation of {func:?} stands at slot {at}, where no instruction starts")]
+    Core {
+        /// The function.
+        func: String,
+        /// The slot.
+        at: InsnIdx,
+    },
     /// Initial bytes that do not fit.
     #[error("variable {name:?} is {want} bytes long, but starts as {have} bytes")]
     Bytes {

@@ -6,7 +6,8 @@ mod common;
 use std::path::Path;
 use std::process::Command;
 
-use asm::insn::{Builder, Code, R0, R1, R2, R3, R4, helper};
+use asm::btf::{Btf, CoreReloKind, Kind, Type};
+use asm::insn::{Builder, Code, InsnIdx, R0, R1, R2, R3, R4, helper};
 use asm::object::{ExternDef, Object, ProgDef, Ty};
 
 /// Runs a shell script in a mount namespace of its own, with a bpffs of its own; its output, or a failure with its text.
@@ -27,11 +28,13 @@ fn bpftool_loads_everything_as_it_is() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("all.o"), common::everything().write().unwrap()).unwrap();
     let script = "bpftool prog loadall all.o /sys/fs/bpf/progs; ls /sys/fs/bpf/progs;
+        bpftool gen object linked.o all.o; bpftool prog loadall linked.o /sys/fs/bpf/linked; ls /sys/fs/bpf/linked;
+        bpftool gen skeleton all.o name all | grep -o 'struct bpf_map .vips';
         bpftool prog dump xlated pinned /sys/fs/bpf/progs/balance; bpftool map show pinned /sys/fs/bpf/flows;
         bpftool map dump name all.rodata";
     let text = in_private_bpffs(script, dir.path());
     for want in [
-        "balance\nclassify\ndecap\n",
+        "balance\nclassify\ndecap\nbalance\nclassify\ndecap\nstruct bpf_map *vips\n",
         "i32 balance(struct xdp_md * ctx):",
         "i32 count(u32 slot):",
         "i32 zero():",
@@ -133,4 +136,34 @@ fn externals_load() {
         .prog(ProgDef::new("tc", "main", main));
     let text = load(&object);
     assert!(text.contains("bpf_rcu_read_unlock"), "{text}");
+}
+
+/// CO-RE: the loader finds the kernel's struct by name and puts a member's offset, and a struct's size, into instructions.
+#[test]
+fn answers_about_the_kernels_types_arrive() {
+    let kernel = Btf::from_vec(std::fs::read("/sys/kernel/btf/vmlinux").expect("a kernel with types")).expect("types");
+    let task = kernel.find("task_struct", Kind::STRUCT).expect("every kernel has tasks");
+    let Ok(Type::Struct { size, members, .. }) = kernel.get(task) else { panic!("{task} is no struct") };
+    let pid = members.iter().find(|m| m.name == "pid").expect("every task has a number").bit_offset / 8;
+
+    let ours = Ty::with(8, |b| {
+        let int = b.int("int", 4, true);
+        b.struct_("task_struct", 8, &[("tgid", int, 0), ("pid", int, 4)])
+    });
+    let main = code(|b| {
+        b.mov(R1, 4);
+        b.mov(R2, 8);
+        b.mov(R0, 2);
+    });
+    let main = ProgDef::new("xdp", "main", main).core(InsnIdx(1), CoreReloKind::TYPE_SIZE, ours.clone(), "0").core(
+        InsnIdx(0),
+        CoreReloKind::FIELD_BYTE_OFFSET,
+        ours,
+        "0:1",
+    );
+    let text = load(&Object::new("GPL").prog(main));
+    assert!(
+        text.contains(&format!("r1 = {pid}\n")) && text.contains(&format!("r2 = {size}\n")),
+        "{pid} {size}\n{text}"
+    );
 }
