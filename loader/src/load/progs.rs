@@ -13,9 +13,10 @@ use super::prepare::ReadyProg;
 use super::{Error, LoadOptions, Prepared};
 use crate::prog::{self, Options, Prog, Records};
 use crate::reloc::Answers;
-use crate::spec::ProgSpec;
+use crate::spec::{Line, ProgSpec, Spec};
 use crate::sys::Errno;
 use crate::sys::uapi::{LogLevel, ProgFlags};
+use crate::verifier::Place;
 
 /// Fills in descriptors and symbols, and gives each program to the verifier.
 ///
@@ -55,16 +56,22 @@ pub(super) fn load(
             load.func_info = records(size_of::<wire::FuncInfo>(), funcs.as_bytes());
             load.line_info = records(size_of::<wire::LineInfo>(), lines.as_bytes());
         }
-        loaded.push(verify(prog, ready, load)?);
+        loaded.push(verify(spec, prog, ready, load)?);
     }
     Ok(loaded)
 }
 
 /// Loads one program. A kernel that does not know an attach type which only helps may do without.
-fn verify(prog: &ProgSpec, ready: &ReadyProg, mut options: Options<'_>) -> Result<Prog, Error> {
+fn verify(spec: &Spec, prog: &ProgSpec, ready: &ReadyProg, mut options: Options<'_>) -> Result<Prog, Error> {
+    let located = |source| match source {
+        prog::Error::Refused(refusal) => {
+            prog::Error::Refused(Box::new(refusal.locate(|insn| place(spec, &ready.linked.lines, insn))))
+        }
+        other => other,
+    };
     let refused = |source| Error::Prog {
         missing: ready.linked.poisoned.iter().map(|poisoned| poisoned.what.clone()).collect(),
-        source: Box::new(source),
+        source: Box::new(located(source)),
     };
     match Prog::load(&prog.name, &options) {
         Err(prog::Error::Load { source: Errno::EINVAL, .. })
@@ -75,6 +82,13 @@ fn verify(prog: &ProgSpec, ready: &ReadyProg, mut options: Options<'_>) -> Resul
         }
         done => done.map_err(refused),
     }
+}
+
+/// Where an instruction comes from: the last line record that starts at it or before.
+fn place(spec: &Spec, lines: &[Line], insn: u32) -> Option<Place> {
+    let line = lines.iter().filter(|line| line.at <= insn as usize).max_by_key(|line| line.at)?;
+    let text = |at| spec.btf.as_ref().and_then(|btf| Some(btf.string(at).ok()?.trim().to_owned()));
+    Some(Place { file: text(line.file)?, line: line.line, column: line.col, text: text(line.text).unwrap_or_default() })
 }
 
 fn records(size: usize, bytes: &[u8]) -> Records<'_> {

@@ -72,3 +72,27 @@ fn a_log_longer_than_the_first_buffer_is_whole() {
     let log = prog.log().unwrap();
     assert!(log.len() > 1 << 20 && log.contains("processed 60001 insns"), "{} bytes", log.len());
 }
+
+#[test]
+fn a_refusal_names_the_line_of_the_source() {
+    use asm::insn::{Builder, R0, R1, Size};
+    use asm::object::{Object, ProgDef};
+    need_root();
+    let mut code = Builder::new();
+    code.load(Size::W, R1, R1, 0);
+    let line = line!() + 1;
+    code.load(Size::B, R0, R1, 0);
+    code.exit();
+    let object = Object::new("GPL").prog(ProgDef::new("xdp", "unchecked", code.finish().unwrap())).write().unwrap();
+    let spec = loader::Spec::parse(&object).unwrap();
+    let Err(error) = loader::load(&spec, &loader::LoadOptions::default()) else { panic!("accepted") };
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(&error);
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    assert!(text.contains(&format!("loader/tests/kernel/progs.rs:{line}:")), "{text}");
+    assert!(text.contains("invalid access to packet") || text.contains("outside of the packet"), "{text}");
+    assert!(text.contains("compare the end of what is read with data_end"), "{text}");
+}
