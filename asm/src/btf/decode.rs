@@ -39,7 +39,7 @@ impl<'a> Btf<'a> {
     ///
     /// # Errors
     ///
-    /// Anything in the header, in the order of records or in a type's name that is wrong, with its offset. Type ids inside
+    /// Anything in the header or in the order of records that is wrong, and a name outside of the strings, with its offset. Type ids inside
     /// types are checked when they are followed.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Error> {
         Self::read(Cow::Borrowed(bytes), None)
@@ -135,7 +135,9 @@ impl<'a> Btf<'a> {
         if need > have {
             return Err(Error::TruncatedType { id, kind, offset, need, have });
         }
-        self.name_at(id, StrOff(header.name_off.get()))?;
+        // The strings end with a zero, so inside of them every offset is a string; what it holds is checked when asked for.
+        let name = StrOff(header.name_off.get());
+        self.string_tail(name).ok_or(Error::Name { id, name: name.0 })?;
         Ok(need)
     }
 
@@ -203,6 +205,11 @@ impl<'a> Btf<'a> {
             Error::UnknownKind { id, kind: Kind(header.kind()), offset }
         })?;
         ty.try_map_names(|&name| self.name_at(id, name))
+    }
+
+    /// The strings from a type's name on; the name ends at the first zero.
+    pub(super) fn name_tail(&self, id: TypeId) -> Option<&[u8]> {
+        self.string_tail(StrOff(self.raw(id).ok()?.0.name_off.get()))
     }
 
     /// A name, checked to be short text.

@@ -80,6 +80,28 @@ impl<'a> Btf<'a> {
         }
     }
 
+    /// Calls `found` for each of its own types whose name is one of `names`, or begins with one of them and `___` (a flavour of
+    /// it). One walk over all types, without sorting them: for a handful of names in a kernel.
+    pub fn find_each<'n>(&self, names: &[&'n str], mut found: impl FnMut(&'n str, TypeId)) {
+        // Nearly all types are told apart by the first two bytes of their names.
+        let key = |bytes: &[u8]| match bytes {
+            [a, b, ..] => usize::from(*a) << 8 | usize::from(*b),
+            [a] => usize::from(*a) << 8,
+            [] => 0,
+        };
+        let mut starts = vec![false; 1 << 16];
+        let names: Vec<&'n str> = names.iter().copied().filter(|name| !name.is_empty()).collect();
+        names.iter().for_each(|name| starts[key(name.as_bytes())] = true);
+        for id in self.ids() {
+            let Some(tail) = self.name_tail(id).filter(|tail| starts[key(tail)]) else { continue };
+            let fits = |name: &str| {
+                let rest = tail.strip_prefix(name.as_bytes());
+                rest.is_some_and(|rest| matches!(rest, [0, ..] | [b'_', b'_', b'_', ..]))
+            };
+            names.iter().filter(|name| fits(name)).for_each(|name| found(name, id));
+        }
+    }
+
     /// The first type of that name and kind.
     #[must_use]
     pub fn find(&self, name: &str, kind: Kind) -> Option<TypeId> {

@@ -140,16 +140,14 @@ impl KernelBtf {
                     None => break,
                 },
             };
-            let by_name: HashMap<&'n str, ()> = missing.iter().map(|&(name, _)| (name, ())).collect();
-            for id in btf.ids() {
-                let Some((&name, ())) = btf.name(id).ok().and_then(|name| by_name.get_key_value(name)) else {
-                    continue;
-                };
-                let Ok(kind) = btf.kind(id) else { continue };
-                if missing.binary_search(&(name, kind)).is_ok() {
+            let mut names: Vec<&'n str> = missing.iter().map(|&(name, _)| name).collect();
+            names.dedup();
+            btf.find_each(&names, |name, id| {
+                let Ok(kind) = btf.kind(id) else { return };
+                if missing.binary_search(&(name, kind)).is_ok() && btf.name(id) == Ok(name) {
                     found.entry((name, kind)).or_insert((index, id));
                 }
-            }
+            });
             missing.retain(|key| !found.contains_key(key));
         }
         found

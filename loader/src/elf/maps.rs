@@ -13,6 +13,8 @@ use crate::spec::{MapOrigin, MapSpec, Pinning, Spec};
 const F_RDONLY_PROG: u32 = 1 << 7;
 /// `BPF_F_MMAPABLE`.
 const F_MMAPABLE: u32 = 1 << 10;
+/// Bytes of a value that is a map or a program.
+const DESCRIPTOR: u32 = 4;
 /// Maps of maps of maps do not exist.
 const MAX_DEPTH: u32 = 1;
 
@@ -116,7 +118,7 @@ impl Definition<'_> {
             return Err(self.error("it has no `type`: add `__uint(type, BPF_MAP_TYPE_…)`"));
         }
         if is_of_maps(map.map_type) && map.value_size == 0 {
-            map.value_size = 4;
+            map.value_size = DESCRIPTOR;
         }
         Ok((map, values))
     }
@@ -190,6 +192,7 @@ impl Definition<'_> {
         };
         let target = types::pointee(self.btf, elem)?
             .ok_or_else(|| self.error(format!("the elements of `values` are not pointers: {want}")))?;
+        map.value_size = self.agree("value", map.value_size, DESCRIPTOR)?;
         match types::bare(self.btf, target)?.1 {
             Type::FuncProto { .. } => Ok(()),
             Type::Struct { .. } if self.depth < MAX_DEPTH => {

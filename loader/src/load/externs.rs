@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use asm::btf::{Btf, Kind, Type, TypeId};
 
 use super::Error;
-use super::kconfig::Config;
+use super::kconfig::{Config, Probe};
 use super::prepare::Kernel;
 use crate::btf::matching::{Pair, essential_name};
 use crate::btf::{KernelBtf, MatchError};
@@ -80,7 +80,7 @@ fn config_values(
     for (index, ext) in spec.externs.iter().enumerate() {
         let ExternKind::Kconfig { off, size, value } = ext.kind else { continue };
         found.answers[index] = ExternAnswer::Config { map, off };
-        let bytes = config.value(&ext.name, value, size as usize, &|name| has_function(kernel, name));
+        let bytes = config.value(&ext.name, value, size as usize, &|probe| has(kernel, probe));
         let bytes = bytes.map_err(|source| Error::Config { name: ext.name.clone(), source })?;
         let Some(bytes) = bytes else {
             match used.get(&index) {
@@ -96,9 +96,18 @@ fn config_values(
     Ok(())
 }
 
-/// Whether the kernel has a function, by its types.
-fn has_function(kernel: &Kernel<'_>, name: &str) -> bool {
-    kernel.btf().is_ok_and(|btf| btf.find_all(&[(name, Kind::FUNC)]).contains_key(&(name, Kind::FUNC)))
+/// Whether the kernel has something, by its types.
+fn has(kernel: &Kernel<'_>, probe: Probe) -> bool {
+    let Ok(btf) = kernel.btf() else { return false };
+    match probe {
+        Probe::Function(name) => btf.find_all(&[(name, Kind::FUNC)]).contains_key(&(name, Kind::FUNC)),
+        Probe::Helper(name) => {
+            let found = btf.find_all(&[("bpf_func_id", Kind::ENUM)]);
+            let id = found.get(&("bpf_func_id", Kind::ENUM)).map(|&(_, id)| id);
+            let ty = id.and_then(|id| btf.vmlinux().get(id).ok());
+            matches!(ty, Some(Type::Enum { values, .. }) if values.iter().any(|(value, _)| *value == name))
+        }
+    }
 }
 
 /// Symbols without a type, from `/proc/kallsyms`.

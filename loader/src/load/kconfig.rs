@@ -34,6 +34,15 @@ pub enum ConfigError {
     },
 }
 
+/// What is asked of the kernel's types for the values that are no configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Probe {
+    /// A helper, by its enumerator.
+    Helper(&'static str),
+    /// A function.
+    Function(&'static str),
+}
+
 impl Config {
     /// The running kernel's.
     #[must_use]
@@ -47,7 +56,7 @@ impl Config {
         Self { values: Some(parse(text)) }
     }
 
-    /// The bytes of a variable, `None` if the kernel was built without. `has_function` says whether the kernel has one.
+    /// The bytes of a variable, `None` if the kernel was built without. `has` says what else the kernel has.
     ///
     /// # Errors
     /// The value does not fit the variable.
@@ -56,12 +65,12 @@ impl Config {
         name: &str,
         kind: KconfigType,
         size: usize,
-        has_function: &dyn Fn(&str) -> bool,
+        has: &dyn Fn(Probe) -> bool,
     ) -> Result<Option<Vec<u8>>, ConfigError> {
         let own = match name {
             "LINUX_KERNEL_VERSION" => Some(u64::from(kernel_version())),
-            "LINUX_HAS_BPF_COOKIE" => Some(u64::from(has_function("bpf_get_attach_cookie_trace"))),
-            "LINUX_HAS_SYSCALL_WRAPPER" => Some(u64::from(has_function(syscall_wrapper()))),
+            "LINUX_HAS_BPF_COOKIE" => Some(u64::from(has(Probe::Helper("BPF_FUNC_get_attach_cookie")))),
+            "LINUX_HAS_SYSCALL_WRAPPER" => Some(u64::from(has(Probe::Function(syscall_wrapper())))),
             _ => None,
         };
         if let Some(value) = own {

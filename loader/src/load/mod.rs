@@ -21,7 +21,7 @@ use crate::prog::Prog;
 use crate::spec::Spec;
 
 pub use error::Error;
-pub use kconfig::{Config, ConfigError};
+pub use kconfig::{Config, ConfigError, Probe};
 pub use options::{LoadOptions, ProgKind};
 pub use prepare::{Prepared, ReadyProg, check};
 

@@ -81,13 +81,16 @@ fn collect(
     if wanted.is_empty() {
         return;
     }
-    for id in btf.ids() {
-        let Some(roots) = btf.name(id).ok().and_then(|name| wanted.get(essential_name(name))) else { continue };
-        let Ok(kind) = btf.kind(id) else { continue };
+    let names: Vec<&str> = wanted.keys().copied().collect();
+    btf.find_each(&names, |name, id| {
+        let (Ok(found), Ok(kind), Some(roots)) = (btf.name(id), btf.kind(id), wanted.get(name)) else { return };
+        if essential_name(found) != name {
+            return;
+        }
         for (root, _) in roots.iter().filter(|(_, wanted)| kinds_fit(*wanted, kind)) {
             by_root.entry(*root).or_default().push(Candidate { btf: index, id });
         }
-    }
+    });
 }
 
 /// Whether any function of the program asks something that only the kernel's types can answer.
