@@ -16,11 +16,11 @@ use netlink::generic::ctrl::Controller;
 use netlink::generic::ethtool::Ethtool;
 use netlink::generic::netdev::{NetDevSocket, XdpFeatures};
 use netlink::route::{
-    BridgeSpec, DummySpec, LinkAttr, LinkHeader, Mode, Replace, Socket, VethPeer, VethSpec, XdpAttached,
+    BridgeSpec, DummySpec, Link, LinkAttr, LinkHeader, Mode, PropAttr, Replace, Socket, VethPeer, VethSpec, XdpAttached,
 };
-use netlink::wire::{Flags, Nest, Request, Text, messages};
+use netlink::wire::{Flags, Message, Nest, Request, Text, messages};
 use netlink::{Direction, Errno, Error};
-use support::{XDP, ip, judge, kernel, namespace, program, text, veth};
+use support::{XDP, judge, kernel, namespace, program, text, veth};
 
 #[test]
 fn a_link_moves_between_namespaces() {
@@ -265,80 +265,86 @@ fn only_the_kernels_word_counts() {
     assert!(rt.link_set_up(9999).unwrap_err().is(Errno::ENODEV));
 }
 
-#[test]
-fn a_dump_of_many_datagrams_is_whole() {
-    const MANY: u16 = 2000;
-    let (mut rt, _) = namespace();
-    let datagrams = Arc::new(AtomicUsize::new(0));
-    for n in 0..MANY {
-        let [high, low] = n.to_be_bytes();
-        rt.addr_add(1, [10, 7, high, low].into(), 32).unwrap();
-    }
-    let counter = Arc::clone(&datagrams);
-    rt.connection().set_tap(Some(Box::new(move |direction, _| {
-        counter.fetch_add(usize::from(direction == Direction::Received), Ordering::Relaxed);
-    })));
-    let mut addrs: Vec<_> = rt.addrs().unwrap().into_iter().map(|addr| addr.ip).filter(|ip| ip.is_ipv4()).collect();
-    addrs.sort();
-    addrs.dedup();
-    assert_eq!(addrs.len(), usize::from(MANY));
-    assert!(datagrams.load(Ordering::Relaxed) > 2, "{datagrams:?}");
+/// Gives a link so many further names of 124 bytes, all in one request.
+fn add_names(rt: &mut Socket, ifindex: u32, count: usize) -> Vec<String> {
+    const NEW_LINK_PROP: u16 = 108;
+    let names: Vec<String> =
+        (0..count).map(|n| format!("{:a<119}-{n:04}", format!("link-{ifindex}-has-many-names-"))).collect();
+    let props = names.iter().map(|name| PropAttr::AltIfName(Text::new(name))).collect();
+    let attrs = vec![LinkAttr::PropList(Nest::new(props))];
+    let flags = Flags::CREATE | Flags::EXCL | Flags::APPEND;
+    rt.send(&Request::new(NEW_LINK_PROP, flags, LinkHeader::of(ifindex), attrs, "add names".to_owned())).unwrap();
+    names
+}
+
+/// The further names of a link.
+fn names_of(link: &Link) -> Vec<String> {
+    let props = link.message.attrs.iter().filter_map(|attr| match attr {
+        LinkAttr::PropList(props) => Some(&props.attrs),
+        _ => None,
+    });
+    let name = |prop: &PropAttr| match prop {
+        PropAttr::AltIfName(name) => Some(name.as_str().into_owned()),
+        _ => None,
+    };
+    props.flatten().filter_map(name).collect()
 }
 
 #[test]
 fn a_message_larger_than_the_buffer_is_taken_whole() {
-    const NEW_LINK_PROP: u16 = 108;
     let (mut rt, _) = namespace();
     let (left, _) = veth(&mut rt, "left", "right", 1500);
-    let name = |n: usize| format!("{:a<120}{n:04}", "left-has-many-names-");
-    for n in 0..300 {
-        let props = Nest::new(vec![netlink::route::PropAttr::AltIfName(Text::new(&name(n)))]);
-        let flags = Flags::CREATE | Flags::EXCL | Flags::APPEND;
-        let attrs = vec![LinkAttr::PropList(props)];
-        rt.send(&Request::new(NEW_LINK_PROP, flags, LinkHeader::of(left.ifindex), attrs, "add a name".to_owned()))
-            .unwrap();
-    }
-    let longest = Arc::new(AtomicUsize::new(0));
+    let names = add_names(&mut rt, left.ifindex, 300);
+    let longest = counter();
     let seen = Arc::clone(&longest);
     rt.connection().set_tap(Some(Box::new(move |_, bytes| {
         seen.fetch_max(bytes.len(), Ordering::Relaxed);
     })));
-    let link = rt.link_by_name(&name(299)).unwrap();
-    assert_eq!(link.ifindex, left.ifindex);
+    let link = rt.link_by_name(&names[299]).unwrap();
+    assert_eq!((link.ifindex, names_of(&link)), (left.ifindex, names));
     assert!(longest.load(Ordering::Relaxed) > 32 * 1024, "{longest:?}");
-    let props = link.message.attrs.iter().find_map(|attr| match attr {
-        LinkAttr::PropList(props) => Some(props.attrs.len()),
-        _ => None,
-    });
-    assert_eq!(props, Some(300));
 }
 
 #[test]
 fn a_dump_that_changes_meanwhile_is_asked_for_again() {
-    const MANY: u16 = 3000;
     let (mut rt, _) = namespace();
     let mut meddler = Socket::open().unwrap();
-    for n in 0..MANY {
-        let [high, low] = n.to_be_bytes();
-        rt.addr_add(1, [10, 7, high, low].into(), 32).unwrap();
+    // Links so large that a datagram has room for few of them.
+    let mut names = Vec::new();
+    for n in 0..10 {
+        let (left, right) = veth(&mut rt, &format!("left{n}"), &format!("right{n}"), 1500);
+        names.extend([left, right].iter().flat_map(|link| add_names(&mut rt, link.ifindex, 60)));
     }
-    // Changes an address after the first datagram of each of the first three dumps.
-    let (dumps, told) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-    let (dump_counter, told_counter) = (Arc::clone(&dumps), Arc::clone(&told));
+    // Makes and deletes a link after the first datagram of each of the first three dumps.
+    let (dumps, datagrams, told) = (counter(), counter(), counter());
+    let (count_dumps, count_datagrams, count_told) = (Arc::clone(&dumps), Arc::clone(&datagrams), Arc::clone(&told));
     let mut first = false;
     rt.connection().set_tap(Some(Box::new(move |direction, bytes| {
         if direction == Direction::Sent {
-            dump_counter.fetch_add(1, Ordering::Relaxed);
+            count_dumps.fetch_add(1, Ordering::Relaxed);
             first = true;
-        } else if std::mem::take(&mut first) && dump_counter.load(Ordering::Relaxed) <= 3 {
-            meddler.addr_add(1, ip("10.8.0.1"), 32).unwrap();
-            meddler.addr_delete(1, ip("10.8.0.1"), 32).unwrap();
+            return;
         }
-        let changed = |message: &netlink::wire::Message<'_>| message.header.flags().contains(Flags::DUMP_INTR);
-        told_counter.fetch_add(messages(bytes).filter_map(Result::ok).filter(changed).count(), Ordering::Relaxed);
+        if std::mem::take(&mut first) && count_dumps.load(Ordering::Relaxed) <= 3 {
+            let bridge = meddler.link_create_bridge(BridgeSpec { name: "br0", ..BridgeSpec::default() }).unwrap();
+            meddler.link_delete(bridge.ifindex).unwrap();
+        }
+        let changed = |message: &Message<'_>| message.header.flags().contains(Flags::DUMP_INTR);
+        count_told.fetch_add(messages(bytes).filter_map(Result::ok).filter(changed).count(), Ordering::Relaxed);
+        count_datagrams.fetch_add(1, Ordering::Relaxed);
     })));
-    let addrs = rt.addrs().unwrap();
-    assert_eq!(addrs.iter().filter(|addr| addr.ip.is_ipv4()).count(), usize::from(MANY));
+    let mut links = rt.links().unwrap();
     assert!(told.load(Ordering::Relaxed) > 0, "the kernel told of the change");
     assert_eq!(dumps.load(Ordering::Relaxed), 4, "three dumps were not whole");
+    assert!(datagrams.load(Ordering::Relaxed) > 4 * 4, "{datagrams:?}");
+    links.sort_by_key(|link| link.ifindex);
+    assert_eq!(links.len(), 21);
+    let mut ours: Vec<_> = links.iter().flat_map(names_of).collect();
+    ours.sort();
+    names.sort();
+    assert_eq!(ours, names);
+}
+
+fn counter() -> Arc<AtomicUsize> {
+    Arc::new(AtomicUsize::new(0))
 }
