@@ -1,0 +1,108 @@
+//! The table of helper functions against the running kernel: who may call what, and under which license.
+
+use std::os::fd::OwnedFd;
+
+use asm::insn::helper::{ALL, Helper};
+use asm::insn::{Insn, Since};
+use asm::object::{AttachType, ProgType};
+use loader::permission::kernel_release;
+use loader::sys::prog::{Load, LoadFailed, Log, load};
+use loader::sys::uapi::{LogLevel, ProgFlags};
+use zerocopy::IntoBytes as _;
+
+use crate::support::need_root;
+
+/// Types that load without BTF, a hook's id or hardware, with the attach type they want.
+const TYPES: &[(ProgType, Option<AttachType>)] = &[
+    (ProgType::SOCKET_FILTER, None),
+    (ProgType::KPROBE, None),
+    (ProgType::SCHED_CLS, None),
+    (ProgType::TRACEPOINT, None),
+    (ProgType::XDP, None),
+    (ProgType::PERF_EVENT, None),
+    (ProgType::CGROUP_SKB, None),
+    (ProgType::CGROUP_SOCK, Some(AttachType::CGROUP_INET_SOCK_CREATE)),
+    (ProgType::LWT_XMIT, None),
+    (ProgType::SOCK_OPS, None),
+    (ProgType::SK_SKB, None),
+    (ProgType::CGROUP_DEVICE, None),
+    (ProgType::SK_MSG, None),
+    (ProgType::RAW_TRACEPOINT, None),
+    (ProgType::CGROUP_SOCK_ADDR, Some(AttachType::CGROUP_INET4_CONNECT)),
+    (ProgType::SK_REUSEPORT, None),
+    (ProgType::FLOW_DISSECTOR, None),
+    (ProgType::CGROUP_SYSCTL, None),
+    (ProgType::CGROUP_SOCKOPT, Some(AttachType::CGROUP_SETSOCKOPT)),
+    (ProgType::SK_LOOKUP, Some(AttachType::SK_LOOKUP)),
+    (ProgType::SYSCALL, None),
+    (ProgType::NETFILTER, Some(AttachType::NETFILTER)),
+];
+
+/// What the kernel says to a program of one call.
+#[derive(Debug, PartialEq, Eq)]
+enum Answer {
+    /// This type has no such helper, or the kernel has not.
+    Unknown,
+    /// Only for programs under the GPL, which this one is not.
+    Gpl,
+    /// It looks at the arguments, so the helper is allowed.
+    Allowed,
+    /// The kernel does not have this type.
+    NoType,
+}
+
+fn ask(prog_type: ProgType, attach: Option<AttachType>, helper: &Helper) -> (Answer, String) {
+    let call = [Insn::new(0x85, 0, 0, 0, helper.id.0), Insn::new(0xb7, 0, 0, 0, 0), Insn::new(0x95, 0, 0, 0, 0)];
+    let options = Load {
+        prog_type: prog_type.0,
+        expected_attach_type: attach.map_or(0, |attach| attach.0),
+        insns: call.as_bytes(),
+        license: c"MIT",
+        // Sleepable, as programs of this type have to be.
+        flags: if prog_type == ProgType::SYSCALL { ProgFlags::SLEEPABLE } else { ProgFlags::empty() },
+        ..Load::default()
+    };
+    let mut log = vec![0; 4096];
+    let done: Result<OwnedFd, LoadFailed> = load(&options, Some(Log { level: LogLevel::REFUSAL, buf: &mut log }));
+    let text = String::from_utf8_lossy(&log).trim_end_matches('\0').to_owned();
+    let answer = match &done {
+        Ok(_) => Answer::Allowed,
+        Err(_) if text.contains("unknown func") || text.contains("cannot use helper") => Answer::Unknown,
+        Err(_) if text.contains("invalid func") => Answer::Unknown,
+        Err(_) if text.contains("GPL") => Answer::Gpl,
+        Err(_) if text.is_empty() => Answer::NoType,
+        Err(_) => Answer::Allowed,
+    };
+    (answer, text)
+}
+
+#[test]
+fn the_helper_table_tells_the_truth_about_this_kernel() {
+    need_root();
+    let release = kernel_release().expect("a release number");
+    let number = |n: u32| u8::try_from(n).unwrap_or(u8::MAX);
+    let now = Since::Kernel(number(release.0), number(release.1));
+    let mut wrong = Vec::new();
+    let (mut types, mut allowed) = (0, 0);
+    for (prog_type, attach) in TYPES {
+        types += usize::from(ask(*prog_type, *attach, &ALL[0]).0 != Answer::NoType);
+        for helper in ALL {
+            let (answer, log) = ask(*prog_type, *attach, helper);
+            let known = helper.progs.has(*prog_type) && helper.since <= now;
+            // Stack numbers are free for perf events, which the license of the event guards.
+            let free = *prog_type == ProgType::PERF_EVENT && helper.name == "get_stackid";
+            let right = match answer {
+                Answer::Gpl => known && helper.gpl_only,
+                Answer::Allowed => known && (!helper.gpl_only || free),
+                Answer::Unknown | Answer::NoType => true,
+            };
+            allowed += usize::from(matches!(answer, Answer::Gpl | Answer::Allowed));
+            if !right {
+                wrong.push(format!("{prog_type}: {} (since {:?}) is {answer:?}: {log}", helper.name, helper.since));
+            }
+        }
+    }
+    println!("{types} program types, {allowed} pairs of type and helper allowed on {release:?}");
+    assert!(wrong.is_empty(), "{} rows are wrong:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(allowed > 1000, "only {allowed} pairs: was anything loaded at all?");
+}
