@@ -1,2 +1,28 @@
-//! verifier-tests: see docs/architecture.md.
+//! What each kernel's verifier accepts and refuses: a file a case, in assembly, judged by the running kernel.
+//!
+//! A case is an assembly file. Its comments say what it shows; marks say what must happen:
+//!
+//! ```text
+//! # Arithmetic on a packet pointer comes after the check of the sum, never before.
+//! #@ processed <= 20
+//! .section xdp
+//! case:
+//!     …
+//!     r4 = *(u16 *)(r1 + 12)      #! before 6.12: offset is outside of the packet
+//! ```
+//!
+//! - A line with `#!` must be the one that is refused, with these words in the verifier's last line. `before 6.12:` and
+//!   `since 6.1:` say on which kernels; without them it holds on all. `#!!` holds for the program as a whole: the refusal
+//!   names no line.
+//! - A kernel for which no mark holds must accept every program of the file.
+//! - `#@ processed <= N` is the budget of the whole file in the verifier's own count.
+//! - `#@ needs FEATURE X.Y` skips the case on older kernels.
+//!
+//! Input: `cases/SUBJECT/*.bpf`. Output: an [`Outcome`]. Read next: `case.rs`, then `judge.rs`.
 #![forbid(unsafe_code)]
+
+mod case;
+mod judge;
+
+pub use case::{Case, CaseError, Mark, Version};
+pub use judge::{Outcome, judge};

@@ -1,6 +1,8 @@
 //! Judged by the running kernel; needs root (CAP_BPF), and no other program, so that it also runs alone in a guest.
 
+mod cases;
 mod conformance;
+mod matrix;
 mod scalar;
 mod structured;
 
