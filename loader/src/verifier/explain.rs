@@ -82,6 +82,16 @@ impl Refusal {
         report.filter(|text| !text.is_empty()).or_else(|| advice(&self.log_end()))
     }
 
+    /// The text of the source line, if there is one. Objects written without their source at hand carry the place in
+    /// its stead, which is shown already.
+    fn source_text(&self) -> Option<&str> {
+        let ours = self.place.as_ref().map(|place| place.text.as_str()).filter(|text| !text.is_empty());
+        let kernels = || self.finding.source.as_ref().map(|source| source.text.as_str());
+        let text = ours.or_else(kernels)?;
+        let repeats = self.place.as_ref().is_some_and(|place| text == place.to_string());
+        (!repeats).then_some(text)
+    }
+
     /// The lines after the last instruction, where the verifier says what is wrong.
     fn log_end(&self) -> String {
         let lines = self.log.lines().rev().take(12);
@@ -92,7 +102,7 @@ impl Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Finding { last_line, insn, insn_text, source, report, .. } = &self.finding;
+        let Finding { last_line, insn, insn_text, report, .. } = &self.finding;
         let report = report.as_ref();
         write!(f, "the verifier refused program `{}` ({}): {last_line}", self.name, self.errno.name())?;
         if let Some(report) = report {
@@ -101,8 +111,7 @@ impl fmt::Display for Refusal {
         if let Some(place) = &self.place {
             row(f, "at", &place.to_string())?;
         }
-        let text = self.place.as_ref().map(|place| place.text.as_str()).filter(|text| !text.is_empty());
-        if let Some(text) = text.or_else(|| source.as_ref().map(|source| source.text.as_str())) {
+        if let Some(text) = self.source_text() {
             row(f, "source", text)?;
         }
         if let Some(insn) = insn {

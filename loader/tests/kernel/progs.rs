@@ -1,7 +1,7 @@
 //! Programs: accepted, refused with a log, run on packets, told about, gone after drop.
 
-use asm::object::ProgType;
-use loader::prog::{Error, Prog, enable_stats};
+use asm::object::{AttachType, ProgType};
+use loader::prog::{Error, Options, Prog, enable_stats};
 use loader::sys::Errno;
 use loader::sys::obj::Kind;
 use loader::sys::uapi::LogLevel;
@@ -35,9 +35,15 @@ fn runs_are_counted_while_statistics_are_on() {
 }
 
 #[test]
-fn a_packet_that_is_too_short_is_an_error_with_advice() {
-    let error = verdict("short", 2).test_run(&[0; 13], 1).unwrap_err();
-    assert!(error.to_string().contains("a packet needs 14 bytes"), "{error}");
+fn an_errno_without_a_name_is_named_and_explained() {
+    need_root();
+    let code = verdict_insns(1);
+    let attach = Some(AttachType::CGROUP_SOCK_OPS);
+    let options = Options { prog_type: ProgType::SOCK_OPS, expected_attach_type: attach, ..xdp(&code) };
+    let error = Prog::load("sock_ops", &options).unwrap().test_run(&[0; 60], 1).unwrap_err();
+    assert!(error.to_string().contains("programs of this type cannot be run on test data"), "{error}");
+    let source = std::error::Error::source(&error).map(ToString::to_string);
+    assert!(source.as_deref().is_some_and(|text| text.starts_with("ENOTSUPP (524)")), "{source:?}");
 }
 
 #[test]
@@ -56,7 +62,7 @@ fn a_refused_program_shows_the_verifiers_last_words() {
 fn what_the_verifier_never_saw_is_no_refusal() {
     need_root();
     let code = verdict_insns(0);
-    let options = loader::prog::Options { prog_type: ProgType(9999), ..xdp(&code) };
+    let options = Options { prog_type: ProgType(9999), ..xdp(&code) };
     let error = Prog::load("odd", &options).unwrap_err();
     assert!(matches!(error, Error::Load { source: Errno::EINVAL, .. }), "{error:?}");
     assert!(error.to_string().contains("does not know this program type"), "{error}");
@@ -65,12 +71,12 @@ fn what_the_verifier_never_saw_is_no_refusal() {
 #[test]
 fn a_log_longer_than_the_first_buffer_is_whole() {
     need_root();
-    let mut code: Vec<u8> = insn(0xb7, 0, 0, 0).repeat(60_000);
+    let mut code: Vec<u8> = insn(0xb7, 0, 0, 0).repeat(30_000);
     code.extend(insn(0x95, 0, 0, 0));
-    let options = loader::prog::Options { log: LogLevel::EVERYTHING, ..xdp(&code) };
+    let options = Options { log: LogLevel::EVERYTHING, ..xdp(&code) };
     let prog = Prog::load("long", &options).unwrap();
     let log = prog.log().unwrap();
-    assert!(log.len() > 1 << 20 && log.contains("processed 60001 insns"), "{} bytes", log.len());
+    assert!(log.len() > 1 << 20 && log.contains("processed 30001 insns"), "{} bytes", log.len());
 }
 
 #[test]
@@ -93,6 +99,7 @@ fn a_refusal_names_the_line_of_the_source() {
         source = cause.source();
     }
     assert!(text.contains(&format!("loader/tests/kernel/progs.rs:{line}:")), "{text}");
-    assert!(text.contains("invalid access to packet") || text.contains("outside of the packet"), "{text}");
-    assert!(text.contains("compare the end of what is read with data_end"), "{text}");
+    assert!(text.contains("outside of the"), "{text}");
+    // Ours, or the kernel's own from 7.3 on.
+    assert!(text.contains("with data_end first") || text.contains("bounds check"), "{text}");
 }
