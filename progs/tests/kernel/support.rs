@@ -1,17 +1,11 @@
 //! What the kernel tests share: a network namespace of the test's own, loaded objects, a balancer that knows its next hop.
 
-use std::{
-    collections::BTreeMap,
-    net::Ipv4Addr,
-    os::fd::{AsFd, AsRawFd},
-    thread,
-};
+use std::{net::Ipv4Addr, thread};
 
 use loader::{
-    Spec,
-    map::{self, Map},
-    prog::{self, Prog, TestRun},
-    reloc::{self, Answers},
+    LoadOptions, Spec,
+    map::Map,
+    prog::{Prog, TestRun},
 };
 use nix::sched::{CloneFlags, unshare};
 use progs::lb::{
@@ -39,54 +33,38 @@ pub(crate) fn in_netns(test: impl FnOnce() + Send + 'static) {
     }
 }
 
-/// An object in the kernel.
+/// A built-in object in the kernel, with its only program.
 pub(crate) struct Loaded {
-    pub(crate) maps: BTreeMap<String, Map>,
-    pub(crate) prog: Prog,
+    loaded: loader::Loaded,
+    prog: &'static str,
 }
 
 impl Loaded {
-    /// Loads the only program of a built-in object.
     pub(crate) fn new(object: &str, sizes: &[(&str, u32)]) -> Self {
-        let bytes = progs::by_name(object).expect("it is built in").object().expect("it is written");
-        let mut spec = Spec::parse(&bytes).expect("it is well-formed");
-        for (name, entries) in sizes {
-            spec.map_mut(name).expect("the object has that map").max_entries = *entries;
-        }
-        let made: Vec<(String, Map)> = spec.maps.iter().map(|m| (m.name.clone(), create(m))).collect();
-        let answers = Answers { maps: made.iter().map(|(_, m)| m.as_fd().as_raw_fd()).collect(), ..Answers::default() };
-        let mut linked = reloc::link(&spec, &spec.progs[0]).expect("one function");
-        linked.fill(&spec, &answers).expect("only maps to fill in");
-        let options = prog::Options {
-            prog_type: spec.progs[0].prog_type.expect("section xdp"),
-            insns: linked.insns.as_bytes(),
-            license: c"Dual MIT/GPL",
-            ..prog::Options::default()
-        };
-        let prog = Prog::load(&spec.progs[0].name, &options).unwrap_or_else(|error| panic!("{error:?}"));
-        Self { maps: made.into_iter().collect(), prog }
+        let built_in = progs::by_name(object).expect("it is built in");
+        let spec = Spec::parse(&built_in.object().expect("it is written")).expect("it is well-formed");
+        let max_entries = sizes.iter().map(|(name, entries)| ((*name).to_owned(), *entries)).collect();
+        let options = LoadOptions { max_entries, ..LoadOptions::default() };
+        let loaded = loader::load(&spec, &options).unwrap_or_else(|error| panic!("{object}: {error:?}"));
+        assert_eq!(loaded.notes(), [""; 0], "the kernel takes the types too");
+        Self { loaded, prog: built_in.programs[0] }
+    }
+
+    pub(crate) fn prog(&self) -> &Prog {
+        self.loaded.prog(self.prog).expect("it has one program")
     }
 
     pub(crate) fn maps(&self) -> KernelMaps<'_> {
-        KernelMaps::new(|name| self.maps.get(name))
+        KernelMaps::new(|name| self.loaded.map(name).ok())
+    }
+
+    pub(crate) fn each_map(&self) -> impl Iterator<Item = &Map> {
+        self.loaded.maps().map(|(_, map)| map)
     }
 
     pub(crate) fn run(&self, packet: &[u8]) -> TestRun {
-        self.prog.test_run(packet, 1).expect("the kernel runs it")
+        self.prog().test_run(packet, 1).expect("the kernel runs it")
     }
-}
-
-fn create(spec: &loader::spec::MapSpec) -> Map {
-    let options = map::Options {
-        map_type: spec.map_type,
-        key_size: spec.key_size,
-        value_size: spec.value_size,
-        max_entries: spec.max_entries,
-        flags: spec.flags,
-        ..map::Options::default()
-    };
-    // The kernel's names have no dots at their start.
-    Map::create(spec.name.trim_start_matches('.'), &options).expect("root may make maps")
 }
 
 /// The balancer's address.

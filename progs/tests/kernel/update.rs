@@ -62,7 +62,7 @@ fn memory(fd: impl AsFd) -> u64 {
 fn sixteen_vips_take_less_than_forty_megabytes() {
     in_netns(|| {
         let object = Loaded::new("lb", &Sizes::new(16, 16 * 16).by_name());
-        let bytes: u64 = object.maps.values().map(memory).sum();
+        let bytes: u64 = object.each_map().map(memory).sum();
         assert!(bytes > 4 << 20, "sixteen rings are in it: {bytes}");
         assert!(bytes < 40_000_000, "{bytes} bytes");
     });
