@@ -7,12 +7,10 @@ use std::path::Path;
 
 use anyhow::Context;
 use loader::manifest::{Diagnostic, Section};
-use loader::map::Map;
-use loader::sys::uapi::UpdateFlags;
 use loader::system::{Counters, MapSet, Site, System, SystemError, Wants};
 use progs::BuiltIn;
 use progs::lb::control::config::{ConfigError, Vip};
-use progs::lb::control::{self, Config, DecapTables, Maps, Sizes, Tables, Write, routes};
+use progs::lb::control::{self, Config, DecapTables, KernelMaps, Sizes, Tables, Write, routes};
 use serde_json::Value;
 
 /// A built-in object and what is done with its maps.
@@ -94,7 +92,7 @@ impl System for BuiltInSystem {
             return Ok(Vec::new());
         }
         let config: Config = serde_json::from_value(config.clone())?;
-        let maps = LbMaps(site.maps);
+        let maps = kernel_maps(site.maps);
         let writes = match self.kind {
             Kind::Balancer => balancer_writes(&config, site, &maps)?,
             _ => real_server_writes(&config, site, &maps)?,
@@ -104,7 +102,7 @@ impl System for BuiltInSystem {
     }
 
     fn counters(&self, _config: &Value, maps: &MapSet) -> Result<Counters, SystemError> {
-        let maps = LbMaps(maps);
+        let maps = kernel_maps(maps);
         match self.kind {
             Kind::Balancer => {
                 let counters = control::Counters::read(&maps, &Tables::read(&maps)?)?;
@@ -120,7 +118,7 @@ impl System for BuiltInSystem {
 }
 
 /// The balancer asks for its routes where it works: the answer is another in each network namespace.
-fn balancer_writes(config: &Config, site: &Site<'_>, maps: &LbMaps<'_>) -> Result<Vec<Write>, SystemError> {
+fn balancer_writes(config: &Config, site: &Site<'_>, maps: &KernelMaps<'_>) -> Result<Vec<Write>, SystemError> {
     let reals = config.reals();
     let ask = || {
         routes::prime(&reals);
@@ -136,7 +134,7 @@ fn balancer_writes(config: &Config, site: &Site<'_>, maps: &LbMaps<'_>) -> Resul
 }
 
 /// One object may serve several real servers: in a lab, each in its namespace. Every address of theirs is ours.
-fn real_server_writes(config: &Config, site: &Site<'_>, maps: &LbMaps<'_>) -> Result<Vec<Write>, SystemError> {
+fn real_server_writes(config: &Config, site: &Site<'_>, maps: &KernelMaps<'_>) -> Result<Vec<Write>, SystemError> {
     let reals = config.reals();
     let mut local = BTreeSet::new();
     for hook in site.hooks {
@@ -167,77 +165,7 @@ fn words(vip: &Vip) -> String {
 }
 
 /// The loader's maps as the balancer's control plane asks for them.
-struct LbMaps<'a>(&'a MapSet);
-
-/// Why a map did not answer.
-#[derive(Debug)]
-enum MapFault {
-    NoMap(String),
-    Map(loader::map::Error),
-}
-
-impl std::fmt::Display for MapFault {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::NoMap(name) => write!(f, "the object has no map `{name}`"),
-            Self::Map(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for MapFault {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::NoMap(_) => None,
-            Self::Map(error) => error.source(),
-        }
-    }
-}
-
-impl From<loader::map::Error> for MapFault {
-    fn from(error: loader::map::Error) -> Self {
-        Self::Map(error)
-    }
-}
-
-impl LbMaps<'_> {
-    fn map(&self, name: &str) -> Result<&Map, MapFault> {
-        // Pins, and so maps opened by them, have no dots in their names.
-        let found = self.0.get(name).or_else(|| self.0.get(&name.replace('.', "_")));
-        found.ok_or_else(|| MapFault::NoMap(name.to_owned()))
-    }
-}
-
-impl Maps for LbMaps<'_> {
-    type Error = MapFault;
-
-    fn lookup(&self, map: &str, key: &[u8]) -> Result<Option<Vec<u8>>, MapFault> {
-        Ok(self.map(map)?.lookup(key)?)
-    }
-
-    fn lookup_each_cpu(&self, map: &str, key: &[u8]) -> Result<Option<Vec<Vec<u8>>>, MapFault> {
-        Ok(self.map(map)?.lookup_per_cpu(key)?)
-    }
-
-    fn set(&self, map: &str, key: &[u8], value: &[u8]) -> Result<(), MapFault> {
-        Ok(self.map(map)?.update(key, value, UpdateFlags::ANY)?)
-    }
-
-    fn set_each_cpu(&self, map: &str, key: &[u8], value: &[u8]) -> Result<(), MapFault> {
-        let map = self.map(map)?;
-        let cpus = loader::sys::map::possible_cpus().unwrap_or(1);
-        Ok(map.update_per_cpu(key, &vec![value; cpus], UpdateFlags::ANY)?)
-    }
-
-    fn delete(&self, map: &str, key: &[u8]) -> Result<(), MapFault> {
-        Ok(self.map(map)?.delete(key).map(drop)?)
-    }
-
-    fn keys(&self, map: &str) -> Result<Vec<Vec<u8>>, MapFault> {
-        Ok(self.map(map)?.keys().collect::<Result<_, _>>()?)
-    }
-
-    fn max_entries(&self, map: &str) -> Result<u32, MapFault> {
-        Ok(self.map(map)?.info()?.max_entries)
-    }
+fn kernel_maps(maps: &MapSet) -> KernelMaps<'_> {
+    // Pins, and so maps opened by them, have no dots in their names.
+    KernelMaps::new(|name| maps.get(name).or_else(|| maps.get(&name.replace('.', "_"))))
 }
