@@ -32,7 +32,7 @@ fn ask(btf: &Btf<'_>) {
     for id in btf.ids() {
         let _ = btf.get(id);
         let _ = btf.size_of(id);
-        let name = btf.name(id).expect("names of types are checked on reading").to_owned();
+        let Ok(name) = btf.name(id).map(str::to_owned) else { continue };
         assert!(name.is_empty() || btf.find_name(&name).any(|found| found == id), "{id} is not found by its name");
     }
     let mut text = String::new();
