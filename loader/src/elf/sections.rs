@@ -67,7 +67,7 @@ impl FuncTable {
     pub(crate) fn find(&self, section: usize, insn: usize) -> Option<(usize, usize)> {
         let after = self.rows.partition_point(|&(at, start, ..)| (at, start) <= (section, insn));
         let &(at, start, end, func) = self.rows.get(after.checked_sub(1)?)?;
-        (at == section && insn < end).then_some((func, insn - start))
+        (at == section && insn < end).then(|| (func, insn - start))
     }
 
     /// The index of the section that function number `func` is in.

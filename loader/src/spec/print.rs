@@ -14,6 +14,7 @@ impl fmt::Display for Spec {
         }
         for (index, map) in self.maps.iter().enumerate() {
             writeln!(f, "map {index} {map}")?;
+            print_bytes(f, map.contents.as_deref().unwrap_or_default())?;
             for &(at, value) in &map.init {
                 match value {
                     InitValue::Map(map) => writeln!(f, "  [{at}] = map {}", self.map_name(map))?,
@@ -31,6 +32,16 @@ impl fmt::Display for Spec {
         }
         self.funcs.iter().try_for_each(|func| self.print_func(f, func))
     }
+}
+
+/// Sixteen bytes a row; rows of zeroes are left out.
+fn print_bytes(f: &mut fmt::Formatter<'_>, bytes: &[u8]) -> fmt::Result {
+    for (row, bytes) in bytes.chunks(16).enumerate().filter(|(_, bytes)| bytes.iter().any(|&byte| byte != 0)) {
+        write!(f, "  {:#06x}:", row * 16)?;
+        bytes.iter().try_for_each(|byte| write!(f, " {byte:02x}"))?;
+        writeln!(f)?;
+    }
+    Ok(())
 }
 
 /// The name of part number `index`, or the number where there is none.
