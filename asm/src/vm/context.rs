@@ -6,7 +6,8 @@
 //! The kernel rewrites 4-byte reads of `data`, `data_end` and `data_meta` into pointer loads when it verifies a
 //! program; here such a read of the context gives the pointer.
 
-use super::memory::{RegionId, RegionKind};
+use super::fault::RegionKind;
+use super::memory::RegionId;
 use super::trace::{NoTrace, Tracer};
 use super::{Fault, Vm};
 

@@ -4,7 +4,7 @@
 //! Arithmetic is the kernel's: `x / 0` is 0, `x % 0` is `x`, shift amounts are taken modulo the width, 32-bit results
 //! zero the upper half. Read next: `memory.rs` for what an access may touch, `helpers.rs` for calls.
 
-use super::memory::Access;
+use super::fault::Access;
 use super::program::{FUNC_BASE, IMM, Step};
 use super::trace::Tracer;
 use super::{Fault, FaultKind, Frame, MAX_FRAMES, Vm};

@@ -27,6 +27,7 @@ use crate::insn::InsnIdx;
 
 mod context;
 mod exec;
+mod fault;
 mod helpers;
 mod link;
 pub mod maps;
@@ -35,10 +36,11 @@ mod program;
 mod trace;
 
 pub use context::{HEADROOM, PacketRun, Skb, Xdp};
+pub use fault::{Access, MemoryFault, RegionKind};
 pub use helpers::{HelperFn, Host, Redirect};
 pub use link::LinkError;
 pub use maps::{Map, MapError, MapSpec};
-pub use memory::{Access, Memory, MemoryFault, RegionId, RegionKind};
+pub use memory::{Memory, RegionId};
 pub use program::{Program, ProgramError};
 pub use trace::{NoTrace, TextTrace, Tracer};
 

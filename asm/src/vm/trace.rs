@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 
-use super::memory::RegionKind;
+use super::fault::RegionKind;
 use super::{MAX_FRAMES, Vm};
 use crate::insn::{InsnIdx, Op, Size};
 

@@ -3,7 +3,7 @@
 use super::{HelperFn, Redirect, bad, errno, low, size};
 use crate::insn::helper::{self, Id};
 use crate::object::MapType;
-use crate::vm::memory::RegionKind;
+use crate::vm::RegionKind;
 use crate::vm::{FaultKind, MAX_LOOPS, Vm};
 
 pub(super) const TABLE: &[(Id, HelperFn)] = &[

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::memory::MemoryFault;
+use super::fault::MemoryFault;
 use super::program::MAP_BASE;
 use super::trace::NoTrace;
 use super::{FaultKind, Vm};

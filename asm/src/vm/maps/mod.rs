@@ -12,7 +12,8 @@ mod store;
 use lpm::{longest_prefix, lpm_key};
 use store::{Store, index_of, is_indexed, next_slot, take_slot};
 
-use super::memory::{Memory, RegionId, RegionKind};
+use super::fault::RegionKind;
+use super::memory::{Memory, RegionId};
 use crate::object::MapType;
 
 /// `BPF_NOEXIST`: an update must create the element.
