@@ -6,6 +6,7 @@
 
 mod balance;
 mod decap;
+mod live;
 mod packets;
 mod support;
 mod update;
