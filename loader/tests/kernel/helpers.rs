@@ -12,23 +12,24 @@ use zerocopy::IntoBytes as _;
 
 use crate::support::need_root;
 
-/// Types that load without BTF, a hook's id or hardware, with the attach type they want.
+/// Types that load without BTF, a hook's id or hardware, with the attach type they want; our own systems' types first.
+/// `HELPER_TYPES` in the environment says how many are asked about: under emulation five thousand loads take a while.
 const TYPES: &[(ProgType, Option<AttachType>)] = &[
-    (ProgType::SOCKET_FILTER, None),
-    (ProgType::KPROBE, None),
-    (ProgType::SCHED_CLS, None),
-    (ProgType::TRACEPOINT, None),
     (ProgType::XDP, None),
+    (ProgType::SCHED_CLS, None),
+    (ProgType::SOCK_OPS, None),
+    (ProgType::SK_MSG, None),
+    (ProgType::KPROBE, None),
+    (ProgType::CGROUP_SOCK_ADDR, Some(AttachType::CGROUP_INET4_CONNECT)),
+    (ProgType::SOCKET_FILTER, None),
+    (ProgType::TRACEPOINT, None),
     (ProgType::PERF_EVENT, None),
     (ProgType::CGROUP_SKB, None),
     (ProgType::CGROUP_SOCK, Some(AttachType::CGROUP_INET_SOCK_CREATE)),
     (ProgType::LWT_XMIT, None),
-    (ProgType::SOCK_OPS, None),
     (ProgType::SK_SKB, None),
     (ProgType::CGROUP_DEVICE, None),
-    (ProgType::SK_MSG, None),
     (ProgType::RAW_TRACEPOINT, None),
-    (ProgType::CGROUP_SOCK_ADDR, Some(AttachType::CGROUP_INET4_CONNECT)),
     (ProgType::SK_REUSEPORT, None),
     (ProgType::FLOW_DISSECTOR, None),
     (ProgType::CGROUP_SYSCTL, None),
@@ -84,7 +85,8 @@ fn the_helper_table_tells_the_truth_about_this_kernel() {
     let now = Since::Kernel(number(release.0), number(release.1));
     let mut wrong = Vec::new();
     let (mut types, mut allowed) = (0, 0);
-    for (prog_type, attach) in TYPES {
+    let count = std::env::var("HELPER_TYPES").map_or(TYPES.len(), |n| n.parse().expect("a number of types"));
+    for (prog_type, attach) in TYPES.iter().take(count) {
         types += usize::from(ask(*prog_type, *attach, &ALL[0]).0 != Answer::NoType);
         for helper in ALL {
             let (answer, log) = ask(*prog_type, *attach, helper);
@@ -104,5 +106,5 @@ fn the_helper_table_tells_the_truth_about_this_kernel() {
     }
     println!("{types} program types, {allowed} pairs of type and helper allowed on {release:?}");
     assert!(wrong.is_empty(), "{} rows are wrong:\n{}", wrong.len(), wrong.join("\n"));
-    assert!(allowed > 1000, "only {allowed} pairs: was anything loaded at all?");
+    assert!(allowed > 30 * types, "only {allowed} pairs: was anything loaded at all?");
 }

@@ -1,7 +1,7 @@
 //! Stage: instructions. The table of helper functions: a row a helper.
 //!
-//! Input: nothing. Output: [`ALL`], and a constant for each helper's number. A row is: number, names, first kernel, what it
-//! does; then arguments, result, program types that may call it, and what else the verifier knows. Next: `../build.rs`.
+//! Input: nothing. Output: [`ALL`], and a constant for each helper's number. A row is: number, names, first kernel,
+//! what it does; then arguments, result, program types that may call it, and what else the verifier knows. Next: `../build.rs`.
 
 use super::{Arg, Helper, Id, Progs, Ret, Since};
 use crate::object::ProgType;
@@ -36,8 +36,8 @@ macro_rules! progs {
 #[rustfmt::skip]
 progs! {
     SOCKET_FILTER KPROBE SCHED_CLS SCHED_ACT TRACEPOINT XDP PERF_EVENT CGROUP_SKB CGROUP_SOCK LWT_IN LWT_OUT LWT_XMIT
-    SOCK_OPS SK_SKB CGROUP_DEVICE SK_MSG RAW_TRACEPOINT CGROUP_SOCK_ADDR LWT_SEG6LOCAL LIRC_MODE2 SK_REUSEPORT FLOW_DISSECTOR
-    CGROUP_SYSCTL RAW_TRACEPOINT_WRITABLE CGROUP_SOCKOPT TRACING STRUCT_OPS EXT LSM SK_LOOKUP SYSCALL NETFILTER
+    SOCK_OPS SK_SKB CGROUP_DEVICE SK_MSG RAW_TRACEPOINT CGROUP_SOCK_ADDR LWT_SEG6LOCAL LIRC_MODE2 SK_REUSEPORT
+    FLOW_DISSECTOR CGROUP_SYSCTL RAW_TRACEPOINT_WRITABLE CGROUP_SOCKOPT TRACING STRUCT_OPS EXT LSM SK_LOOKUP SYSCALL NETFILTER
 }
 
 const PLAIN: Helper = Helper {
@@ -180,7 +180,7 @@ helpers! {
     48 SET_HASH "set_hash" 4 13 "Sets the flow hash of a packet."
         (Ctx, Any) -> Integer [TC] [];
     49 SETSOCKOPT "setsockopt" 4 13 "Sets an option of a socket."
-        (Ctx, Any, Any, Mem, Size) -> Integer [SOCK_OPS CGROUP_SOCK_ADDR CGROUP_SOCKOPT LSM STRUCT_OPS] [];
+        (Ctx, Any, Any, Mem, Size) -> Integer [SOCK_OPS CGROUP_SOCK CGROUP_SOCK_ADDR CGROUP_SOCKOPT LSM STRUCT_OPS] [];
     50 SKB_ADJUST_ROOM "skb_adjust_room" 4 13 "Makes or removes room behind a header."
         (Ctx, Any, Any, Any) -> Integer [TC SK_SKB] [moves_packet];
     51 REDIRECT_MAP "redirect_map" 4 14 "Sends the frame to what a map holds, when the program ends."
@@ -196,7 +196,8 @@ helpers! {
     56 PERF_PROG_READ_VALUE "perf_prog_read_value" 4 15 "Reads the counter that made this program run."
         (Ctx, MemOut, Size) -> Integer [PERF_EVENT] [gpl_only];
     57 GETSOCKOPT "getsockopt" 4 15 "Reads an option of a socket."
-        (Ctx, Any, Any, MemOut, Size) -> Integer [SOCK_OPS CGROUP_SOCK_ADDR CGROUP_SOCKOPT LSM STRUCT_OPS] [];
+        (Ctx, Any, Any, MemOut, Size) -> Integer
+            [SOCK_OPS CGROUP_SOCK CGROUP_SOCK_ADDR CGROUP_SOCKOPT LSM STRUCT_OPS] [];
     58 OVERRIDE_RETURN "override_return" 4 16 "Makes the probed function return at once."
         (Ctx, Any) -> Integer [KPROBE] [gpl_only];
     59 SOCK_OPS_CB_FLAGS_SET "sock_ops_cb_flags_set" 4 16 "Chooses of which TCP events the program hears."
