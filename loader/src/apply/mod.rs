@@ -2,6 +2,21 @@
 //!
 //! Input: deployments of a manifest, and the systems they name. Output: programs attached and pinned ([`up`]), taken away
 //! ([`down`]), looked at ([`status`]). Read next: `prepare.rs`, then `up.rs`.
+//!
+//! ```no_run
+//! use loader::{apply, manifest};
+//! use std::{collections::BTreeMap, path::Path, sync::atomic::AtomicBool};
+//!
+//! let manifest = manifest::read(Path::new("lb.toml"), &[], &BTreeMap::new())?;
+//! let systems = []; // whoever brings built-in objects names them here
+//! let prepared: Vec<_> = manifest.deployments.iter().map(|one| apply::prepare(one, &systems)).collect::<Result<_, _>>()?;
+//! for report in apply::up(&prepared, &AtomicBool::new(false), &mut |event| eprintln!("{event}"))? {
+//!     println!("{}: {} steps", report.name, report.plan.steps.len());
+//! }
+//! let removed = apply::down("lb")?;
+//! assert!(removed.left.is_empty());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod down;
 mod error;

@@ -207,7 +207,8 @@ impl Job<'_, '_> {
         };
         for displaced in attached.displaced {
             tell(Event::Note(format!("  {}", displaced.words())));
-            self.done.push(Undo::Restore(wanted.host.clone(), Box::new(displaced)));
+            // First in the list, so last to be taken back: ours must be off the hook by then.
+            self.done.insert(0, Undo::Restore(wanted.host.clone(), Box::new(displaced)));
         }
         let path = self.pin(Kind::Link, pin);
         attached.negotiated.link.pin(&path)?;

@@ -88,6 +88,12 @@ const OWN_KEYS: [&str; 6] = ["name", "include", "vars", "lab", "program", "map"]
 ///
 /// `systems` are the names of the tables that systems understand (`lb`); `set` holds the variables of `--set`.
 ///
+/// ```
+/// use std::{collections::BTreeMap, path::Path};
+/// let error = loader::manifest::read(Path::new("no-such.toml"), &["lb"], &BTreeMap::new()).unwrap_err();
+/// assert_eq!(error.to_string(), "cannot read the manifest no-such.toml");
+/// ```
+///
 /// # Errors
 /// A file that cannot be read, and anything in one that does not fit, with its place.
 pub fn read(path: &Path, systems: &[&str], set: &BTreeMap<String, String>) -> Result<Manifest, Error> {

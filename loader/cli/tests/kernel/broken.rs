@@ -143,6 +143,18 @@ fn somebody_elses_program_is_not_displaced_unless_asked() {
         ground.is_clean("after a foreign program");
 
         let displacing = production(ground, ", displace = true");
+        // The second attachment is refused: what the first one displaced is put back.
+        let v1 = rt.link_by_name("v1").expect("find v1").ifindex;
+        let text = std::fs::read_to_string(&displacing).expect("read");
+        let mode = ", mode = \"generic\" }, { xdp = \"v1\", mode = \"offload\" }]\n";
+        let text = text.replace("attach = {", "attach = [{").replace(" }\n", mode);
+        let failing = ground.file("failing.toml", text);
+        up(ground, &failing, &[]).failed(&["balance was not attached to v1", "undo: put the displaced program back"]);
+        assert_eq!(on(&mut rt), Some(id), "it was not put back");
+        assert_eq!(rt.link_by_index(v1).expect("look").xdp.prog_id, None);
+        ground.is_clean("after a failed displacement");
+
+        let displacing = production(ground, ", displace = true");
         let done = up(ground, &displacing, &[]);
         assert_eq!(done.code, Some(0), "{done:?}");
         assert!(done.stderr.contains("took off program"), "{done:?}");

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::broken::object;
 use crate::ground::{Ground, alone, are_gone, ids};
 
-fn veths(names: [&str; 2]) {
+pub(crate) fn veths(names: [&str; 2]) {
     let mut rt = Socket::open().expect("open netlink");
     let peer = VethPeer { name: names[1], ..VethPeer::default() };
     rt.link_create_veth(VethSpec { name: names[0], peer, ..VethSpec::default() }).expect("make a veth pair");

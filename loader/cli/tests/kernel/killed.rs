@@ -5,9 +5,12 @@ use std::path::Path;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
+use netlink::route::Socket;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::broken::object;
+use crate::change::veths;
 use crate::ground::{Done, Ground, alone, are_gone, ids};
 
 fn start(ground: &Ground, manifest: &Path) -> Child {
@@ -68,6 +71,37 @@ fn killed_at_any_instant_the_next_down_or_up_clears_the_rest() {
             ground.is_clean(&format!("killed at {instant}/12 of {whole:?}"));
             are_gone(&ids);
         }
+    });
+}
+
+/// In production: whatever instant a change is killed at, some program of ours is on the hook, and the next `up` needs no
+/// gap to put things right.
+#[test]
+fn a_killed_change_leaves_no_gap() {
+    alone(|ground| {
+        veths(["v0", "v1"]);
+        let text = "name = \"change\"\n[[program]]\nobject = \"x.o\"\nname = \"verdict\"\nattach = { xdp = \"v0\" }\n";
+        let text = ground.file("change.toml", text);
+        ground.file("x.o", object(2));
+        let begin = Instant::now();
+        ground.up(&text);
+        let whole = begin.elapsed();
+        let mut rt = Socket::open().expect("open netlink");
+        let link = ground.status("change")["links"][0]["id"].clone();
+        for instant in 0..16_u32 {
+            ground.file("x.o", object(if instant % 2 == 0 { 1 } else { 2 }));
+            let mut child = start(ground, &text);
+            std::thread::sleep(whole * instant / 16);
+            drop(child.kill()); // it may be done already
+            child.wait().expect("wait");
+            let on = rt.link_by_name("v0").expect("look").xdp.prog_id;
+            assert!(on.is_some(), "killed at {instant}/16: nothing is attached");
+            ground.up(&text);
+            let status = ground.status("change");
+            assert_eq!((&status["drift"], &status["links"][0]["id"]), (&serde_json::json!([]), &link), "{status}");
+        }
+        ground.run(["down", "change"]);
+        ground.is_clean("after down");
     });
 }
 

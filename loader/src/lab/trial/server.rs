@@ -3,7 +3,7 @@
 //! Input: requests. Output: replies that say who answered, and a count. Read next: `client.rs`.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -74,7 +74,7 @@ fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// One request, one reply, then both directions are closed; the client closes first, so that it keeps the time-wait state.
+/// One request, one reply, and the end. The client closes first, so that the time-wait state is its to keep.
 fn answer_tcp(mut stream: TcpStream, number: u32) -> io::Result<()> {
     let mut start = [0; HEADER];
     stream.read_exact(&mut start)?;
@@ -84,7 +84,6 @@ fn answer_tcp(mut stream: TcpStream, number: u32) -> io::Result<()> {
     stream.read_exact(&mut payload)?;
     stream.write_all(&exchange::reply(number, &payload))?;
     let rest = stream.read(&mut [0; 1])?;
-    stream.shutdown(Shutdown::Both).or(Ok::<(), io::Error>(()))?;
     if rest == 0 { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
 }
 
