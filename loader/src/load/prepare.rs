@@ -95,14 +95,21 @@ fn fit(spec: &Spec, linked: &mut [(usize, Linked)], kernel: &Kernel<'_>) -> Resu
 }
 
 impl fmt::Display for Prepared {
-    /// Each program's instructions, with what is still to be filled in.
+    /// Each program's instructions, function by function, with what is still to be filled in.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for prog in &self.progs {
-            writeln!(f, "prog {}:", prog.name)?;
+            writeln!(f, "prog {}", prog.name)?;
             let mut at = 0;
             while let Some(rest) = prog.linked.insns.get(at..).filter(|rest| !rest.is_empty()) {
+                if let Some((func, 0)) = prog.linked.place(at) {
+                    writeln!(f, "{}:", self.spec.funcs.get(func).map_or("?", |func| func.name.as_str()))?;
+                }
                 let (op, slots) = Op::decode_lenient(rest).unwrap_or((Op::Raw(rest[0]), 1));
-                writeln!(f, "  {at:4}: {op}")?;
+                write!(f, "  {at:4}: {op}")?;
+                if let Ok(reloc) = prog.linked.relocs.binary_search_by_key(&at, |reloc| reloc.at) {
+                    write!(f, "  <- {}", self.spec.reloc_text(prog.linked.relocs[reloc].kind))?;
+                }
+                writeln!(f)?;
                 at += slots;
             }
         }

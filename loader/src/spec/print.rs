@@ -90,7 +90,8 @@ impl Spec {
         text.map_or_else(String::new, std::borrow::Cow::into_owned)
     }
 
-    fn reloc_text(&self, kind: RelocKind) -> String {
+    /// What a relocation asks for, by name.
+    pub(crate) fn reloc_text(&self, kind: RelocKind) -> String {
         let func = |index| name_of(&self.funcs, index, |func| &func.name);
         let ext = |index| name_of(&self.externs, index, |ext| &ext.name);
         match kind {
