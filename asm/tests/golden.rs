@@ -25,9 +25,11 @@ fn outcome(name: &str, text: &str) -> String {
         Err(error) => return out + &error.to_string(),
     };
     let file = object::File::parse(&*bytes).expect("our own ELF");
-    for section in file.sections().filter(|section| section.relocations().count() > 0 || section.size() > 0) {
-        let relocations = section.relocations().count();
-        out += &format!("{} {} bytes, {relocations} relocations\n", section.name().unwrap_or("?"), section.size());
+    for section in file.sections() {
+        let (name, relocations) = (section.name().unwrap_or("?"), section.relocations().count());
+        if ![".BTF", ".rel", ".sym", ".str", ".shstr"].iter().any(|ours| name.starts_with(ours)) {
+            out += &format!("{name} {} bytes, {relocations} relocations\n", section.size());
+        }
     }
     let btf = file.section_by_name(".BTF").and_then(|section| section.data().ok()).unwrap_or_default();
     out + &Btf::parse(btf).expect("our own BTF").to_string()

@@ -63,45 +63,112 @@ pub(super) struct Lexer<'s> {
     pub(super) line: u32,
     /// Where that line starts.
     pub(super) line_start: usize,
+    /// Has the line no token so far?
+    fresh: bool,
+    /// Where a `;` behind a token starts a comment; for the parser to take.
+    pub(super) semicolon: Option<usize>,
 }
 
-const fn name_start(b: u8) -> bool {
-    b.is_ascii_alphabetic() || matches!(b, b'_' | b'.' | b'$')
+/// What a byte can be; one look-up instead of a row of comparisons.
+mod class {
+    pub(super) const NAME_START: u8 = 1;
+    pub(super) const NAME: u8 = 2;
+    pub(super) const NUMBER: u8 = 4;
+    /// A bracket or separator: always one byte.
+    pub(super) const SINGLE: u8 = 8;
+    /// May be followed by `=`.
+    pub(super) const OPERATOR: u8 = 16;
+
+    const fn of(b: u8) -> u8 {
+        let mut class = 0;
+        if b.is_ascii_alphabetic() || matches!(b, b'_' | b'.' | b'$') {
+            class |= NAME_START;
+        }
+        if b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'$') {
+            class |= NAME;
+        }
+        if b.is_ascii_alphanumeric() || b == b'_' {
+            class |= NUMBER;
+        }
+        if matches!(b, b'(' | b')' | b'[' | b']' | b'{' | b'}' | b',' | b':' | b'@' | b'~') {
+            class |= SINGLE;
+        }
+        if matches!(b, b'+' | b'-' | b'*' | b'/' | b'%' | b'&' | b'|' | b'^' | b'=' | b'!' | b'<' | b'>') {
+            class |= OPERATOR;
+        }
+        class
+    }
+
+    pub(super) static TABLE: [u8; 256] = {
+        let (mut table, mut b) = ([0; 256], 0u8);
+        loop {
+            table[b as usize] = of(b);
+            if b == u8::MAX {
+                break table;
+            }
+            b += 1;
+        }
+    };
 }
 
-const fn name_byte(b: u8) -> bool {
-    b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'$')
+const fn is(b: u8, class: u8) -> bool {
+    class::TABLE[b as usize] & class != 0
 }
 
 impl<'s> Lexer<'s> {
     /// Starts at the beginning of `text`, which must not be longer than [`MAX_FILE`].
     pub(super) fn new(text: &'s str) -> Self {
-        Self { text, at: 0, line: 1, line_start: 0 }
+        Self { text, at: 0, line: 1, line_start: 0, fresh: true, semicolon: None }
     }
 
     pub(super) fn text(&self, token: Token) -> &'s str {
         self.text.get(token.span()).unwrap_or("")
     }
 
+    #[inline]
     fn byte(&self, ahead: usize) -> u8 {
         self.text.as_bytes().get(self.at + ahead).copied().unwrap_or(0)
     }
 
+    #[inline]
     fn skip_while(&mut self, keep: impl Fn(u8) -> bool) {
-        let rest = &self.text.as_bytes()[self.at..];
-        self.at += rest.iter().position(|&b| !keep(b)).unwrap_or(rest.len());
+        let bytes = self.text.as_bytes();
+        while self.at < bytes.len() && keep(bytes[self.at]) {
+            self.at += 1;
+        }
     }
 
     /// Skips blanks and comments. The newline that ends a comment stays.
+    #[inline]
     fn skip_blank(&mut self) {
         loop {
-            match (self.byte(0), self.byte(1)) {
-                (b' ' | b'\t' | b'\r', _) => self.at += 1,
-                (b'#' | b';', _) | (b'/', b'/') => self.skip_while(|b| b != b'\n'),
-                (b'/', b'*') => self.skip_block_comment(),
+            match self.byte(0) {
+                b' ' | b'\t' | b'\r' => self.at += 1,
+                b'#' | b';' | b'/' if self.skip_comment() => {}
                 _ => return,
             }
         }
+    }
+
+    /// Skips a comment, if one starts here.
+    fn skip_comment(&mut self) -> bool {
+        match (self.byte(0), self.byte(1)) {
+            (b'/', b'*') => self.skip_block_comment(),
+            (b'/', b'/') | (b'#', _) => self.skip_line(),
+            (b'/', _) => return false,
+            _ => {
+                if !self.fresh {
+                    self.semicolon = Some(self.at);
+                }
+                self.skip_line();
+            }
+        }
+        true
+    }
+
+    fn skip_line(&mut self) {
+        let rest = &self.text.as_bytes()[self.at..];
+        self.at += rest.iter().position(|b| *b == b'\n').unwrap_or(rest.len());
     }
 
     fn skip_block_comment(&mut self) {
@@ -114,40 +181,56 @@ impl<'s> Lexer<'s> {
         self.at += len;
     }
 
-    /// The text between the last token and the end of its line if that starts with `;`: most often a comment.
-    pub(super) fn after_semicolon(&self) -> Option<(&'s str, Range<usize>)> {
-        let rest = self.text[self.at..].lines().next()?;
-        let blank = rest.len() - rest.trim_start().len();
-        let tail = rest.trim_start().strip_prefix(';')?;
-        let start = self.at + blank;
-        Some((tail.trim_start(), start..start + 1))
+    /// The text of the line from `at` on.
+    pub(super) fn line_from(&self, at: usize) -> &'s str {
+        self.text.get(at..).and_then(|rest| rest.lines().next()).unwrap_or_default()
     }
 
     /// The next token.
     pub(super) fn next(&mut self) -> Token {
         self.skip_blank();
         let start = self.at;
-        let tok = match self.byte(0) {
+        self.fresh = self.byte(0) == b'\n';
+        let first = self.byte(0);
+        let tok = match class::TABLE[usize::from(first)] {
+            class if class & class::NAME_START != 0 => {
+                self.at += 1;
+                self.skip_while(|b| is(b, class::NAME));
+                Tok::Name
+            }
+            class if class & class::NUMBER != 0 => {
+                self.at += 1;
+                self.skip_while(|b| is(b, class::NUMBER));
+                Tok::Number
+            }
+            class if class & class::SINGLE != 0 => {
+                self.at += 1;
+                Tok::Op([first, 0, 0])
+            }
+            class if class & class::OPERATOR != 0 => self.operator(first),
+            _ => self.other(first),
+        };
+        Token { tok, start: narrow(start), end: narrow(self.at) }
+    }
+
+    /// The ends of line and file, texts in quotes, and what starts no token.
+    fn other(&mut self, first: u8) -> Tok {
+        match first {
             b'\n' => {
                 self.at += 1;
                 self.line += 1;
                 self.line_start = self.at;
                 Tok::Line
             }
-            b if name_start(b) => {
-                self.skip_while(name_byte);
-                Tok::Name
-            }
-            b if b.is_ascii_digit() => {
-                self.skip_while(|b| b.is_ascii_alphanumeric() || b == b'_');
-                Tok::Number
-            }
             b'"' => self.quoted(b'"', Tok::Str),
             b'\'' => self.quoted(b'\'', Tok::Char),
             _ if self.at >= self.text.len() => Tok::End,
-            b => self.operator(b),
-        };
-        Token { tok, start: narrow(start), end: narrow(self.at) }
+            _ => {
+                // One whole character, so that positions stay between characters.
+                self.at += self.text[self.at..].chars().next().map_or(1, char::len_utf8);
+                Tok::Bad
+            }
+        }
     }
 
     fn quoted(&mut self, quote: u8, tok: Tok) -> Tok {
@@ -166,23 +249,15 @@ impl<'s> Lexer<'s> {
         }
     }
 
+    /// An operator of up to three bytes.
     fn operator(&mut self, first: u8) -> Tok {
-        let (second, third) = (self.byte(1), self.byte(2));
-        let len = match (first, second, third) {
-            (b'<', b'<', b'=') | (b'>', b'>', b'=') => 3,
-            (b'+' | b'-' | b'*' | b'/' | b'%' | b'&' | b'|' | b'^' | b'=' | b'!' | b'<' | b'>', b'=', _) => 2,
-            (b'<', b'<', _) | (b'>', b'>', _) | (b'-', b'>', _) => 2,
-            (b'+' | b'-' | b'*' | b'/' | b'%' | b'&' | b'|' | b'^' | b'=' | b'!' | b'<' | b'>' | b'~', ..) => 1,
-            (b'(' | b')' | b'[' | b']' | b'{' | b'}' | b',' | b':' | b'@', ..) => 1,
-            _ => {
-                // One whole character, so that positions stay between characters.
-                self.at += self.text[self.at..].chars().next().map_or(1, char::len_utf8);
-                return Tok::Bad;
-            }
+        let second = self.byte(1);
+        let spelled = match (first, second) {
+            (b'<', b'<') | (b'>', b'>') if self.byte(2) == b'=' => [first, second, b'='],
+            (b'<', b'<') | (b'>', b'>') | (b'-', b'>') | (_, b'=') => [first, second, 0],
+            _ => [first, 0, 0],
         };
-        self.at += len;
-        let mut spelled = [first, second, third];
-        spelled[len..].fill(0);
+        self.at += 1 + usize::from(spelled[1] != 0) + usize::from(spelled[2] != 0);
         Tok::Op(spelled)
     }
 }

@@ -5,6 +5,8 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
+use super::ink::Ink;
+use super::print::{write_jump, write_op};
 use crate::insn::{Call, Code, Insn, InsnIdx, LineRec, Op, Reg, RelocKind};
 
 /// What a listing shows besides instructions and labels.
@@ -70,7 +72,7 @@ impl<'c> Listing<'c> {
     fn name(&self, at: usize, f: &mut impl fmt::Write) -> fmt::Result {
         match self.labels.get(&at).and_then(|names| names.iter().find(|name| is_plain(name))) {
             Some(name) => f.write_str(name),
-            None => write!(f, ".L{}", self.first + at),
+            None => local(f, self.first + at),
         }
     }
 
@@ -105,29 +107,25 @@ impl<'c> Listing<'c> {
             named = true;
         }
         if self.targets[at] && !named {
-            writeln!(out, ".L{}:", self.first + at)?;
+            local(out, self.first + at)?;
+            out.push_str(":\n");
         }
         Ok(())
     }
 
     fn write_op(&self, out: &mut String, at: usize, op: Op) -> fmt::Result {
         let Some(to) = jump_target(at, op).filter(|to| self.targets.get(*to) == Some(&true)) else {
-            return write!(out, "{op}");
+            return write_op(out, op);
         };
-        match op {
-            Op::Jump { .. } => out.push_str("goto "),
-            Op::JumpLong { .. } => out.push_str("gotol "),
-            Op::MayGoto { .. } => out.push_str("may_goto "),
-            _ => {
-                // The same text without its distance: it ends with `goto +0`.
-                let start = out.len();
-                write!(out, "{op}")?;
-                let end = out[start..].rfind("goto ").map_or(out.len(), |at| start + at + "goto ".len());
-                out.truncate(end);
-            }
-        }
+        write_jump(out, op)?;
         self.name(to, out)
     }
+}
+
+/// The label of a slot that has no name.
+fn local(out: &mut impl fmt::Write, at: usize) -> fmt::Result {
+    out.write_str(".L")?;
+    Ink(out).number(i64::try_from(at).unwrap_or(i64::MAX))
 }
 
 /// The operations of some code, each with its slot.

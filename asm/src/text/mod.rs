@@ -33,6 +33,7 @@
 pub mod conformance;
 mod diag;
 mod file;
+mod ink;
 mod lex;
 mod listing;
 mod parse;

@@ -3,38 +3,10 @@
 //! Input: [`Op`]. Output: text that reads back as the same operation. Where LLVM's notation loses information (which kind
 //! of constant, which kind of call) ours keeps it. Next: `parse.rs`.
 
-use std::fmt;
+use std::fmt::{self, Write};
 
-use crate::insn::{AtomicOp, Call, Endian, Imm64, Op, Operand, Reg, Size, Width, helper};
-
-/// A register or constant at a width: `r1`, `w1`, `-1`.
-struct At<T>(Width, T);
-
-impl fmt::Display for At<Reg> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let letter = if self.0 == Width::W32 { 'w' } else { 'r' };
-        write!(f, "{letter}{}", self.1.num())
-    }
-}
-
-impl fmt::Display for At<Operand> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.1 {
-            Operand::Reg(reg) => At(self.0, reg).fmt(f),
-            Operand::Imm(imm) => imm.fmt(f),
-        }
-    }
-}
-
-/// An address: `(r1 + 4)`, `(r10 - 8)`; without the parentheses in `xchg`.
-struct Address(Reg, i16);
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sign = if self.1 < 0 { '-' } else { '+' };
-        write!(f, "{} {sign} {}", self.0, self.1.unsigned_abs())
-    }
-}
+use super::ink::Ink;
+use crate::insn::{AtomicOp, Call, Endian, Imm64, Op, Reg, Size, Width, helper};
 
 const fn unsigned(size: Size) -> &'static str {
     match size {
@@ -87,71 +59,192 @@ impl fmt::Display for Call {
 
 impl fmt::Display for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::Alu { op, width, dst, src } => write!(f, "{} {} {}", At(width, dst), op.symbol(), At(width, src)),
-            Self::Neg { width, dst } => write!(f, "{0} = -{0}", At(width, dst)),
-            Self::MovSx { width, bits, dst, src } => {
-                write!(f, "{} = (s{}){}", At(width, dst), bits as u8, At(width, src))
-            }
-            Self::Endian { order, bits, dst } => {
-                let order = match order {
-                    Endian::Le => "le",
-                    Endian::Be => "be",
-                    Endian::Swap => "bswap",
-                };
-                write!(f, "{dst} = {order}{} {dst}", bits as u8)
-            }
-            Self::AddrSpaceCast { dst, src, to, from } => write!(f, "{dst} = addr_space_cast({src}, {to}, {from})"),
-            Self::LoadImm64 { dst, value } => write!(f, "{dst} = {value}"),
-            Self::Load { size, dst, src, off } => write!(f, "{dst} = *({} *)({})", unsigned(size), Address(src, off)),
-            Self::LoadSx { size, dst, src, off } => write!(f, "{dst} = *({} *)({})", signed(size), Address(src, off)),
-            Self::Store { size, dst, off, src } => {
-                write!(f, "*({} *)({}) = {}", unsigned(size), Address(dst, off), At(Width::W64, src))
-            }
-            Self::Atomic { op, size, dst, off, src } => atomic(f, op, size, (dst, off), src),
-            Self::LoadAbs { size, off } => write!(f, "r0 = *({} *)skb[{off}]", unsigned(size)),
-            Self::LoadInd { size, src, off: 0 } => write!(f, "r0 = *({} *)skb[{src}]", unsigned(size)),
-            Self::LoadInd { size, src, off } => write!(f, "r0 = *({} *)skb[{src} + {off}]", unsigned(size)),
-            Self::Jump { off } => write!(f, "goto {off:+}"),
-            Self::JumpLong { off } => write!(f, "gotol {off:+}"),
-            Self::JumpReg { dst } => write!(f, "gotox {dst}"),
-            Self::JumpIf { cond, width, dst, src, off } => {
-                write!(f, "if {} {} {} goto {off:+}", At(width, dst), cond.symbol(), At(width, src))
-            }
-            Self::MayGoto { off } => write!(f, "may_goto {off:+}"),
-            Self::Call(call) => call.fmt(f),
-            Self::CallReg { dst } => write!(f, "callx {dst}"),
-            Self::Exit => f.write_str("exit"),
-            Self::Raw(insn) => {
-                let (code, dst, src) = (insn.code(), insn.dst(), insn.src());
-                write!(f, ".insn {code:#04x}, {dst}, {src}, {}, {}", insn.off(), insn.imm())
-            }
+        write_op(f, *self)
+    }
+}
+
+/// Writes one operation; jumps with their distance.
+pub(super) fn write_op(w: &mut impl Write, op: Op) -> fmt::Result {
+    match op {
+        Op::LoadImm64 { dst, value: Imm64::Value(value) } => {
+            let mut ink = Ink(w);
+            ink.reg(Width::W64, dst)?;
+            ink.text(" = ")?;
+            ink.hex(value)?;
+            ink.text(" ll")
+        }
+        Op::LoadImm64 { dst, value } => write!(w, "{dst} = {value}"),
+        Op::Call(Call::Helper(id)) => match helper::Id(id).name() {
+            Some(name) => Ink(w).text("call bpf_").and_then(|()| w.write_str(name)),
+            None => write!(w, "call {id}"),
+        },
+        Op::Call(call) => write!(w, "{call}"),
+        Op::CallReg { dst } => write!(w, "callx {dst}"),
+        Op::Exit => w.write_str("exit"),
+        Op::Raw(insn) => {
+            let (code, dst, src) = (insn.code(), insn.dst(), insn.src());
+            write!(w, ".insn {code:#04x}, {dst}, {src}, {}, {}", insn.off(), insn.imm())
+        }
+        Op::Jump { off } | Op::MayGoto { off } | Op::JumpIf { off, .. } => {
+            write_jump(w, op)?;
+            Ink(w).signed(off.into())
+        }
+        Op::JumpLong { off } => {
+            write_jump(w, op)?;
+            Ink(w).signed(off.into())
+        }
+        Op::JumpReg { dst } => write!(w, "gotox {dst}"),
+        Op::Load { .. } | Op::LoadSx { .. } | Op::Store { .. } | Op::LoadAbs { .. } | Op::LoadInd { .. } => {
+            memory(w, op)
+        }
+        Op::Atomic { op, size, dst, off, src } => atomic(w, op, size, (dst, off), src),
+        Op::Alu { .. } | Op::Neg { .. } | Op::MovSx { .. } | Op::Endian { .. } | Op::AddrSpaceCast { .. } => {
+            arithmetic(w, op)
         }
     }
 }
 
-fn atomic(f: &mut fmt::Formatter<'_>, op: AtomicOp, size: Size, to: (Reg, i16), src: Reg) -> fmt::Result {
-    let (ty, width) = (unsigned(size), width_of(size));
-    let (address, value) = (Address(to.0, to.1), At(width, src));
-    let lock = |f: &mut fmt::Formatter<'_>, symbol: &str| write!(f, "lock *({ty} *)({address}) {symbol} {value}");
-    let fetch = |f: &mut fmt::Formatter<'_>, name: &str| {
-        write!(f, "{value} = atomic_fetch_{name}(({ty} *)({address}), {value})")
-    };
-    let bits = if width == Width::W32 { "32_32" } else { "_64" };
+/// A jump up to where its target is written.
+pub(super) fn write_jump(w: &mut impl Write, op: Op) -> fmt::Result {
+    let mut ink = Ink(w);
     match op {
-        AtomicOp::Add => lock(f, "+="),
-        AtomicOp::Or => lock(f, "|="),
-        AtomicOp::And => lock(f, "&="),
-        AtomicOp::Xor => lock(f, "^="),
-        AtomicOp::FetchAdd => fetch(f, "add"),
-        AtomicOp::FetchOr => fetch(f, "or"),
-        AtomicOp::FetchAnd => fetch(f, "and"),
-        AtomicOp::FetchXor => fetch(f, "xor"),
-        AtomicOp::Xchg => write!(f, "{value} = xchg{bits}({address}, {value})"),
-        AtomicOp::Cmpxchg => write!(f, "{0} = cmpxchg{bits}({address}, {0}, {value})", At(width, Reg::R0)),
-        AtomicOp::LoadAcquire => {
-            write!(f, "{} = load_acquire(({ty} *)({}))", At(width, to.0), Address(src, to.1))
+        Op::JumpIf { cond, width, dst, src, .. } => {
+            ink.text("if ")?;
+            ink.reg(width, dst)?;
+            ink.text(" ")?;
+            ink.text(cond.symbol())?;
+            ink.text(" ")?;
+            ink.operand(width, src)?;
+            ink.text(" goto ")
         }
-        AtomicOp::StoreRelease => write!(f, "store_release(({ty} *)({address}), {value})"),
+        Op::JumpLong { .. } => ink.text("gotol "),
+        Op::MayGoto { .. } => ink.text("may_goto "),
+        _ => ink.text("goto "),
     }
+}
+
+fn arithmetic(w: &mut impl Write, op: Op) -> fmt::Result {
+    match op {
+        Op::Alu { op, width, dst, src } => {
+            let mut ink = Ink(w);
+            ink.reg(width, dst)?;
+            ink.text(" ")?;
+            ink.text(op.symbol())?;
+            ink.text(" ")?;
+            ink.operand(width, src)
+        }
+        Op::Neg { width, dst } => {
+            let mut ink = Ink(w);
+            ink.reg(width, dst)?;
+            ink.text(" = -")?;
+            ink.reg(width, dst)
+        }
+        Op::MovSx { width, bits, dst, src } => {
+            let mut ink = Ink(w);
+            ink.reg(width, dst)?;
+            ink.text(" = (s")?;
+            ink.number(i64::from(bits as u8))?;
+            ink.text(")")?;
+            ink.reg(width, src)
+        }
+        Op::Endian { order, bits, dst } => {
+            let order = match order {
+                Endian::Le => "le",
+                Endian::Be => "be",
+                Endian::Swap => "bswap",
+            };
+            write!(w, "{dst} = {order}{} {dst}", bits as u8)
+        }
+        Op::AddrSpaceCast { dst, src, to, from } => write!(w, "{dst} = addr_space_cast({src}, {to}, {from})"),
+        _ => Ok(()),
+    }
+}
+
+fn memory(w: &mut impl Write, op: Op) -> fmt::Result {
+    let mut ink = Ink(w);
+    match op {
+        Op::Load { size, dst, src, off } => {
+            ink.reg(Width::W64, dst)?;
+            ink.place(" = *(", unsigned(size), src, off)
+        }
+        Op::LoadSx { size, dst, src, off } => {
+            ink.reg(Width::W64, dst)?;
+            ink.place(" = *(", signed(size), src, off)
+        }
+        Op::Store { size, dst, off, src } => {
+            ink.place("*(", unsigned(size), dst, off)?;
+            ink.text(" = ")?;
+            ink.operand(Width::W64, src)
+        }
+        Op::LoadAbs { size, off } => write!(w, "r0 = *({} *)skb[{off}]", unsigned(size)),
+        Op::LoadInd { size, src, off: 0 } => write!(w, "r0 = *({} *)skb[{src}]", unsigned(size)),
+        Op::LoadInd { size, src, off } => write!(w, "r0 = *({} *)skb[{src} + {off}]", unsigned(size)),
+        _ => Ok(()),
+    }
+}
+
+fn atomic(w: &mut impl Write, op: AtomicOp, size: Size, to: (Reg, i16), src: Reg) -> fmt::Result {
+    let (ty, width) = (unsigned(size), width_of(size));
+    let bits = if width == Width::W32 { "32_32(" } else { "_64(" };
+    let mut ink = Ink(w);
+    match op {
+        AtomicOp::Add => lock(w, "+= ", (ty, width), to, src),
+        AtomicOp::Or => lock(w, "|= ", (ty, width), to, src),
+        AtomicOp::And => lock(w, "&= ", (ty, width), to, src),
+        AtomicOp::Xor => lock(w, "^= ", (ty, width), to, src),
+        AtomicOp::FetchAdd => fetch(w, " = atomic_fetch_add((", (ty, width), to, src),
+        AtomicOp::FetchOr => fetch(w, " = atomic_fetch_or((", (ty, width), to, src),
+        AtomicOp::FetchAnd => fetch(w, " = atomic_fetch_and((", (ty, width), to, src),
+        AtomicOp::FetchXor => fetch(w, " = atomic_fetch_xor((", (ty, width), to, src),
+        AtomicOp::Xchg => {
+            ink.reg(width, src)?;
+            ink.text(" = xchg")?;
+            ink.text(bits)?;
+            ink.address(to.0, to.1)?;
+            ink.text(", ")?;
+            ink.reg(width, src)?;
+            ink.text(")")
+        }
+        AtomicOp::Cmpxchg => {
+            ink.reg(width, Reg::R0)?;
+            ink.text(" = cmpxchg")?;
+            ink.text(bits)?;
+            ink.address(to.0, to.1)?;
+            ink.text(", ")?;
+            ink.reg(width, Reg::R0)?;
+            ink.text(", ")?;
+            ink.reg(width, src)?;
+            ink.text(")")
+        }
+        AtomicOp::LoadAcquire => {
+            ink.reg(width, to.0)?;
+            ink.place(" = load_acquire((", ty, src, to.1)?;
+            ink.text(")")
+        }
+        AtomicOp::StoreRelease => {
+            ink.place("store_release((", ty, to.0, to.1)?;
+            ink.text(", ")?;
+            ink.reg(width, src)?;
+            ink.text(")")
+        }
+    }
+}
+
+/// `lock *(u64 *)(r1 + 4) += r2`.
+fn lock(w: &mut impl Write, assign: &str, (ty, width): (&str, Width), to: (Reg, i16), src: Reg) -> fmt::Result {
+    let mut ink = Ink(w);
+    ink.place("lock *(", ty, to.0, to.1)?;
+    ink.text(" ")?;
+    ink.text(assign)?;
+    ink.reg(width, src)
+}
+
+/// `r2 = atomic_fetch_add((u64 *)(r1 + 4), r2)`.
+fn fetch(w: &mut impl Write, name: &str, (ty, width): (&str, Width), to: (Reg, i16), src: Reg) -> fmt::Result {
+    let mut ink = Ink(w);
+    ink.reg(width, src)?;
+    ink.place(name, ty, to.0, to.1)?;
+    ink.text(", ")?;
+    ink.reg(width, src)?;
+    ink.text(")")
 }

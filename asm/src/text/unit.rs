@@ -192,8 +192,8 @@ impl<'s> Unit<'s> {
     }
 
     /// One `Code` a function.
-    fn cut(self, files: &[Arc<str>], relocs: Vec<Reloc>) -> Vec<Code> {
-        let (labels, starts) = (self.label_list(), &self.starts);
+    fn cut(mut self, files: &[Arc<str>], relocs: Vec<Reloc>) -> Vec<Code> {
+        let (labels, starts) = (self.label_list(), std::mem::take(&mut self.starts));
         let mut out = Vec::with_capacity(starts.len());
         for (i, &start) in starts.iter().enumerate() {
             let end = starts.get(i + 1).copied().unwrap_or(self.insns.len());
@@ -208,7 +208,9 @@ impl<'s> Unit<'s> {
                 .iter()
                 .map(|&(name, at)| LabelAt { at: here(at), name: name.into() })
                 .collect();
-            out.push(Code { insns: self.insns[own].to_vec(), relocs, lines, labels, sources: Vec::new() });
+            let whole = own.len() == self.insns.len();
+            let insns = if whole { std::mem::take(&mut self.insns) } else { self.insns[own].to_vec() };
+            out.push(Code { insns, relocs, lines, labels, sources: Vec::new() });
         }
         out
     }
@@ -230,5 +232,8 @@ fn lines_of(marks: &[(usize, Mark)], own: &Range<usize>, files: &[Arc<str>]) -> 
         let file = files.get(usize::try_from(mark.file).unwrap_or(0))?.clone();
         Some(LineRec { at: InsnIdx::from(at.saturating_sub(own.start)), file, line: mark.line, col: mark.col })
     };
-    marks.get(first..last).unwrap_or_default().iter().filter_map(record).collect()
+    let marks = marks.get(first..last).unwrap_or_default();
+    let mut lines = Vec::with_capacity(marks.len());
+    lines.extend(marks.iter().filter_map(record));
+    lines
 }

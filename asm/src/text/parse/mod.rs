@@ -69,9 +69,11 @@ pub(super) struct Parser<'s> {
     text: &'s str,
     lexer: Lexer<'s>,
     tok: Token,
-    /// Line and line start of `tok`.
-    line: u32,
-    line_start: usize,
+    /// The token behind `tok`.
+    ahead: Token,
+    /// Line and line start of `tok` and of `ahead`.
+    line: (u32, usize),
+    ahead_line: (u32, usize),
     prev_end: usize,
     dialect: Dialect,
     /// Line marks by `.loc` replace the file's own lines from here on.
@@ -86,11 +88,13 @@ pub(super) struct Parser<'s> {
 impl<'s> Parser<'s> {
     pub(super) fn new(text: &'s str, dialect: Dialect, file: File<'s>) -> Self {
         let mut lexer = Lexer::new(text);
-        let (line, line_start) = (lexer.line, lexer.line_start);
         let tok = lexer.next();
+        let line = (lexer.line, lexer.line_start);
+        let ahead = lexer.next();
+        let ahead_line = (lexer.line, lexer.line_start);
         let (equs, numbered_files, errors) = (HashMap::new(), HashMap::new(), Collector::default());
         let (prev_end, loc) = (0, None);
-        Self { text, lexer, tok, line, line_start, prev_end, dialect, loc, equs, numbered_files, errors, file }
+        Self { text, lexer, tok, ahead, line, ahead_line, prev_end, dialect, loc, equs, numbered_files, errors, file }
     }
 
     /// Reads everything; mistakes are in `errors` afterwards.
@@ -167,8 +171,9 @@ impl<'s> Parser<'s> {
 
     /// The source position of what starts at `span`: by `.loc`, or in this file.
     fn mark(&self, span: &Range<usize>) -> Mark {
-        let col = self.text.get(self.line_start..span.start).map_or(0, |before| before.chars().count());
-        let own = Mark { file: 0, line: self.line, col: u32::try_from(col + 1).unwrap_or(u32::MAX) };
+        let (line, line_start) = self.line;
+        let col = self.text.get(line_start..span.start).map_or(0, |before| before.chars().count());
+        let own = Mark { file: 0, line, col: u32::try_from(col + 1).unwrap_or(u32::MAX) };
         self.loc.unwrap_or(own)
     }
 
@@ -195,21 +200,26 @@ impl<'s> Parser<'s> {
     /// Moves to the next token. A `;` between two statements is filed as a mistake: it starts a comment here.
     fn bump(&mut self) {
         self.prev_end = self.tok.span().end;
-        if self.tok.tok != Tok::Line
-            && let Some((rest, span)) = self.lexer.after_semicolon()
-            && looks_like_statement(rest)
+        (self.tok, self.line) = (self.ahead, self.ahead_line);
+        self.ahead = self.lexer.next();
+        self.ahead_line = (self.lexer.line, self.lexer.line_start);
+        if self.lexer.semicolon.is_some() {
+            self.check_semicolon();
+        }
+    }
+
+    #[cold]
+    fn check_semicolon(&mut self) {
+        if let Some(at) = self.lexer.semicolon.take()
+            && looks_like_statement(self.lexer.line_from(at + 1))
         {
             let advice = "put the second statement on a line of its own".to_owned();
-            self.errors.add(span, "`;` starts a comment, and what follows would be lost", Some(advice));
-        }
-        self.tok = self.lexer.next();
-        if self.tok.tok != Tok::Line {
-            (self.line, self.line_start) = (self.lexer.line, self.lexer.line_start);
+            self.errors.add(at..at + 1, "`;` starts a comment, and what follows would be lost", Some(advice));
         }
     }
 
     fn peek(&self) -> Token {
-        self.lexer.clone().next()
+        self.ahead
     }
 
     /// Text of the current token if it is a name or number, else nothing.

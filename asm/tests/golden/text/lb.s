@@ -136,19 +136,12 @@ count:
 #>     r0 = 0  // 3
 #>     exit  // 4
 #> xdp 216 bytes, 4 relocations
-#> .relxdp 64 bytes, 0 relocations
 #> .text 40 bytes, 0 relocations
 #> license 13 bytes, 0 relocations
 #> .maps 112 bytes, 1 relocations
-#> .rel.maps 16 bytes, 0 relocations
 #> .data 24 bytes, 0 relocations
 #> .rodata 12 bytes, 0 relocations
 #> .bss 32 bytes, 0 relocations
-#> .BTF 2236 bytes, 0 relocations
-#> .BTF.ext 504 bytes, 0 relocations
-#> .symtab 288 bytes, 0 relocations
-#> .strtab 73 bytes, 0 relocations
-#> .shstrtab 92 bytes, 0 relocations
 #> [1] INT 'int' size=4 bits_offset=0 nr_bits=32 encoding=SIGNED
 #> [2] INT '__ARRAY_SIZE_TYPE__' size=4 bits_offset=0 nr_bits=32 encoding=(none)
 #> [3] ARRAY '(anon)' type_id=1 index_type_id=2 nr_elems=1
@@ -233,18 +226,22 @@ count:
 #> [51] VAR 'scratch' type_id=50, linkage=global
 #> [52] DATASEC '.bss' size=32 vlen=1
 #> 	type_id=51 offset=0 size=32 (VAR 'scratch')
-#> [53] STRUCT 'xdp_md' size=24 vlen=6
+#> [53] ARRAY '(anon)' type_id=45 index_type_id=2 nr_elems=13
+#> [54] VAR '_license' type_id=53, linkage=global
+#> [55] DATASEC 'license' size=13 vlen=1
+#> 	type_id=54 offset=0 size=13 (VAR '_license')
+#> [56] STRUCT 'xdp_md' size=24 vlen=6
 #> 	'data' type_id=14 bits_offset=0
 #> 	'data_end' type_id=14 bits_offset=32
 #> 	'data_meta' type_id=14 bits_offset=64
 #> 	'ingress_ifindex' type_id=14 bits_offset=96
 #> 	'rx_queue_index' type_id=14 bits_offset=128
 #> 	'egress_ifindex' type_id=14 bits_offset=160
-#> [54] PTR '(anon)' type_id=53
-#> [55] FUNC_PROTO '(anon)' ret_type_id=1 vlen=1
-#> 	'ctx' type_id=54
-#> [56] FUNC 'balance' type_id=55 linkage=global
-#> [57] INT 's32' size=4 bits_offset=0 nr_bits=32 encoding=SIGNED
-#> [58] FUNC_PROTO '(anon)' ret_type_id=57 vlen=1
+#> [57] PTR '(anon)' type_id=56
+#> [58] FUNC_PROTO '(anon)' ret_type_id=1 vlen=1
+#> 	'ctx' type_id=57
+#> [59] FUNC 'balance' type_id=58 linkage=global
+#> [60] INT 's32' size=4 bits_offset=0 nr_bits=32 encoding=SIGNED
+#> [61] FUNC_PROTO '(anon)' ret_type_id=60 vlen=1
 #> 	'stat' type_id=19
-#> [59] FUNC 'count' type_id=58 linkage=static
+#> [62] FUNC 'count' type_id=61 linkage=static
