@@ -5,7 +5,7 @@
 //! Output: `r0`, the packet as the program left it, the maps, and on request a trace of every step. Every access to
 //! memory is checked, so a program that the verifier would have to refuse ends in a [`Fault`] that says what it did.
 //!
-//! Read next: `program.rs` (decoding, once), `exec.rs` (the loop), `memory.rs`, `maps.rs`, `helpers.rs`, `context.rs`,
+//! Read next: `program.rs` (decoding, once), `alu.rs` (arithmetic), `exec.rs` (the loop), `memory.rs`, `maps.rs`, `helpers.rs`, `context.rs`,
 //! `trace.rs`.
 //!
 //! ```
@@ -25,6 +25,7 @@ use std::collections::BTreeMap;
 
 use crate::insn::InsnIdx;
 
+mod alu;
 mod context;
 mod exec;
 mod fault;

@@ -3,7 +3,7 @@
 //! Input: instructions as they lie in an object, with maps named by index ([`crate::insn::PSEUDO_MAP_IDX`]). Output:
 //! [`Program`], one step a slot. Read next: `exec.rs`.
 
-use super::exec::Exec;
+use super::alu::Exec;
 use crate::insn::{AluOp, AtomicOp, Call, Cond, DecodeError, Endian, Imm64, Insn, InsnIdx, Op, Operand, Size, Width};
 
 /// Number of the register-file cell that holds a step's constant, so that constants and registers are read alike.
