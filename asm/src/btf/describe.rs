@@ -81,7 +81,7 @@ pub fn member<T: BtfType>(b: &mut BtfBuilder, name: &'static str, offset: usize)
     (name, T::btf(b), u32::try_from(offset).unwrap_or(u32::MAX))
 }
 
-/// Defines a `#[repr(C)]` struct that is both bytes (zerocopy's traits) and BTF ([`BtfType`](crate::btf::BtfType)).
+/// Defines a `#[repr(C)]` struct that is both bytes (zerocopy's traits) and BTF ([`BtfType`]).
 ///
 /// Padding must be spelled out, as in every struct that the kernel hashes: a hidden gap does not compile. The crate that
 /// calls it needs `zerocopy` as a dependency.

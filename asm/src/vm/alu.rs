@@ -4,7 +4,7 @@
 //! `x / 0` is 0, `x % 0` is `x`, shift amounts are taken modulo the width, 32-bit results zero the upper half.
 //! Read next: `exec.rs`.
 
-/// What a step does; the operands stand in [`Step`].
+/// What a step does; the operands stand in [`Step`](super::program::Step).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[rustfmt::skip]
 pub(super) enum Exec {

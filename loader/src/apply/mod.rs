@@ -1,7 +1,7 @@
 //! Stage: apply. A plan → the kernel, step by step, and back again when a step fails.
 //!
-//! Input: deployments of a manifest, and the systems they name. Output: programs attached and pinned ([`up`]), taken away
-//! ([`down`]), looked at ([`status`]). Read next: `prepare.rs`, then `up.rs`.
+//! Input: deployments of a manifest, and the systems they name. Output: programs attached and pinned ([`up()`]), taken away
+//! ([`down()`]), looked at ([`status()`]). Read next: `prepare.rs`, then `up.rs`.
 //!
 //! ```no_run
 //! use loader::{apply, manifest};

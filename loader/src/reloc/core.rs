@@ -16,7 +16,7 @@ use crate::btf::{KernelBtf, MatchError};
 use crate::spec::{CoreReloc, Spec};
 use value::Outcome;
 
-/// A type of the kernel: position of its BTF in [`KernelBtf::all`], and its number there.
+/// A type of the kernel: position of its BTF in `KernelBtf`, and its number there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Candidate {
     /// Which BTF.

@@ -304,7 +304,7 @@ reasons! {
         BadLength = 7, Drop, "bad-length", "The IP header's total length is larger than the frame, or too small for its own headers.";
         NoReal = 8, Drop, "no-real", "The VIP has no real server with weight.";
         NoRoute = 9, Drop, "no-route", "No route to the real server.";
-        ForwardingOff = 10, Drop, "forwarding-off", "The interface the packet came in by has forwarding off, so the kernel looks up no route: set net.ipv4.conf.<interface>.forwarding=1.";
+        ForwardingOff = 10, Drop, "forwarding-off", "The interface the packet came in by has forwarding off, so the kernel looks up no route: set net.ipv4.conf.IFACE.forwarding=1.";
         NoNeighbour = 11, Pass, "no-neighbour", "The MAC address of the next hop is not known yet: encapsulated, and given to the stack to resolve and send.";
         TooBig = 12, Drop, "too-big", "Larger than the route's MTU with the outer header, and may be fragmented (DF clear), which this program cannot do.";
         TooBigAnswered = 13, Tx, "too-big-answered", "Larger than the route's MTU with the outer header: the client was told the size that fits (ICMP).";
