@@ -53,15 +53,8 @@ impl Suite {
         let Output { status, stdout, stderr } = command.output().with_context(|| format!("start {program}"))?;
         let stderr = String::from_utf8_lossy(&stderr);
         // An index that cannot be had is only a warning to `apt-get update`.
-        let unreachable = stderr.lines().any(|line| line.starts_with("W: Failed to fetch"));
-        if !status.success() || unreachable {
-            let said: Vec<_> =
-                stderr.lines().filter(|line| line.starts_with("E: ") || line.starts_with("W: ")).collect();
-            bail!(
-                "{program} {}: {}",
-                arguments.join(" "),
-                if said.is_empty() { stderr.trim().into() } else { said.join("; ") }
-            );
+        if !status.success() || stderr.lines().any(|line| line.starts_with("W: Failed to fetch")) {
+            bail!("{program} {}: {}", arguments.first().unwrap_or(&""), complaint(&stderr));
         }
         Ok(String::from_utf8_lossy(&stdout).into_owned())
     }
@@ -93,6 +86,13 @@ impl Suite {
         let deb = files.find(|path| path.extension().is_some_and(|extension| extension == "deb"));
         deb.with_context(|| format!("apt-get download {which} left no file"))
     }
+}
+
+/// The lines of apt's messages that say what went wrong; all of them when none is marked.
+fn complaint(stderr: &str) -> String {
+    let marked = |line: &&str| line.starts_with("E: ") || line.starts_with("W: ");
+    let said: Vec<_> = stderr.lines().filter(marked).filter(|line| !line.contains("Some index files failed")).collect();
+    if said.is_empty() { stderr.trim().to_owned() } else { said.join("; ") }
 }
 
 /// The configuration of a private root. The machine's settings for downloads are taken over; its hooks, which clean or
@@ -208,6 +208,13 @@ mod tests {
             suites: vec!["s".into()],
             required: true,
         }
+    }
+
+    #[test]
+    fn apt_is_quoted_in_short() {
+        let stderr = "Reading…\nW: Failed to fetch x  Could not resolve\nW: Some index files failed to download.\n";
+        assert_eq!(complaint(stderr), "W: Failed to fetch x  Could not resolve");
+        assert_eq!(complaint("apt: odd\n"), "apt: odd");
     }
 
     #[test]

@@ -55,6 +55,8 @@ pub enum Ended {
         ms: u64,
         /// Output.
         detail: String,
+        /// The kernel's complaints meanwhile.
+        splat: String,
     },
     /// It had begun when the guest ended.
     Lost,
@@ -116,9 +118,9 @@ impl Stream {
                 self.running = Some(item);
                 self.set(item, Ended::Lost);
             }
-            Event::End { item, status, ms, detail } => {
+            Event::End { item, status, ms, detail, splat } => {
                 self.running = None;
-                self.set(item, Ended::Reported { status, ms, detail });
+                self.set(item, Ended::Reported { status, ms, detail, splat });
             }
             Event::Bye { .. } => self.bye = true,
         }
@@ -200,7 +202,7 @@ mod tests {
     }
 
     fn whole() -> Vec<String> {
-        let end = |item, status| Event::End { item, status, ms: 5, detail: String::new() };
+        let end = |item, status| Event::End { item, status, ms: 5, detail: String::new(), splat: String::new() };
         vec![
             line(0, Event::Hello { release: "6.1".into(), memory_kb: 9, splat: String::new() }),
             line(1, Event::Start { item: 0 }),

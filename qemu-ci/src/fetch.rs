@@ -96,10 +96,14 @@ impl Fetcher {
                     let drift = format!("{} of {suite} instead of {lock_says}", kernel.version);
                     return Ok(Obtained { kernel, image, drift: Some(drift) });
                 }
-                Err(error) => said.push(format!("newest in {suite}: {error:#}")),
+                Err(error) => {
+                    let why = format!("{error:#}");
+                    let known = said.iter().any(|said| said.ends_with(&why));
+                    said.push(format!("newest in {suite}: {}", if known { "the same" } else { &why }));
+                }
             }
         }
-        bail!("kernel {} is not to be had: {}", wanted.name, said.join("; "))
+        bail!("kernel {} is not to be had:\n    {}", wanted.name, said.join("\n    "))
     }
 
     /// The newest of a series in one suite.

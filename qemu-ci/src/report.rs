@@ -69,7 +69,10 @@ impl TestRow {
     /// A row from how the test ended.
     pub fn new(name: &str, ended: &Ended, verdict: Verdict) -> Self {
         let (ms, detail) = match ended {
-            Ended::Reported { ms, detail, .. } => (*ms, detail.clone()),
+            Ended::Reported { ms, detail, splat, .. } if splat.is_empty() => (*ms, detail.clone()),
+            Ended::Reported { ms, detail, splat, .. } => {
+                (*ms, format!("{}\nThe kernel complained:\n{splat}", detail.trim_end()))
+            }
             Ended::Lost | Ended::NotRun => (0, String::new()),
         };
         Self { name: name.to_owned(), verdict, ms, detail }
@@ -138,9 +141,7 @@ impl Report {
     /// The text report: red tests with their output, then one table.
     pub fn text(&self) -> String {
         let mut out = String::new();
-        for row in &self.rows {
-            red_tests(&mut out, row);
-        }
+        red_tests(&mut out, &self.rows);
         table(&mut out, &self.rows);
         let boots: Vec<_> = self.rows.iter().filter_map(|row| row.boot).collect();
         let mean = boots.iter().sum::<Duration>().as_secs_f64() / boots.len().max(1) as f64;
@@ -176,12 +177,24 @@ impl Report {
     }
 }
 
-/// The red tests of a kernel, with the end of their output.
-fn red_tests(out: &mut String, row: &Row) {
-    for test in &row.tests {
-        let Some(why) = test.red() else { continue };
-        let _ = writeln!(out, "---- Linux {}: {}: {why}", row.name, test.name);
+/// The red tests, each once, with the end of their output on the first kernel where they are red.
+fn red_tests(out: &mut String, rows: &[Row]) {
+    let mut red: Vec<(&TestRow, &str, Vec<&str>)> = Vec::new();
+    for row in rows {
+        for test in &row.tests {
+            let Some(why) = test.red() else { continue };
+            match red.iter_mut().find(|(known, because, _)| known.name == test.name && *because == why) {
+                Some((_, _, kernels)) => kernels.push(&row.name),
+                None => red.push((test, why, vec![&row.name])),
+            }
+        }
+    }
+    for (test, why, kernels) in red {
+        let _ = writeln!(out, "---- {}: {why}, on Linux {}", test.name, kernels.join(", "));
         let lines: Vec<_> = test.detail.lines().filter(|line| !line.trim().is_empty()).collect();
+        if lines.len() > LINES {
+            let _ = writeln!(out, "     [… {} lines more in report.json …]", lines.len() - LINES);
+        }
         for line in lines.iter().skip(lines.len().saturating_sub(LINES)) {
             let _ = writeln!(out, "     {line}");
         }
@@ -322,7 +335,12 @@ mod tests {
     use super::*;
 
     fn row(name: &str, ending: Ending, verdicts: Vec<Verdict>) -> Row {
-        let ended = Ended::Reported { status: guest_init::Status::Pass, ms: 1500, detail: "a < b\n\nlast\n".into() };
+        let ended = Ended::Reported {
+            status: guest_init::Status::Pass,
+            ms: 1500,
+            detail: "a < b\n\nlast\n".into(),
+            splat: String::new(),
+        };
         Row {
             name: name.into(),
             required: true,

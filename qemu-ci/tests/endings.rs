@@ -25,7 +25,7 @@ nonce=$(grep -ao '"nonce":"[^"]*"' "$initrd" | head -n 1 | cut -d '"' -f 4)
 line() { echo "{\"nonce\":\"$nonce\",\"seq\":$1,$2}"; }
 hello() { line 0 '"event":"hello","release":"6.1.0-1","memory_kb":1,"splat":""'; }
 start() { line $1 "\"event\":\"start\",\"item\":$2"; }
-end() { line $1 "\"event\":\"end\",\"item\":$2,\"status\":\"pass\",\"ms\":5,\"detail\":\"\""; }
+end() { line $1 "\"event\":\"end\",\"item\":$2,\"status\":\"pass\",\"ms\":5,\"detail\":\"\",\"splat\":\"\""; }
 bye() { line $1 '"event":"bye","ended":2'; }
 "#;
 

@@ -37,6 +37,7 @@ pub(crate) struct End {
     pub(crate) status: Status,
     pub(crate) ms: u64,
     pub(crate) detail: String,
+    pub(crate) splat: String,
 }
 
 /// Runs an item to its end or its timeout and clears up after it.
@@ -51,14 +52,8 @@ pub(crate) fn run(
     let cgroup = PathBuf::from(format!("/sys/fs/cgroup/item-{index}"));
     let ended = insert(&item.modules, inserted).and_then(|()| supervise(index, item, env, &cgroup));
     let ms = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let (mut status, output) = ended.unwrap_or_else(|error| (Status::Fail, format!("guest-init: {error:#}\n")));
-    let mut detail = shorten(&output, DETAIL_LIMIT);
-    let splats = log.splats();
-    if !splats.is_empty() {
-        status = Status::Splat;
-        detail = format!("{}\nThe kernel complained:\n{splats}", detail.trim_end());
-    }
-    End { status, ms, detail }
+    let (status, output) = ended.unwrap_or_else(|error| (Status::Fail, format!("guest-init: {error:#}\n")));
+    End { status, ms, detail: shorten(&output, DETAIL_LIMIT), splat: log.splats() }
 }
 
 /// Inserts modules, dependencies first; the host has put them in that order.

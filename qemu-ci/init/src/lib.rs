@@ -83,8 +83,10 @@ pub enum Event {
         status: Status,
         /// Guest milliseconds it took. A guest's clock may run fast on a loaded host: a hint, not a measurement.
         ms: u64,
-        /// The end of its output, and the kernel's complaints.
+        /// Its output, shortened in the middle.
         detail: String,
+        /// What the kernel complained about meanwhile; empty when it did not.
+        splat: String,
     },
     /// All items have been reported; nothing follows. Without this line a guest has not ended well, whatever QEMU's exit
     /// status: that is 0 after a panic too.
@@ -98,14 +100,12 @@ pub enum Event {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Status {
-    /// Every command exited with 0 and the kernel did not complain.
+    /// Every command exited with 0.
     Pass,
     /// A command failed, or could not be run.
     Fail,
     /// Killed because its time was over.
     Timeout,
-    /// The kernel printed a BUG, WARNING, KASAN, RCU or lockup text while it ran.
-    Splat,
 }
 
 /// Words by which the kernel reports a defect of its own. Case matters.
@@ -192,7 +192,7 @@ mod tests {
     proptest! {
         #[test]
         fn lines_come_back_as_they_went(nonce in "[a-f0-9]{8}", seq: u64, item in 0usize..9999, ms: u64, detail: String) {
-            let line = Line { nonce, seq, event: Event::End { item, status: Status::Splat, ms, detail } };
+            let line = Line { nonce, seq, event: Event::End { item, status: Status::Fail, ms, detail, splat: "BUG: x".into() } };
             let text = serde_json::to_string(&line).unwrap();
             prop_assert!(!text.contains('\n'));
             prop_assert_eq!(serde_json::from_str::<Line>(&text).unwrap(), line);

@@ -51,7 +51,8 @@ fn run() -> Result<()> {
     for (index, item) in plan.items.iter().enumerate() {
         port.send(&plan.nonce, Event::Start { item: index })?;
         let end = item::run(index, item, &plan.env, &mut inserted, &mut log);
-        port.send(&plan.nonce, Event::End { item: index, status: end.status, ms: end.ms, detail: end.detail })?;
+        let item::End { status, ms, detail, splat } = end;
+        port.send(&plan.nonce, Event::End { item: index, status, ms, detail, splat })?;
     }
     port.send(&plan.nonce, Event::Bye { ended: plan.items.len() })?;
     port.drain()
