@@ -20,7 +20,7 @@ fn sourced() -> Code {
     let file = "demo.rs";
     let line = |at, line, col| LineRec { at: InsnIdx(at), file: file.into(), line, col };
     code.lines = vec![line(2, 2, 5), line(4, 3, 5)];
-    code.sources = vec![Source { file: file.into(), text: "fn demo() {\n    r0 = 1 << 40;\n    tail()\n}\n".into() }];
+    code.sources = vec![Source::new(file, "fn demo() {\n    r0 = 1 << 40;\n    tail()\n}\n")];
     code
 }
 

@@ -14,9 +14,6 @@ use asm::text;
 
 use crate::spec::{ExternKind, Func, InitValue, MapSpec, Pinning, RelocKind, Spec};
 
-/// Source lines beyond this number are not shown: their texts are laid out by number.
-const MAX_LINE: u32 = 1 << 16;
-
 /// The object as assembly text; with `lines`, source positions and their texts too.
 #[must_use]
 pub fn disasm(spec: &Spec, lines: bool) -> String {
@@ -136,29 +133,17 @@ impl Listing<'_> {
     fn lines_of(&self, func: &Func) -> (Vec<LineRec>, Vec<Source>) {
         let mut files: BTreeMap<Arc<str>, BTreeMap<u32, String>> = BTreeMap::new();
         let mut records = Vec::new();
-        for line in func.lines.iter().filter(|line| line.line <= MAX_LINE) {
+        for line in &func.lines {
             let file: Arc<str> = self.spec.text(line.file).into();
             let text = self.spec.text(line.text).replace(['\n', '\r'], " ");
             files.entry(file.clone()).or_default().insert(line.line, text);
             records.push(LineRec { at: InsnIdx::from(line.at), file, line: line.line, col: line.col });
         }
-        (records, files.into_iter().map(|(file, lines)| Source { file, text: laid_out(&lines).into() }).collect())
+        let sources = files.iter().map(|(file, lines)| {
+            Source::from_lines(file.clone(), lines.iter().map(|(number, text)| (*number, text.as_str())))
+        });
+        (records, sources.collect())
     }
-}
-
-/// Texts at their line numbers, with empty lines between.
-fn laid_out(lines: &BTreeMap<u32, String>) -> String {
-    let mut out = String::new();
-    let mut next = 1;
-    for (number, text) in lines {
-        for _ in next..*number {
-            out.push('\n');
-        }
-        out.push_str(text);
-        out.push('\n');
-        next = number + 1;
-    }
-    out
 }
 
 /// A map's fields, as the directive has them.

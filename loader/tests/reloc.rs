@@ -113,10 +113,12 @@ fn member<'a>(name: &'a str, ty: TypeId, bit_offset: u32, bits: u8) -> Member<&'
 
 fn types() -> Types {
     let mut b = BtfBuilder::new();
-    let (int, unsigned, long) = (b.int("int", 4, true), b.int("unsigned int", 4, false), b.int("unsigned long", 8, false));
+    let (int, unsigned, long) =
+        (b.int("int", 4, true), b.int("unsigned int", 4, false), b.int("unsigned long", 8, false));
     let char = b.int("char", 1, true);
     let comm = b.array(char, 16);
-    let state = b.add(Type::Enum { name: "state___v2", size: 4, signed: false, values: vec![("DEAD___v2", 1), ("NEW", 9)] });
+    let state =
+        b.add(Type::Enum { name: "state___v2", size: 4, signed: false, values: vec![("DEAD___v2", 1), ("NEW", 9)] });
     let task = b.add(Type::Struct {
         name: "task___mine",
         size: 56,
@@ -141,7 +143,8 @@ fn types() -> Types {
     let comm = b.array(char, 16);
     b.add(Type::Enum { name: "state", size: 4, signed: false, values: vec![("NEW", 1), ("DEAD", 7)] });
     let inner = b.add(Type::Union { name: "", size: 4, members: vec![member("hidden", int, 0, 0)] });
-    let inner = b.add(Type::Struct { name: "", size: 8, members: vec![member("a", int, 0, 0), member("", inner, 32, 0)] });
+    let inner =
+        b.add(Type::Struct { name: "", size: 8, members: vec![member("a", int, 0, 0), member("", inner, 32, 0)] });
     b.add(Type::Struct {
         name: "task",
         size: 80,
@@ -221,7 +224,10 @@ fn every_kind_of_core_relocation() {
     }
     assert_eq!(relocate(&types, &mov(1), task, "0", Kind::TYPE_MATCHES).unwrap(), mov(0), "a member is missing there");
     assert_eq!(relocate(&types, &mov(1), state, "0", Kind::TYPE_MATCHES).unwrap(), mov(1), "values do not matter");
-    assert_eq!(relocate(&types, &wide(0), gone, "0:0", Kind::FIELD_BYTE_OFFSET).unwrap(), [poison(), poison()].concat());
+    assert_eq!(
+        relocate(&types, &wide(0), gone, "0:0", Kind::FIELD_BYTE_OFFSET).unwrap(),
+        [poison(), poison()].concat()
+    );
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //!
 //! Input: `build.rs` and the assembler. Output: [`Code`], which goes to `object`. Next: `../object/mod.rs`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Insn, InsnIdx};
@@ -25,8 +26,7 @@ impl Code {
     /// The text of the source line of a record, if its file is among [`Code::sources`].
     #[must_use]
     pub fn line_text(&self, line: &LineRec) -> Option<&str> {
-        let source = self.sources.iter().find(|source| source.file == line.file)?;
-        source.text.lines().nth(usize::try_from(line.line).ok()?.checked_sub(1)?)
+        self.sources.iter().find(|source| source.file == line.file)?.line(line.line)
     }
 }
 
@@ -114,11 +114,70 @@ pub struct LabelAt {
     pub name: Arc<str>,
 }
 
-/// A source file that lines refer to.
+/// A source file that lines refer to: its lines, or those that are known. Copies share the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
+    file: Arc<str>,
+    text: Arc<str>,
+    /// Number, start and end in `text` of each line, by number.
+    lines: Arc<[(u32, u32, u32)]>,
+}
+
+impl Source {
+    /// A whole file; its path is that of [`LineRec::file`].
+    #[must_use]
+    pub fn new(file: impl Into<Arc<str>>, text: impl Into<Arc<str>>) -> Self {
+        let text = text.into();
+        let narrow = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+        let ends = text.bytes().enumerate().filter(|(_, b)| *b == b'\n').map(|(at, _)| at).chain([text.len()]);
+        let mut start = 0;
+        let lines =
+            ends.zip(1..).map(|(end, number)| (number, narrow(std::mem::replace(&mut start, end + 1)), narrow(end)));
+        let lines = lines.collect();
+        Self { file: file.into(), text, lines }
+    }
+
+    /// Some lines of a file, each with its number from 1; of lines with the same number the last one counts.
+    #[must_use]
+    pub fn from_lines<'l>(file: impl Into<Arc<str>>, lines: impl IntoIterator<Item = (u32, &'l str)>) -> Self {
+        let mut text = String::new();
+        let narrow = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+        let by_number: BTreeMap<u32, &str> = lines.into_iter().collect();
+        let mut place = |(number, line): (u32, &str)| {
+            let start = narrow(text.len());
+            text.push_str(line);
+            (number, start, narrow(text.len()))
+        };
+        let lines = by_number.into_iter().map(&mut place).collect();
+        Self { file: file.into(), text: text.into(), lines }
+    }
+
     /// Path, equal to [`LineRec::file`].
-    pub file: Arc<str>,
-    /// Whole text.
-    pub text: Arc<str>,
+    #[must_use]
+    pub fn file(&self) -> &Arc<str> {
+        &self.file
+    }
+
+    /// The text of a line, counted from 1, if it is known.
+    #[must_use]
+    pub fn line(&self, number: u32) -> Option<&str> {
+        let at = self.lines.binary_search_by_key(&number, |line| line.0).ok()?;
+        let &(_, start, end) = self.lines.get(at)?;
+        let line = self.text.get(start as usize..end as usize)?;
+        Some(line.strip_suffix('\r').unwrap_or(line))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_found_by_number() {
+        let whole = Source::new("a.s", "one\r\n\nthree");
+        let got: Vec<_> = (0..5).map(|n| whole.line(n)).collect();
+        assert_eq!(got, [None, Some("one"), Some(""), Some("three"), None]);
+        let some = Source::from_lines("a.c", [(u32::MAX, "end"), (7, "old"), (7, "new")]);
+        assert_eq!((some.line(7), some.line(u32::MAX), some.line(1)), (Some("new"), Some("end"), None));
+    }
 }

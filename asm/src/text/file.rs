@@ -64,6 +64,8 @@ pub(super) struct File<'s> {
     pub(super) license: Option<String>,
     /// Names of source files, for line marks; 0 is this file.
     pub(super) files: Vec<Arc<str>>,
+    /// Texts that `.loc` gave: number of the file, line, text.
+    pub(super) line_texts: Vec<(u32, u32, String)>,
     sections: Vec<Section<'s>>,
     current: usize,
     names: HashMap<&'s str, Known>,
@@ -84,6 +86,7 @@ impl<'s> File<'s> {
         let name: Arc<str> = name.into();
         Self {
             files: vec![name.clone()],
+            line_texts: Vec::new(),
             name,
             types: Types::default(),
             maps: Vec::new(),
@@ -190,12 +193,23 @@ impl<'s> File<'s> {
                 _ => {}
             }
         }
-        code.sources.push(self.source(text));
+        code.sources = self.sources(text);
         code
     }
 
-    fn source(&self, text: &str) -> Source {
-        Source { file: self.name.clone(), text: text.into() }
+    /// This file's text, and the lines of others that `.loc` quoted.
+    fn sources(&self, text: &str) -> Vec<Source> {
+        let mut sources = vec![Source::new(self.name.clone(), text)];
+        let mut quoted: HashMap<u32, Vec<(u32, &str)>> = HashMap::new();
+        for (file, line, text) in &self.line_texts {
+            quoted.entry(*file).or_default().push((*line, text));
+        }
+        for (file, number) in self.files.iter().zip(0..).skip(1) {
+            if let Some(lines) = quoted.remove(&number) {
+                sources.push(Source::from_lines(file.clone(), lines));
+            }
+        }
+        sources
     }
 
     /// The end of a file.
@@ -213,13 +227,13 @@ impl<'s> File<'s> {
         }
         // All names of functions are known before the first reference is resolved.
         let starts: Vec<_> = code.iter().map(|(section, unit)| self.starts(section, unit, errors)).collect();
-        let source = self.source(text);
+        let sources = self.sources(text);
         let mut functions = Vec::new();
         for ((section, unit), starts) in code.into_iter().zip(starts) {
             let places: Vec<usize> = starts.iter().map(|&(_, at)| at).collect();
             let codes = unit.finish(&places, &self.files, |name| self.known(name), errors);
             for ((name, _), mut code) in starts.into_iter().zip(codes) {
-                code.sources.push(source.clone());
+                code.sources.clone_from(&sources);
                 functions.push(self.function(section, name, code));
             }
         }

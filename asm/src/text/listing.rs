@@ -17,7 +17,7 @@ pub struct Options {
     /// The number of the first slot. Where several functions go into one text, numbers and labels count on, so that no
     /// label comes twice.
     pub first: usize,
-    /// Source lines: the text where it is known as a comment, and the position as `.loc`.
+    /// Source lines: position and, where it is known, text, as `.loc`.
     pub lines: bool,
 }
 
@@ -191,8 +191,29 @@ fn write_reloc(out: &mut String, op: Op, kind: &RelocKind) -> fmt::Result {
 }
 
 fn write_line(out: &mut String, code: &Code, line: &LineRec) -> fmt::Result {
-    let text = code.line_text(line).unwrap_or_default().trim();
-    let file = line.file.replace('\\', "\\\\").replace('"', "\\\"");
-    write!(out, "    .loc \"{file}\" {} {}", line.line, line.col)?;
-    if text.is_empty() { writeln!(out) } else { writeln!(out, "  // {text}") }
+    write!(out, "    .loc {} {} {}", Quoted(&line.file), line.line, line.col)?;
+    match code.line_text(line).map(str::trim) {
+        Some(text) if !text.is_empty() => writeln!(out, " {}", Quoted(text)),
+        _ => writeln!(out),
+    }
+}
+
+/// A text in quotes, with what would end it escaped.
+struct Quoted<'t>(&'t str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("\"")?;
+        for c in self.0.chars() {
+            match c {
+                '"' => f.write_str("\\\"")?,
+                '\\' => f.write_str("\\\\")?,
+                '\n' => f.write_str("\\n")?,
+                '\r' => f.write_str("\\r")?,
+                '\0' => f.write_str("\\0")?,
+                c => f.write_char(c)?,
+            }
+        }
+        f.write_str("\"")
+    }
 }

@@ -15,7 +15,7 @@ pub(crate) fn code(lines: &[(u32, u32)], build: impl FnOnce(&mut Builder)) -> Co
     let file: std::sync::Arc<str> = "sample.rs".into();
     let line = |&(at, line): &(u32, u32)| LineRec { at: InsnIdx(at), file: file.clone(), line, col: 1 };
     code.lines = lines.iter().map(line).collect();
-    code.sources = vec![Source { file, text: "fn sample() {\n    one()\n    two()\n}\n".into() }];
+    code.sources = vec![Source::new(file, "fn sample() {\n    one()\n    two()\n}\n")];
     code
 }
 

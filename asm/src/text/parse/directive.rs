@@ -199,7 +199,7 @@ impl<'s> Parser<'s> {
         String::from_utf8(self.string()?).or_else(|_| wrong(span, "a file's name is UTF-8"))
     }
 
-    /// `.loc "file" line [column]`, `.loc 1 line [column]`: what follows comes from there.
+    /// `.loc "file" line [column] ["text"]`, `.loc 1 line [column]`: what follows comes from there.
     fn line_mark(&mut self) -> Parsed<()> {
         let span = self.tok.span();
         let file = if self.tok.tok == Tok::Str {
@@ -220,6 +220,10 @@ impl<'s> Parser<'s> {
         // `prologue_end` and the like, as compilers add them.
         while matches!(self.tok.tok, Tok::Name | Tok::Number) {
             self.bump();
+        }
+        if self.tok.tok == Tok::Str {
+            let text = self.utf8()?;
+            self.file.line_texts.push((file, line, text));
         }
         self.loc = Some(Mark { file, line, col });
         Ok(())

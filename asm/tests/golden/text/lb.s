@@ -76,55 +76,55 @@ count:
     r0 = 0
     exit
 #> xdp balance global
-#>     .loc "lb.s" 42 5  // ctx = r1
+#>     .loc "lb.s" 42 5 "ctx = r1"
 #> balance:
 #>     r6 = r1  // 0
-#>     .loc "lb.s" 43 5  // r1 = *(u32 *)(ctx + 0)
+#>     .loc "lb.s" 43 5 "r1 = *(u32 *)(ctx + 0)"
 #>     r1 = *(u32 *)(r6 + 0)  // 1
-#>     .loc "lb.s" 44 5  // r2 = *(u32 *)(ctx + 4)
+#>     .loc "lb.s" 44 5 "r2 = *(u32 *)(ctx + 4)"
 #>     r2 = *(u32 *)(r6 + 4)  // 2
-#>     .loc "lb.s" 45 5  // r3 = r1
+#>     .loc "lb.s" 45 5 "r3 = r1"
 #>     r3 = r1  // 3
-#>     .loc "lb.s" 46 5  // r3 += sizeof(Eth)
+#>     .loc "lb.s" 46 5 "r3 += sizeof(Eth)"
 #>     r3 += 14  // 4
-#>     .loc "lb.s" 47 5  // if r3 > r2 goto 1f
+#>     .loc "lb.s" 47 5 "if r3 > r2 goto 1f"
 #>     if r3 > r2 goto .L25  // 5
-#>     .loc "lb.s" 48 5  // r4 = *(u16 *)(r1 + Eth.proto)
+#>     .loc "lb.s" 48 5 "r4 = *(u16 *)(r1 + Eth.proto)"
 #>     r4 = *(u16 *)(r1 + 12)  // 6
-#>     .loc "lb.s" 49 5  // r4 = be16 r4
+#>     .loc "lb.s" 49 5 "r4 = be16 r4"
 #>     r4 = be16 r4  // 7
-#>     .loc "lb.s" 50 5  // if w4 != ETH_P_IP goto 1f
+#>     .loc "lb.s" 50 5 "if w4 != ETH_P_IP goto 1f"
 #>     if w4 != 2048 goto .L25  // 8
-#>     .loc "lb.s" 51 5  // *(u64 *)(r10 - 8) = 0
+#>     .loc "lb.s" 51 5 "*(u64 *)(r10 - 8) = 0"
 #>     *(u64 *)(r10 - 8) = 0  // 9
-#>     .loc "lb.s" 52 5  // r1 = vips ll
+#>     .loc "lb.s" 52 5 "r1 = vips ll"
 #>     r1 = map[vips] ll  // 10
-#>     .loc "lb.s" 53 5  // r2 = r10
+#>     .loc "lb.s" 53 5 "r2 = r10"
 #>     r2 = r10  // 12
-#>     .loc "lb.s" 54 5  // r2 += -sizeof(VipKey)
+#>     .loc "lb.s" 54 5 "r2 += -sizeof(VipKey)"
 #>     r2 += -8  // 13
-#>     .loc "lb.s" 55 5  // call map_lookup_elem
+#>     .loc "lb.s" 55 5 "call map_lookup_elem"
 #>     call bpf_map_lookup_elem  // 14
-#>     .loc "lb.s" 56 5  // if r0 == 0 goto 1f
+#>     .loc "lb.s" 56 5 "if r0 == 0 goto 1f"
 #>     if r0 == 0 goto .L25  // 15
-#>     .loc "lb.s" 57 5  // r1 = r0
+#>     .loc "lb.s" 57 5 "r1 = r0"
 #>     r1 = r0  // 16
-#>     .loc "lb.s" 58 5  // call count
+#>     .loc "lb.s" 58 5 "call count"
 #>     call count  // 17
-#>     .loc "lb.s" 59 5  // r1 = hits ll
+#>     .loc "lb.s" 59 5 "r1 = hits ll"
 #>     r1 = map[hits][0]+0 ll  // 18
-#>     .loc "lb.s" 60 5  // r2 = 1
+#>     .loc "lb.s" 60 5 "r2 = 1"
 #>     r2 = 1  // 20
-#>     .loc "lb.s" 61 5  // lock *(u64 *)(r1 + 0) += r2
+#>     .loc "lb.s" 61 5 "lock *(u64 *)(r1 + 0) += r2"
 #>     lock *(u64 *)(r1 + 0) += r2  // 21
-#>     .loc "lb.s" 62 5  // r1 = table + sizeof(VipKey) ll
+#>     .loc "lb.s" 62 5 "r1 = table + sizeof(VipKey) ll"
 #>     r1 = map[table][0]+8 ll  // 22
-#>     .loc "lb.s" 63 5  // r0 = *(u32 *)(r1 + VipKey.addr)
+#>     .loc "lb.s" 63 5 "r0 = *(u32 *)(r1 + VipKey.addr)"
 #>     r0 = *(u32 *)(r1 + 0)  // 24
-#>     .loc "lb.s" 65 5  // r0 = PASS
+#>     .loc "lb.s" 65 5 "r0 = PASS"
 #> .L25:
 #>     r0 = 2  // 25
-#>     .loc "lb.s" 66 5  // exit
+#>     .loc "lb.s" 66 5 "exit"
 #>     exit  // 26
 #> .text count static
 #>     .loc "count.c" 12 5
