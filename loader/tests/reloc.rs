@@ -13,7 +13,7 @@ use loader::{LoadOptions, Spec};
 const EXIT: Insn = Insn::new(0x95, 0, 0, 0, 0);
 
 fn linked(spec: &Spec, name: &str) -> Linked {
-    link(spec, spec.prog(name).unwrap()).unwrap()
+    link(spec, spec.prog(name).expect("in the spec")).expect("a sound spec")
 }
 
 #[test]
@@ -96,6 +96,15 @@ fn spec_of(funcs: Vec<Func>) -> Spec {
     Spec { progs: vec![prog], funcs, ..Spec::default() }
 }
 
+#[test]
+fn types_for_a_kernel_that_knows_less() {
+    let btf = Btf::from_vec(common::all_kinds()).unwrap();
+    let bytes = loader::btf::handle::fit(&Spec::default(), &btf, |_| false).unwrap();
+    insta::assert_snapshot!(Btf::parse(&bytes).unwrap());
+    let all = loader::btf::handle::fit(&Spec::default(), &btf, |_| true).unwrap();
+    assert!(btf.ids().take(9).all(|id| Btf::parse(&all).unwrap().get(id) == btf.get(id)), "what is known stays");
+}
+
 /// The types of both sides.
 struct Types {
     local: Btf<'static>,
@@ -135,7 +144,7 @@ fn types() -> Types {
     let gone = b.add(Type::Struct { name: "gone", size: 4, members: vec![member("x", int, 0, 0)] });
     let twin = b.add(Type::Struct { name: "twin", size: 4, members: vec![member("x", int, 0, 0)] });
     let number = b.typedef("number", long);
-    let local = Btf::from_vec(b.encode().unwrap()).unwrap();
+    let local = Btf::from_vec(b.encode().expect("sound types")).expect("sound types");
 
     let mut b = BtfBuilder::new();
     let (int, unsigned) = (b.int("int", 4, true), b.int("unsigned int", 4, false));
@@ -163,7 +172,7 @@ fn types() -> Types {
     let proto = b.func_proto(TypeId::VOID, &[]);
     b.func("number", proto, Linkage::STATIC);
     b.add(Type::Int { name: "padding", int: Int { size: 4, bits: 32, ..Int::default() } });
-    let kernel = KernelBtf::from_btf(Btf::from_vec(b.encode().unwrap()).unwrap());
+    let kernel = KernelBtf::from_btf(Btf::from_vec(b.encode().expect("sound types")).expect("sound types"));
     Types { local, kernel, task, state, gone, twin, number }
 }
 

@@ -253,7 +253,7 @@ impl Edit {
                 _ => None,
             });
             let end = rows.last().map_or(0, |&(_, off, size): &(u32, u32, u32)| off.saturating_add(size));
-            let (off, size) = place.unwrap_or((end, 1));
+            let (off, size) = place.unwrap_or((end, btf.size_of(id).unwrap_or(1)));
             if let Some(var) = btf.place(id) {
                 self.word(var + size_of::<wire::Type>(), Linkage::GLOBAL.0);
             }

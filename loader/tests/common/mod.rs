@@ -4,6 +4,7 @@
 
 pub(crate) mod raw;
 
+use asm::btf::{BtfBuilder, Int, Linkage, Type, TypeId, VarSecinfo};
 use asm::insn::{Builder, Code, InsnIdx, LineRec, R0, R1, R2, R6, Size, Source, helper};
 use asm::object::{ExternDef, MapDef, MapType, Object, Pinning, ProgDef, Ty};
 
@@ -110,26 +111,24 @@ pub(crate) fn externs() -> Object {
         .prog(ProgDef::new("xdp", "weak", code))
 }
 
-/// Objects in a directory tree: files `*.o`, and BPF objects that programs carry inside of them.
-pub(crate) fn foreign(dir: &std::path::Path) -> Vec<(String, Vec<u8>)> {
-    let mut found = Vec::new();
-    let mut entries: Vec<_> =
-        std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
-    entries.sort();
-    for path in entries {
-        if path.is_dir() {
-            found.extend(foreign(&path));
-            continue;
-        }
-        let Ok(bytes) = std::fs::read(&path) else { continue };
-        let name = path.display().to_string();
-        if is_bpf(&bytes) {
-            found.push((name, bytes));
-        } else {
-            found.extend(embedded(&bytes).enumerate().map(|(number, object)| (format!("{name}#{number}"), object)));
-        }
+/// Objects in files and directory trees, a list of paths as in `PATH`: files that are BPF objects, and those that programs
+/// carry inside of them.
+pub(crate) fn foreign(paths: &std::ffi::OsStr) -> Vec<(String, Vec<u8>)> {
+    std::env::split_paths(paths).flat_map(|path| foreign_at(&path)).collect()
+}
+
+fn foreign_at(path: &std::path::Path) -> Vec<(String, Vec<u8>)> {
+    if path.is_dir() {
+        let mut entries: Vec<_> = std::fs::read_dir(path).into_iter().flatten().flatten().map(|e| e.path()).collect();
+        entries.sort();
+        return entries.iter().flat_map(|path| foreign_at(path)).collect();
     }
-    found
+    let Ok(bytes) = std::fs::read(path) else { return Vec::new() };
+    let name = path.display().to_string();
+    if is_bpf(&bytes) {
+        return vec![(name, bytes)];
+    }
+    embedded(&bytes).enumerate().map(|(number, object)| (format!("{name}#{number}"), object)).collect()
 }
 
 fn is_bpf(bytes: &[u8]) -> bool {
@@ -148,4 +147,29 @@ fn embedded(bytes: &[u8]) -> impl Iterator<Item = Vec<u8>> {
         let len = field(40, 8)?.checked_add(field(58, 2)?.checked_mul(field(60, 2)?)?)?;
         bytes.get(at..at.checked_add(len)?).map(<[u8]>::to_vec)
     })
+}
+
+/// One type of each kind that 5.10 does not know, and a variable that uses them.
+pub(crate) fn all_kinds() -> Vec<u8> {
+    let mut b = BtfBuilder::new();
+    let long = b.add(Type::Int { name: "long", int: Int { size: 8, bits: 64, signed: true, ..Int::default() } });
+    let float = b.add(Type::Float { name: "double", size: 8 });
+    let tag = b.add(Type::TypeTag { name: "user", ty: long, attr: false });
+    let ptr = b.ptr(tag);
+    let values = vec![("SMALL", 1), ("LARGE", 1 << 40)];
+    let wide = b.add(Type::Enum64 { name: "wide", size: 8, signed: false, values });
+    let s = b.struct_("s", 24, &[("f", float, 0), ("p", ptr, 8), ("e", wide, 16)]);
+    let var = b.var("v", s, Linkage::GLOBAL);
+    b.datasec(".data", 24, &[VarSecinfo { ty: var, offset: 0, size: 24 }]);
+    b.add(Type::DeclTag { name: "tag", ty: var, component: None, attr: false });
+    let void = b.add(Type::Const { ty: TypeId::VOID });
+    let symbol = b.var("symbol", void, Linkage::EXTERN);
+    let int = b.int("int", 4, true);
+    let proto = b.func_proto(int, &[("", ptr)]);
+    let function = b.func("function", proto, Linkage::EXTERN);
+    let at = |ty| VarSecinfo { ty, offset: 0, size: 0 };
+    b.datasec(".ksyms", 0, &[at(symbol), at(function)]);
+    let config = b.var("CONFIG_HZ", int, Linkage::EXTERN);
+    b.datasec(".kconfig", 0, &[VarSecinfo { ty: config, offset: 0, size: 4 }]);
+    b.encode().expect("types of a known shape")
 }

@@ -40,12 +40,12 @@ impl Elf {
     pub(crate) fn section(&mut self, name: &str, kind: (u32, u64), data: impl AsRef<[u8]>) -> u16 {
         let data = data.as_ref().to_vec();
         self.sections.push(Section { name: name.into(), kind, data, size: None, info: 0 });
-        u16::try_from(self.sections.len()).unwrap()
+        u16::try_from(self.sections.len()).expect("few sections")
     }
 
     pub(crate) fn bss(&mut self, name: &str, size: u64) -> u16 {
         let index = self.section(name, NOBITS, []);
-        self.sections.last_mut().unwrap().size = Some(size);
+        self.sections.last_mut().expect("just added").size = Some(size);
         index
     }
 
@@ -59,7 +59,7 @@ impl Elf {
             self.strings.push(0);
             self.symbols.extend([0; 24]);
         }
-        let name_off = if name.is_empty() { 0 } else { u32::try_from(self.strings.len()).unwrap() };
+        let name_off = if name.is_empty() { 0 } else { u32::try_from(self.strings.len()).expect("a small file") };
         self.strings.extend_from_slice(name.as_bytes());
         self.strings.push(0);
         self.symbols.extend(name_off.to_le_bytes());
@@ -67,7 +67,7 @@ impl Elf {
         self.symbols.extend(section.to_le_bytes());
         self.symbols.extend(value.to_le_bytes());
         self.symbols.extend(size.to_le_bytes());
-        u32::try_from(self.symbols.len() / 24 - 1).unwrap()
+        u32::try_from(self.symbols.len() / 24 - 1).expect("a small file")
     }
 
     /// A table of relocations for `section`: offset, symbol, type.
@@ -78,19 +78,19 @@ impl Elf {
         });
         let data: Vec<u8> = bytes.collect();
         self.section(&name, (9, 0), data);
-        self.sections.last_mut().unwrap().info = section.into();
+        self.sections.last_mut().expect("just added").info = section.into();
     }
 
     pub(crate) fn write(&self) -> Vec<u8> {
         let mut all = self.sections.clone();
-        let strings = u32::try_from(all.len() + 2).unwrap();
+        let strings = u32::try_from(all.len() + 2).expect("a small file");
         let plain = |name: &str, kind, data| Section { name: name.into(), kind: (kind, 0), data, size: None, info: 0 };
         all.push(plain(".symtab", 2, self.symbols.clone()));
         all.push(plain(".strtab", 3, self.strings.clone()));
         let mut names = vec![0_u8];
         let mut name_offs = Vec::new();
         for name in all.iter().map(|section| section.name.as_str()).chain([".shstrtab"]) {
-            name_offs.push(u32::try_from(names.len()).unwrap());
+            name_offs.push(u32::try_from(names.len()).expect("a small file"));
             names.extend_from_slice(name.as_bytes());
             names.push(0);
         }
@@ -109,7 +109,7 @@ impl Elf {
         }
         let table = body.len() as u64;
         body.extend(headers);
-        let count = u16::try_from(all.len() + 1).unwrap();
+        let count = u16::try_from(all.len() + 1).expect("few sections");
         body[..64].copy_from_slice(&Self::header(table, count));
         body
     }
@@ -122,6 +122,6 @@ impl Elf {
         header.extend([0, 0, table].iter().flat_map(|word: &u64| word.to_le_bytes()));
         header.extend(0_u32.to_le_bytes());
         header.extend([64, 0, 0, 64, count, count - 1].iter().flat_map(|half: &u16| half.to_le_bytes()));
-        header.try_into().unwrap()
+        header.try_into().expect("64 bytes")
     }
 }

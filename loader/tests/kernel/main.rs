@@ -3,10 +3,14 @@
 //!
 //! Each test leaves the kernel as it was. What touches interfaces or mounts does so in namespaces of its own.
 
+#[path = "../common/mod.rs"]
+mod common;
 mod denied;
 mod features;
+mod foreign;
 mod helpers;
 mod maps;
+mod objects;
 mod pins;
 mod progs;
 mod support;
