@@ -116,7 +116,7 @@ struct Types {
     number: TypeId,
 }
 
-fn member<'a>(name: &'a str, ty: TypeId, bit_offset: u32, bits: u8) -> Member<&'a str> {
+fn member(name: &str, ty: TypeId, bit_offset: u32, bits: u8) -> Member<&str> {
     Member { name, ty, bit_offset, bits }
 }
 
@@ -191,6 +191,9 @@ fn relocate(types: &Types, insns: &[Insn], ty: TypeId, access: &str, kind: Kind)
     Ok(linked.insns)
 }
 
+/// Name, type, path, what is asked, instructions before and after.
+type Row<'a> = (&'a str, TypeId, &'a str, Kind, Vec<Insn>, Vec<Insn>);
+
 #[test]
 fn every_kind_of_core_relocation() {
     let types = types();
@@ -199,7 +202,7 @@ fn every_kind_of_core_relocation() {
     let wide = |low| vec![Insn::new(0x18, 1, 0, 0, low), Insn::new(0, 0, 0, 0, 0)];
     let poison = || vec![Insn::new(0x85, 0, 0, 0, 0x0bad_2310)];
     let Types { task, state, gone, number, .. } = types;
-    let rows: [(&str, TypeId, &str, Kind, Vec<Insn>, Vec<Insn>); 26] = [
+    let rows: [Row<'_>; 26] = [
         ("offset, constant", task, "0:0", Kind::FIELD_BYTE_OFFSET, mov(0), mov(32)),
         ("offset, load", task, "0:0", Kind::FIELD_BYTE_OFFSET, load(0x61, 0), load(0x61, 32)),
         ("narrower unsigned field", task, "0:1", Kind::FIELD_BYTE_OFFSET, load(0x79, 8), load(0x61, 24)),
