@@ -43,8 +43,16 @@ pub(super) fn targets(
     for (number, index) in indexes.enumerate() {
         let prog = &spec.progs[index];
         targets.push(Target::default());
-        if prog.prog_type.is_none() {
-            return Err(Error::NoType { prog: prog.name.clone(), section: prog.section.clone() });
+        match prog.prog_type {
+            None => return Err(Error::NoType { prog: prog.name.clone(), section: prog.section.clone() }),
+            Some(ProgType::STRUCT_OPS) => {
+                return Err(Error::Unsupported {
+                    what: format!("program `{}`", prog.name),
+                    feature: "struct_ops",
+                    since: "5.6",
+                });
+            }
+            Some(_) => {}
         }
         if !prog.flags.contains(SectionFlags::ATTACH_BTF) {
             continue;

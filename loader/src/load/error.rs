@@ -52,6 +52,18 @@ pub enum Error {
         /// Its section.
         section: String,
     },
+    /// Something that kernels can do and this loader cannot yet.
+    #[error(
+        "{what} needs {feature} (Linux {since}), which this loader does not do; leave it out, or load it with libbpf"
+    )]
+    Unsupported {
+        /// The program or map.
+        what: String,
+        /// The feature.
+        feature: &'static str,
+        /// The first kernel that has it.
+        since: &'static str,
+    },
     /// A program of a kind that needs to be for something, but is not.
     #[error(
         "program `{prog}`: `{section}` does not say what it is for; name it as `{section}/<name>` or give its target"
