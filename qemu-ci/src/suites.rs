@@ -136,6 +136,11 @@ impl Suites {
         Ok(Work { tasks, shared: archive(&tree)?, env, memory_mb })
     }
 
+    /// True for the whole name of a job, which then needs no tests.
+    pub fn is_job(&self, name: &str) -> bool {
+        self.job.iter().any(|job| job.name == name)
+    }
+
     /// A job as a task.
     fn job_task(&self, job: &Job, root: &str) -> Task {
         let seconds = job.timeout_seconds.unwrap_or(self.defaults.timeout_seconds);
