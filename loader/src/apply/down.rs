@@ -4,7 +4,7 @@
 //! also clears what a killed run left, whatever instant it was killed at. Read next: `status.rs`.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
@@ -19,7 +19,7 @@ use crate::pin::{self, Bpffs, Kind};
 use crate::prog::Prog;
 use crate::sys::{self, Errno};
 
-/// How long programs and maps may take to go: the kernel frees them in the background.
+/// How long programs and maps may take to go, all together: the kernel frees them in the background.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What was taken away. Each id was looked for afterwards, and the kernel no longer knew it.
@@ -87,10 +87,11 @@ pub(super) fn clear(name: &str, dir: &Path, record: Option<&Record>) -> Result<R
     let progs = unpin_all(dir, Kind::Prog, |path| Prog::from_pin(path).and_then(|prog| prog.id()).ok())?;
     let maps =
         unpin_all(dir, Kind::Map, |path| Map::from_pin(path).and_then(|map| map.info()).map(|info| info.id).ok())?;
+    let patience = Instant::now() + PATIENCE;
     let kinds = [(sys::obj::Kind::Prog, progs, &mut removed.progs), (sys::obj::Kind::Map, maps, &mut removed.maps)];
     for (kind, ids, gone) in kinds {
         for id in ids {
-            if prove_gone(kind, id)? {
+            if prove_gone(kind, id, patience)? {
                 gone.push(id);
             } else {
                 removed.left.push(held(kind, id));
@@ -122,13 +123,12 @@ fn unpin_all(dir: &Path, kind: Kind, id: impl Fn(&Path) -> Option<u32>) -> Resul
 }
 
 /// Waits for the kernel to forget an id; `false` when it does not.
-fn prove_gone(kind: sys::obj::Kind, id: u32) -> Result<bool, Error> {
-    let begin = std::time::Instant::now();
+fn prove_gone(kind: sys::obj::Kind, id: u32, patience: Instant) -> Result<bool, Error> {
     loop {
         match sys::obj::fd_by_id(kind, id) {
             Err(Errno::ENOENT) => return Ok(true),
             Err(errno) if errno != Errno::EAGAIN => return Err(pin_error(kind, id, errno)),
-            _ if begin.elapsed() > PATIENCE => return Ok(false),
+            _ if Instant::now() > patience => return Ok(false),
             _ => std::thread::sleep(Duration::from_millis(1)),
         }
     }

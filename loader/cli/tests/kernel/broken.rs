@@ -185,7 +185,8 @@ fn damaged_objects_leave_nothing() {
         let manifest =
             ground.file("damaged.toml", "name = \"damaged\"\n[[program]]\nobject = \"x.o\"\nname = \"balance\"\n");
         let mut refused = 0;
-        for at in (0..64).map(|n| good.len() * n / 64) {
+        // A sample: that no damage at all makes the reader panic is for its own tests to show.
+        for at in (0..6).map(|n| good.len() * n / 6 + n) {
             ground.file("x.o", &good[..at]);
             up(ground, &manifest, &[]).failed(&["x.o"]);
             let mut flipped = good.clone();

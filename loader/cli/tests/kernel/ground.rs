@@ -65,6 +65,17 @@ impl Ground {
         self.file("lb.toml", text)
     }
 
+    /// A lab as small as it can be, which comes up in no time: `small`, two hosts, one of which serves the other.
+    pub(crate) fn small(&self, exchanges: u32) -> PathBuf {
+        let text = format!(
+            "name = \"small\"\n[lab.host.one]\naddress = [\"10.0.0.1/24\"]\n[lab.host.two]\naddress = [\"10.0.0.2/24\"]\n\
+             [[lab.trial]]\nfrom = \"one\"\nto = \"10.0.0.2:80\"\nprotocol = \"tcp\"\nservers = [\"two\"]\n\
+             exchanges = {exchanges}\n[[program]]\nobject = \"pass\"\nname = \"pass\"\n\
+             attach = {{ xdp = \"eth0\", netns = [\"one\", \"two\"] }}\n"
+        );
+        self.file("small.toml", text)
+    }
+
     /// The command.
     pub(crate) fn command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_loader"));

@@ -46,29 +46,29 @@ fn end(mut child: Child, mut stderr: BufReader<impl Read>) -> Done {
 #[test]
 fn killed_at_any_instant_the_next_down_or_up_clears_the_rest() {
     alone(|ground| {
-        let manifest = ground.lb(20);
+        let manifest = ground.small(20);
         let begin = Instant::now();
         ground.up(&manifest);
         let whole = begin.elapsed();
-        ground.run(["down", "lb"]);
+        ground.run(["down", "small"]);
         ground.is_clean("after the first down");
-        for instant in 0..12 {
+        for instant in 0..9 {
             let mut child = start(ground, &manifest);
-            std::thread::sleep(whole * instant / 12);
+            std::thread::sleep(whole * instant / 9);
             // It may have ended by itself at the last instants: then there is nothing to kill, and it is up.
             drop(child.kill());
             child.wait().expect("wait");
             if instant % 3 == 2 {
                 let up = ground.up(&manifest);
-                assert_eq!(ground.status("lb")["drift"], serde_json::json!([]), "killed at {instant}/12: {up}");
+                assert_eq!(ground.status("small")["drift"], serde_json::json!([]), "killed at {instant}/9: {up}");
             }
-            let ids = match ground.run(["status", "--json", "lb"]).code {
-                Some(0) => ids(&ground.status("lb")),
+            let ids = match ground.run(["status", "--json", "small"]).code {
+                Some(0) => ids(&ground.status("small")),
                 _ => Default::default(),
             };
             let down = ground.run(["down", "--all"]);
-            assert_eq!(down.code, Some(0), "killed at {instant}/12: {down:?}");
-            ground.is_clean(&format!("killed at {instant}/12 of {whole:?}"));
+            assert_eq!(down.code, Some(0), "killed at {instant}/9: {down:?}");
+            ground.is_clean(&format!("killed at {instant}/9 of {whole:?}"));
             are_gone(&ids);
         }
     });
@@ -88,14 +88,14 @@ fn a_killed_change_leaves_no_gap() {
         let whole = begin.elapsed();
         let mut rt = Socket::open().expect("open netlink");
         let link = ground.status("change")["links"][0]["id"].clone();
-        for instant in 0..16_u32 {
+        for instant in 0..8_u32 {
             ground.file("x.o", object(if instant % 2 == 0 { 1 } else { 2 }));
             let mut child = start(ground, &text);
-            std::thread::sleep(whole * instant / 16);
+            std::thread::sleep(whole * instant / 8);
             drop(child.kill()); // it may be done already
             child.wait().expect("wait");
             let on = rt.link_by_name("v0").expect("look").xdp.prog_id;
-            assert!(on.is_some(), "killed at {instant}/16: nothing is attached");
+            assert!(on.is_some(), "killed at {instant}/8: nothing is attached");
             ground.up(&text);
             let status = ground.status("change");
             assert_eq!((&status["drift"], &status["links"][0]["id"]), (&serde_json::json!([]), &link), "{status}");
@@ -108,12 +108,12 @@ fn a_killed_change_leaves_no_gap() {
 #[test]
 fn a_killed_down_is_finished_by_the_next() {
     alone(|ground| {
-        let manifest = ground.lb(10);
-        for instant in 0..6 {
+        let manifest = ground.small(10);
+        for instant in 0..4 {
             ground.up(&manifest);
-            let ids = ids(&ground.status("lb"));
-            let mut child = ground.command(["down", "lb"]).spawn().expect("start loader");
-            std::thread::sleep(Duration::from_millis(2) * instant * instant);
+            let ids = ids(&ground.status("small"));
+            let mut child = ground.command(["down", "small"]).spawn().expect("start loader");
+            std::thread::sleep(Duration::from_millis(3) * instant * instant);
             drop(child.kill()); // it may be done already
             child.wait().expect("wait");
             assert_eq!(ground.run(["down", "--all"]).code, Some(0), "killed at {instant}");
@@ -126,16 +126,16 @@ fn a_killed_down_is_finished_by_the_next() {
 #[test]
 fn interrupted_it_takes_everything_back() {
     alone(|ground| {
-        let manifest = ground.lb(1_000_000);
-        for word in ["make host balancer", "pin lb", "attach decap", "try"] {
-            for with in [Signal::SIGINT, Signal::SIGTERM] {
-                let mut child = start(ground, &manifest);
-                let stderr = wait_for(&mut child, word);
-                signal(&child, with);
-                let done = end(child, stderr);
-                done.failed(&["interrupted", "undo: take everything away again"]);
-                ground.is_clean(&format!("{with} at `{word}`"));
-            }
+        let manifest = ground.small(1_000_000);
+        let instants =
+            [("make host two", Signal::SIGINT), ("pin pass", Signal::SIGTERM), ("attach pass", Signal::SIGINT)];
+        for (word, with) in instants.into_iter().chain([("try", Signal::SIGINT), ("try", Signal::SIGHUP)]) {
+            let mut child = start(ground, &manifest);
+            let stderr = wait_for(&mut child, word);
+            signal(&child, with);
+            let done = end(child, stderr);
+            done.failed(&["interrupted", "undo: take everything away again"]);
+            ground.is_clean(&format!("{with} at `{word}`"));
         }
     });
 }
@@ -143,13 +143,13 @@ fn interrupted_it_takes_everything_back() {
 #[test]
 fn of_two_at_once_one_is_told_so() {
     alone(|ground| {
-        let manifest = ground.lb(1_000_000);
+        let manifest = ground.small(1_000_000);
         let mut first = start(ground, &manifest);
         let stderr = wait_for(&mut first, "try");
         let second = ground.run(["up".as_ref(), manifest.as_os_str()]);
-        second.failed(&["another loader is at work on `lb`"]);
-        ground.run(["down", "lb"]).failed(&["another loader is at work on `lb`"]);
-        assert_eq!(ground.run(["status", "lb"]).code, Some(0), "looking needs no lock");
+        second.failed(&["another loader is at work on `small`"]);
+        ground.run(["down", "small"]).failed(&["another loader is at work on `small`"]);
+        assert_eq!(ground.run(["status", "small"]).code, Some(0), "looking needs no lock");
         signal(&first, Signal::SIGINT);
         end(first, stderr).failed(&["interrupted"]);
         ground.is_clean("after both");
@@ -159,11 +159,11 @@ fn of_two_at_once_one_is_told_so() {
 #[test]
 fn a_pin_that_others_hold_is_told() {
     alone(|ground| {
-        let manifest = ground.lb(10);
+        let manifest = ground.small(10);
         ground.up(&manifest);
-        let held = loader::prog::Prog::from_pin("/sys/fs/bpf/loader/lb/progs/balance").expect("open the pin");
+        let held = loader::prog::Prog::from_pin("/sys/fs/bpf/loader/small/progs/pass").expect("open the pin");
         let begin = Instant::now();
-        let down = ground.run(["down", "lb"]);
+        let down = ground.run(["down", "small"]);
         assert_eq!(down.code, Some(0), "{down:?}");
         let id = held.id().expect("its id");
         let told = format!("program {id} lives on, held by process {}", std::process::id());
