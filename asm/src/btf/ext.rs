@@ -72,6 +72,15 @@ macro_rules! core_relo_kinds {
     ($($(#[$doc:meta])* $name:ident = $number:literal, $text:literal;)*) => {
         impl CoreReloKind {
             $($(#[$doc])* pub const $name: Self = Self($number);)*
+
+            /// Every kind with a name, by number.
+            pub const ALL: &'static [Self] = &[$(Self($number)),*];
+
+            /// The kind that prints as `name`.
+            #[must_use]
+            pub fn from_name(name: &str) -> Option<Self> {
+                match name { $($text => Some(Self($number)),)* _ => None }
+            }
         }
 
         impl fmt::Display for CoreReloKind {

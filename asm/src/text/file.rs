@@ -183,6 +183,9 @@ impl<'s> File<'s> {
         for section in units {
             match section.body {
                 Body::Code(unit) if unit.len() > 0 && code.insns.is_empty() => {
+                    if !unit.cores.is_empty() {
+                        errors.add(0..0, "`.core` needs a file: a snippet has no types", None);
+                    }
                     let known = |name: &str| self.known(name);
                     code = unit.finish(&[], &self.files, known, errors).pop().unwrap_or_default();
                 }
@@ -231,10 +234,12 @@ impl<'s> File<'s> {
         let mut functions = Vec::new();
         for ((section, unit), starts) in code.into_iter().zip(starts) {
             let places: Vec<usize> = starts.iter().map(|&(_, at)| at).collect();
+            let ends = places.iter().skip(1).copied().chain([unit.len()]);
+            let cores: Vec<_> = places.iter().zip(ends).map(|(start, end)| unit.cores_of(*start, end)).collect();
             let codes = unit.finish(&places, &self.files, |name| self.known(name), errors);
-            for ((name, _), mut code) in starts.into_iter().zip(codes) {
+            for (((name, _), mut code), core) in starts.into_iter().zip(codes).zip(cores) {
                 code.sources.clone_from(&sources);
-                functions.push(self.function(section, name, code));
+                functions.push(Function { core, ..self.function(section, name, code) });
             }
         }
         self.check_leftovers(&functions, errors);
@@ -284,7 +289,7 @@ impl<'s> File<'s> {
         let proto = self.protos.get(name);
         let global = self.globals.contains_key(name) || (section != ".text" && !proto.is_some_and(|p| p.is_static));
         let (params, ret) = proto.map_or((None, None), |p| (p.params.clone(), Some(p.ret.clone())));
-        Function { section: section.into(), name: name.into(), global, params, ret, code }
+        Function { section: section.into(), name: name.into(), global, params, ret, code, core: Vec::new() }
     }
 
     /// Declarations without a definition.

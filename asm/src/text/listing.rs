@@ -36,9 +36,15 @@ pub fn print(code: &Code) -> String {
 /// As [`print()`], with more to see.
 #[must_use]
 pub fn print_with(code: &Code, options: Options) -> String {
+    print_noted(code, options, &[])
+}
+
+/// As [`print_with`]; before each slot stand the lines that `notes` has for it, in order of slots.
+#[must_use]
+pub fn print_noted(code: &Code, options: Options, notes: &[(InsnIdx, String)]) -> String {
     let mut out = String::with_capacity(code.insns.len() * 32);
     // Writing to a string does not fail.
-    let _ = Listing::new(code, options.first).write(&mut out, code, options);
+    let _ = Listing::new(code, options.first).write(&mut out, code, options, notes);
     out
 }
 
@@ -76,7 +82,8 @@ impl<'c> Listing<'c> {
         }
     }
 
-    fn write(&self, out: &mut String, code: &Code, options: Options) -> fmt::Result {
+    fn write(&self, out: &mut String, code: &Code, options: Options, notes: &[(InsnIdx, String)]) -> fmt::Result {
+        let mut notes = notes.iter().peekable();
         let mut relocs = code.relocs.iter().peekable();
         let mut lines = code.lines.iter().peekable();
         for (at, op) in ops(&code.insns) {
@@ -86,6 +93,9 @@ impl<'c> Listing<'c> {
                 }
             }
             self.write_labels(out, at)?;
+            while let Some((_, note)) = notes.next_if(|note| note.0.index() <= at) {
+                writeln!(out, "    {note}")?;
+            }
             out.push_str("    ");
             while relocs.next_if(|reloc| reloc.at.index() < at).is_some() {}
             match relocs.next_if(|reloc| reloc.at == InsnIdx::from(at)) {
@@ -150,7 +160,7 @@ fn jump_target(at: usize, op: Op) -> Option<usize> {
 }
 
 /// Can this name stand in a text as it is?
-fn is_plain(name: &str) -> bool {
+pub(super) fn is_plain(name: &str) -> bool {
     let byte = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'$');
     let register = |name: &str| {
         name.strip_prefix(['r', 'w'])

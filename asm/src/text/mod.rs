@@ -31,6 +31,7 @@
 //! Next: `lex.rs`, `parse/mod.rs`, `unit.rs`, `resolve.rs`, `file.rs`, `program.rs` (text in); `print.rs`, `listing.rs` (text out).
 
 pub mod conformance;
+mod declare;
 mod diag;
 mod file;
 mod ink;
@@ -43,8 +44,9 @@ mod resolve;
 mod types;
 mod unit;
 
+pub use declare::Declarations;
 pub use diag::{Diagnostic, Diagnostics, MAX_SHOWN};
-pub use listing::{Options, print, print_with};
+pub use listing::{Options, print, print_noted, print_with};
 pub use parse::Dialect;
 pub use program::{Function, Program};
 

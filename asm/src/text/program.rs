@@ -5,7 +5,8 @@
 use std::sync::Arc;
 
 use super::types::{Form, Type};
-use crate::insn::Code;
+use super::unit::Core;
+use crate::insn::{Code, InsnIdx};
 use crate::object::{ExternDef, GlobalDef, MapDef, Object, ProgDef, Ty};
 
 /// What an assembly file says: functions, variables and maps.
@@ -38,6 +39,7 @@ pub struct Function {
     pub code: Code,
     pub(super) params: Option<Vec<Param>>,
     pub(super) ret: Option<Type>,
+    pub(super) core: Vec<Core>,
 }
 
 /// A global variable.
@@ -100,6 +102,9 @@ impl Function {
         };
         for param in params {
             def = def.param(&param.name, param.ty.ty());
+        }
+        for core in &self.core {
+            def = def.core(InsnIdx::from(core.at), core.kind, core.ty.ty(), &core.access);
         }
         match &self.ret {
             Some(ret) => def.returns(ret.ty()),

@@ -33,6 +33,27 @@ pub(super) enum Form {
     Fwd(Arc<str>),
     Enum(Arc<Enum>),
     Typedef(Arc<str>, Arc<Type>),
+    Qualified(Qualifier, Arc<Type>),
+}
+
+/// What may stand before a type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Qualifier {
+    Const,
+    Volatile,
+    Restrict,
+}
+
+impl Qualifier {
+    pub(super) const ALL: [Self; 3] = [Self::Const, Self::Volatile, Self::Restrict];
+
+    pub(super) const fn word(self) -> &'static str {
+        match self {
+            Self::Const => "const",
+            Self::Volatile => "volatile",
+            Self::Restrict => "restrict",
+        }
+    }
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -55,35 +76,69 @@ pub(super) struct Enum {
     pub(super) values: Vec<(Arc<str>, i64)>,
 }
 
-/// Integer types by the names that kernel headers and Rust use: name, bytes, signed.
+/// Integer types: names of kernel headers, of Rust, and of C compilers (these have blanks, so they are quoted); bytes, signed.
+#[rustfmt::skip]
 const INTS: &[(&str, u32, bool)] = &[
-    ("u8", 1, false),
-    ("u16", 2, false),
-    ("u32", 4, false),
-    ("u64", 8, false),
-    ("s8", 1, true),
-    ("s16", 2, true),
-    ("s32", 4, true),
-    ("s64", 8, true),
-    ("char", 1, true),
-    ("int", 4, true),
-    ("long", 8, true),
-    ("be16", 2, false),
-    ("be32", 4, false),
-    ("be64", 8, false),
+    ("u8", 1, false), ("u16", 2, false), ("u32", 4, false), ("u64", 8, false), ("u128", 16, false),
+    ("s8", 1, true), ("s16", 2, true), ("s32", 4, true), ("s64", 8, true),
+    ("i8", 1, true), ("i16", 2, true), ("i32", 4, true), ("i64", 8, true), ("i128", 16, true),
+    ("char", 1, true), ("short", 2, true), ("int", 4, true), ("long", 8, true),
+    ("signed char", 1, true), ("unsigned char", 1, false), ("unsigned short", 2, false), ("unsigned int", 4, false),
+    ("unsigned long", 8, false), ("long long", 8, true), ("unsigned long long", 8, false),
+    ("short int", 2, true), ("short unsigned int", 2, false), ("long int", 8, true), ("long unsigned int", 8, false),
+    ("long long int", 8, true), ("long long unsigned int", 8, false), ("__int128", 16, true),
+    ("unsigned __int128", 16, false),
 ];
+
+/// Integers of packets and files: name here, name in BTF, type behind it.
+const ORDERED: &[(&str, &str, &str)] = &[
+    ("be16", "__be16", "u16"),
+    ("be32", "__be32", "u32"),
+    ("be64", "__be64", "u64"),
+    ("le16", "__le16", "u16"),
+    ("le32", "__le32", "u32"),
+    ("le64", "__le64", "u64"),
+];
+
+/// Names of all types that need no declaration.
+pub(super) fn builtin_names() -> impl Iterator<Item = &'static str> {
+    let ordered = ORDERED.iter().flat_map(|row| [row.0, row.1]);
+    INTS.iter().map(|int| int.0).chain(ordered).chain(["bool", "_Bool", "void"])
+}
 
 impl Type {
     pub(super) fn void() -> Self {
         Self { size: 0, align: 1, form: Form::Void }
     }
 
-    pub(super) fn int(name: &str) -> Option<Self> {
-        if name == "bool" {
+    /// The type with this name that needs no declaration.
+    pub(super) fn builtin(name: &str) -> Option<Self> {
+        if let "bool" | "_Bool" = name {
             return Some(Self { size: 1, align: 1, form: Form::Int { name: name.into(), signed: false, bool: true } });
+        }
+        if let Some((_, btf, of)) = ORDERED.iter().find(|row| row.0 == name || row.1 == name) {
+            return Some(Self::builtin(of)?.named(btf));
         }
         let &(name, size, signed) = INTS.iter().find(|int| int.0 == name)?;
         Some(Self { size, align: size, form: Form::Int { name: name.into(), signed, bool: false } })
+    }
+
+    /// The name it has without a declaration, if it has one.
+    pub(super) fn builtin_name(&self) -> Option<&'static str> {
+        builtin_names().find(|name| Self::builtin(name).as_ref() == Some(self))
+    }
+
+    /// Another name for this type.
+    pub(super) fn named(self, name: &str) -> Self {
+        Self { size: self.size, align: self.align, form: Form::Typedef(name.into(), Arc::new(self)) }
+    }
+
+    pub(super) fn qualified(self, qualifier: Qualifier) -> Self {
+        Self { size: self.size, align: self.align, form: Form::Qualified(qualifier, Arc::new(self)) }
+    }
+
+    pub(super) fn forward(name: &str) -> Self {
+        Self { size: 0, align: 1, form: Form::Fwd(name.into()) }
     }
 
     pub(super) fn pointer(to: Self) -> Self {
@@ -102,10 +157,10 @@ impl Type {
         Self { size, align: size, form: Form::Enum(Arc::new(Enum { name: name.into(), values })) }
     }
 
-    /// The type behind typedefs.
+    /// The type behind typedefs and qualifiers.
     pub(super) fn bare(&self) -> &Self {
         match &self.form {
-            Form::Typedef(_, to) => to.bare(),
+            Form::Typedef(_, to) | Form::Qualified(_, to) => to.bare(),
             _ => self,
         }
     }
@@ -120,7 +175,7 @@ impl Type {
     /// Offset and size of each number inside, in order; nothing when there are more than `limit`.
     pub(super) fn leaves(&self, at: u32, limit: usize, out: &mut Vec<(u32, u32)>) -> Option<()> {
         match &self.form {
-            Form::Typedef(_, to) => to.leaves(at, limit, out)?,
+            Form::Typedef(_, to) | Form::Qualified(_, to) => to.leaves(at, limit, out)?,
             Form::Array(elem, len) => {
                 for i in 0..*len {
                     elem.leaves(at + i * elem.size, limit, out)?;
@@ -169,6 +224,14 @@ impl Type {
                 let to = to.describe(b);
                 b.typedef(name, to)
             }
+            Form::Qualified(qualifier, to) => {
+                let ty = to.describe(b);
+                b.add(match qualifier {
+                    Qualifier::Const => Btf::Const { ty },
+                    Qualifier::Volatile => Btf::Volatile { ty },
+                    Qualifier::Restrict => Btf::Restrict { ty },
+                })
+            }
         }
     }
 }
@@ -209,7 +272,7 @@ pub(super) struct Types<'s> {
 
 impl<'s> Types<'s> {
     pub(super) fn get(&self, name: &str) -> Option<Type> {
-        self.named.get(name).cloned().or_else(|| Type::int(name))
+        self.named.get(name).cloned().or_else(|| Type::builtin(name))
     }
 
     /// Adds a named type; false when the name is taken.
@@ -260,19 +323,35 @@ impl<'s> Types<'s> {
     }
 }
 
-/// Lays fields out one behind the other (or all at 0), as C does; `packed` leaves no padding.
-pub(super) fn lay_out(name: &str, fields: Vec<(Arc<str>, Type)>, union: bool, packed: bool) -> Option<Type> {
-    let (mut at, mut size, mut align) = (0u32, 0u32, 1u32);
+/// How a struct is laid out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Rules {
+    /// All fields at 0.
+    pub(super) union: bool,
+    /// No padding, unless a field says where it is.
+    pub(super) packed: bool,
+    /// Bytes, when they do not follow from the fields.
+    pub(super) size: Option<u32>,
+}
+
+/// A field to be laid out: name, type, and the offset where that does not follow from the fields before it.
+pub(super) type Wanted = (Arc<str>, Type, Option<u32>);
+
+/// Lays fields out as C does. Nothing when that outgrows 32 bits, or a field ends behind the size that was asked for.
+pub(super) fn lay_out(name: &str, fields: Vec<Wanted>, rules: Rules) -> Option<Type> {
+    let (mut at, mut end, mut align) = (0u32, 0u32, 1u32);
     let mut out = Vec::with_capacity(fields.len());
-    for (name, ty) in fields {
-        let field_align = if packed { 1 } else { ty.align.max(1) };
-        let offset = if union { 0 } else { at.checked_next_multiple_of(field_align)? };
+    for (name, ty, wanted) in fields {
+        let field_align = if rules.packed { 1 } else { ty.align.max(1) };
+        let natural = if rules.union { 0 } else { at.checked_next_multiple_of(field_align)? };
+        let offset = wanted.unwrap_or(natural);
         at = offset.checked_add(ty.size)?;
-        (size, align) = (size.max(at), align.max(field_align));
+        (end, align) = (end.max(at), align.max(field_align));
         out.push(Field { name, offset, ty });
     }
-    let size = size.checked_next_multiple_of(align)?;
-    Some(Type { size, align, form: Form::Struct(Arc::new(Struct { name: name.into(), union, fields: out })) })
+    let size = rules.size.unwrap_or(end.checked_next_multiple_of(align)?);
+    let def = Struct { name: name.into(), union: rules.union, fields: out };
+    (end <= size).then(|| Type { size, align, form: Form::Struct(Arc::new(def)) })
 }
 
 #[cfg(test)]
@@ -280,27 +359,41 @@ mod tests {
     use super::*;
 
     fn ty(name: &str) -> Type {
-        Type::int(name).unwrap()
+        Type::builtin(name).unwrap()
+    }
+
+    fn plain(name: &str, fields: Vec<Wanted>) -> Option<Type> {
+        lay_out(name, fields, Rules::default())
+    }
+
+    #[test]
+    fn offsets_and_sizes_can_be_given() {
+        let fields = vec![("a".into(), ty("u8"), Some(3)), ("b".into(), ty("u16"), None)];
+        let got = lay_out("s", fields.clone(), Rules { size: Some(9), ..Rules::default() }).unwrap();
+        assert_eq!((got.size, got.fields()[0].offset, got.fields()[1].offset), (9, 3, 4));
+        assert!(lay_out("s", fields, Rules { size: Some(5), ..Rules::default() }).is_none());
     }
 
     #[test]
     fn structs_are_laid_out_as_in_c() {
-        let fields =
-            || vec![("a".into(), ty("u8")), ("b".into(), ty("u64")), ("c".into(), ty("u16").array(3).unwrap())];
+        let fields = || -> Vec<Wanted> {
+            let shorts = ty("u16").array(3).unwrap();
+            vec![("a".into(), ty("u8"), None), ("b".into(), ty("u64"), None), ("c".into(), shorts, None)]
+        };
         let offsets = |t: &Type| t.fields().iter().map(|f| f.offset).collect::<Vec<_>>();
-        let plain = lay_out("s", fields(), false, false).unwrap();
+        let plain = lay_out("s", fields(), Rules::default()).unwrap();
         assert_eq!((plain.size, plain.align, offsets(&plain)), (24, 8, vec![0, 8, 16]));
-        let packed = lay_out("s", fields(), false, true).unwrap();
+        let packed = lay_out("s", fields(), Rules { packed: true, ..Rules::default() }).unwrap();
         assert_eq!((packed.size, packed.align, offsets(&packed)), (15, 1, vec![0, 1, 9]));
-        let union = lay_out("s", fields(), true, false).unwrap();
+        let union = lay_out("s", fields(), Rules { union: true, ..Rules::default() }).unwrap();
         assert_eq!((union.size, offsets(&union)), (8, vec![0, 0, 0]));
     }
 
     #[test]
     fn field_names_are_constants() {
         let mut types = Types::default();
-        let inner = lay_out("In", vec![("x".into(), ty("u16")), ("y".into(), ty("u16"))], false, false).unwrap();
-        let outer = lay_out("Out", vec![("a".into(), ty("u32")), ("in".into(), inner)], false, false).unwrap();
+        let inner = plain("In", vec![("x".into(), ty("u16"), None), ("y".into(), ty("u16"), None)]).unwrap();
+        let outer = plain("Out", vec![("a".into(), ty("u32"), None), ("in".into(), inner, None)]).unwrap();
         assert!(types.add("Out", outer.clone()));
         assert!(!types.add("Out", outer));
         assert_eq!(types.constant("Out.in.y"), Some(6));
@@ -313,6 +406,6 @@ mod tests {
     fn sizes_do_not_wrap() {
         assert!(ty("u64").array(u32::MAX).is_none());
         let half = ty("u8").array(u32::MAX - 1).unwrap();
-        assert!(lay_out("s", vec![("a".into(), half.clone()), ("b".into(), half)], false, true).is_none());
+        assert!(plain("s", vec![("a".into(), half.clone(), None), ("b".into(), half, None)]).is_none());
     }
 }

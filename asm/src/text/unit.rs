@@ -8,6 +8,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::diag::Collector;
+use super::types::Type;
+use crate::btf::CoreReloKind;
 use crate::insn::{Code, Insn, InsnIdx, LabelAt, LineRec, Op, Reloc};
 
 /// Something in an operation that is known only later.
@@ -55,6 +57,15 @@ struct Label {
     span: Range<usize>,
 }
 
+/// A CO-RE relocation, from `.core`.
+#[derive(Clone, Debug)]
+pub(super) struct Core {
+    pub(super) at: usize,
+    pub(super) kind: CoreReloKind,
+    pub(super) ty: Type,
+    pub(super) access: String,
+}
+
 /// Code of one section.
 #[derive(Debug, Default)]
 pub(super) struct Unit<'s> {
@@ -63,6 +74,8 @@ pub(super) struct Unit<'s> {
     fixes: Vec<(usize, Fix<'s>)>,
     labels: HashMap<&'s str, Label>,
     locals: HashMap<u32, Vec<usize>>,
+    /// Relocations that the loader settles by the kernel's types, by position.
+    pub(super) cores: Vec<Core>,
     /// Where functions start; known at the end.
     pub(super) starts: Vec<usize>,
 }
@@ -189,6 +202,12 @@ impl<'s> Unit<'s> {
             let advice = Some("put the label before an instruction, or add `exit` behind it".to_owned());
             errors.add(label.span.clone(), format!("nothing follows the label `{name}`"), advice);
         }
+    }
+
+    /// Takes the CO-RE relocations of the function that starts at `start`, counted from there.
+    pub(super) fn cores_of(&self, start: usize, end: usize) -> Vec<Core> {
+        let own = part(&self.cores, &(start..end), |core| core.at);
+        own.iter().map(|core| Core { at: core.at - start, ..core.clone() }).collect()
     }
 
     /// One `Code` a function.

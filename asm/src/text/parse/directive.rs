@@ -7,16 +7,17 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::{Constant, Parsed, Parser, wrong, wrong_help};
+use crate::btf::CoreReloKind;
 use crate::insn::{Insn, Op};
 use crate::text::diag::nearest;
 use crate::text::lex::Tok;
-use crate::text::unit::Mark;
+use crate::text::unit::{Core, Mark};
 
 /// All directives, for "did you mean".
 const KNOWN: &[&str] = &[
     ".section", ".text", ".data", ".rodata", ".bss", ".globl", ".global", ".equ", ".set", ".license", ".map",
     ".struct", ".union", ".enum", ".typedef", ".func", ".extern", ".var", ".byte", ".short", ".long", ".quad",
-    ".ascii", ".asciz", ".zero", ".balign", ".p2align", ".file", ".loc", ".insn",
+    ".ascii", ".asciz", ".zero", ".balign", ".p2align", ".file", ".loc", ".insn", ".core",
 ];
 
 impl<'s> Parser<'s> {
@@ -44,6 +45,7 @@ impl<'s> Parser<'s> {
             ".file" => self.file_name(),
             ".loc" => self.line_mark(),
             ".insn" => self.raw_insn(&span),
+            ".core" => self.core(&span),
             _ => self.data_directive(name, span),
         }
     }
@@ -236,6 +238,25 @@ impl<'s> Parser<'s> {
             Ok(number) => Ok(number),
             Err(_) => wrong(self.since(&start), "lines and columns have 32 bits"),
         }
+    }
+
+    /// `.core byte_off, type, "0:5"`: the next instruction depends on the layout of the kernel's type.
+    fn core(&mut self, span: &Range<usize>) -> Parsed<()> {
+        let kind_span = self.tok.span();
+        let name = self.name("what is asked about the type")?;
+        let Some(kind) = CoreReloKind::from_name(name) else {
+            let known: Vec<String> = CoreReloKind::ALL.iter().map(ToString::to_string).collect();
+            let help = format!("it is one of {}", known.join(", "));
+            return wrong_help(kind_span, format!("`{name}` cannot be asked about a type"), help);
+        };
+        self.expect(",")?;
+        let ty = self.type_expr()?;
+        self.expect(",")?;
+        let access = self.utf8()?;
+        let unit = self.file.code(span)?;
+        let at = unit.len();
+        unit.cores.push(Core { at, kind, ty, access });
+        Ok(())
     }
 
     /// `.insn code, dst, src, off, imm`: eight bytes as they are.

@@ -64,11 +64,11 @@ impl Parser<'_> {
         Ok(match field {
             "key" => map.key(self.type_expr()?.ty()),
             "value" => map.value(self.type_expr()?.ty()),
-            "key_size" => map.key_size(self.number_of_map()?),
-            "value_size" => map.value_size(self.number_of_map()?),
-            "max_entries" => map.max_entries(self.number_of_map()?),
-            "flags" => map.flags(self.number_of_map()?),
-            "numa_node" => map.numa_node(self.number_of_map()?),
+            "key_size" => map.key_size(self.unsigned()?),
+            "value_size" => map.value_size(self.unsigned()?),
+            "max_entries" => map.max_entries(self.unsigned()?),
+            "flags" => map.flags(self.unsigned()?),
+            "numa_node" => map.numa_node(self.unsigned()?),
             "pinning" => map.pinning(self.pinning()?),
             "inner" if inside => return wrong(span, "maps nest once"),
             "inner" => map.inner(self.map_def("inner", true)?),
@@ -79,15 +79,6 @@ impl Parser<'_> {
                 return wrong_help(span, format!("a map has no field `{field}`"), help);
             }
         })
-    }
-
-    fn number_of_map(&mut self) -> Parsed<u32> {
-        let start = self.tok.span();
-        let value = self.expr()?;
-        match u32::try_from(value) {
-            Ok(number) => Ok(number),
-            Err(_) => wrong(self.since(&start), format!("{value} does not fit into 32 bits")),
-        }
     }
 
     fn pinning(&mut self) -> Parsed<Pinning> {

@@ -20,7 +20,7 @@ use crate::text::diag::nearest;
 use crate::text::file::Proto;
 use crate::text::lex::{Tok, op};
 use crate::text::program::Param;
-use crate::text::types::{Form, Type, lay_out};
+use crate::text::types::{Form, Qualifier, Rules, Type, Wanted, builtin_names, lay_out};
 use crate::text::unit::Known;
 
 /// Pointers and arrays nest this deep at most.
@@ -41,42 +41,67 @@ impl<'s> Parser<'s> {
             return wrong(span, format!("types nest at most {MAX_DEPTH} deep"));
         }
         if self.eat("*") {
-            if self.eat_word("struct") {
-                return Ok(Type::pointer(self.struct_or_fwd()?));
-            }
-            let known =
-                self.tok.tok != Tok::Name || self.word() == "void" || self.file.types.get(self.word()).is_some();
-            let to = if known { self.type_at(depth + 1)? } else { self.struct_or_fwd()? };
-            return Ok(Type::pointer(to));
+            return self.pointer(depth);
         }
-        self.eat_word("struct");
-        let name = self.name("a type")?;
-        let mut ty = match name {
-            "void" => Type::void(),
-            _ => match self.file.types.get(name) {
-                Some(ty) => ty,
-                None => return self.unknown_type(name, span),
-            },
+        if let Some(qualifier) = Qualifier::ALL.into_iter().find(|q| self.eat_word(q.word())) {
+            return Ok(self.type_at(depth + 1)?.qualified(qualifier));
+        }
+        let base = if self.eat("(") {
+            let inside = self.type_at(depth + 1)?;
+            self.expect(")")?;
+            inside
+        } else {
+            self.named_type()?
         };
+        self.arrays_of(base, &span)
+    }
+
+    fn pointer(&mut self, depth: u32) -> Parsed<Type> {
+        if self.eat_word("struct") {
+            return Ok(Type::pointer(self.struct_or_fwd()?));
+        }
+        let known = match self.tok.tok {
+            Tok::Name if Qualifier::ALL.iter().any(|q| q.word() == self.word()) => true,
+            Tok::Name => self.word() == "void" || self.file.types.get(self.word()).is_some(),
+            _ => true,
+        };
+        let to = if known { self.type_at(depth + 1)? } else { self.struct_or_fwd()? };
+        Ok(Type::pointer(to))
+    }
+
+    /// A type by its name; names with blanks are in quotes.
+    fn named_type(&mut self) -> Parsed<Type> {
+        let span = self.tok.span();
+        self.eat_word("struct");
+        match self.symbol("a type")? {
+            "void" => Ok(Type::void()),
+            name => match self.file.types.get(name) {
+                Some(ty) => Ok(ty),
+                None => self.unknown_type(name, span),
+            },
+        }
+    }
+
+    /// `[4][2]` behind a type.
+    fn arrays_of(&mut self, base: Type, span: &Range<usize>) -> Parsed<Type> {
         let mut lens = Vec::new();
         while self.tok.tok == op("[") {
             if lens.len() >= MAX_DEPTH as usize {
-                return wrong(span, format!("arrays nest at most {MAX_DEPTH} deep"));
+                return wrong(span.clone(), format!("arrays nest at most {MAX_DEPTH} deep"));
             }
             lens.push(self.array_len()?);
         }
-        for len in lens.into_iter().rev() {
-            match ty.array(len) {
-                Some(array) => ty = array,
-                None => return wrong(self.since(&span), "this type outgrows 4 GiB"),
-            }
+        let array = |ty: Type, len: &u32| ty.array(*len);
+        match lens.iter().rev().try_fold(base, array) {
+            Some(ty) => Ok(ty),
+            None => wrong(self.since(span), "this type outgrows 4 GiB"),
         }
-        Ok(ty)
     }
 
     fn unknown_type(&self, name: &str, span: Range<usize>) -> Parsed<Type> {
-        let ints = ["u8", "u16", "u32", "u64", "s8", "s16", "s32", "s64", "bool", "char"];
-        let help = match nearest(name, self.file.types.names().chain(ints)) {
+        let mut names: Vec<&str> = builtin_names().collect();
+        names.extend(self.file.types.names());
+        let help = match nearest(name, names) {
             Some(near) => format!("did you mean `{near}`?"),
             None => {
                 "types are u8 to u64, s8 to s64, be16 to be64, bool, char, *T, T[n], and what `.struct` declares".into()
@@ -87,19 +112,24 @@ impl<'s> Parser<'s> {
 
     fn struct_or_fwd(&mut self) -> Parsed<Type> {
         let name = self.name("a struct")?;
-        let fwd = || Type { size: 0, align: 1, form: Form::Fwd(name.into()) };
-        Ok(self.file.types.get(name).unwrap_or_else(fwd))
+        Ok(self.file.types.get(name).unwrap_or_else(|| Type::forward(name)))
     }
 
     fn array_len(&mut self) -> Parsed<u32> {
         self.expect("[")?;
-        let span = self.tok.span();
-        let value = self.expr()?;
-        let Ok(len) = u32::try_from(value) else {
-            return wrong(self.since(&span), "an array has between 0 and 2^32 - 1 elements");
-        };
+        let len = self.unsigned()?;
         self.expect("]")?;
         Ok(len)
+    }
+
+    /// A number of 32 bits, not negative.
+    pub(super) fn unsigned(&mut self) -> Parsed<u32> {
+        let start = self.tok.span();
+        let value = self.expr()?;
+        match u32::try_from(value) {
+            Ok(number) => Ok(number),
+            Err(_) => wrong(self.since(&start), format!("{value} does not fit into 32 bits")),
+        }
     }
 
     /// The inside of `{ … }`: items on lines of their own or with commas between them.
@@ -131,16 +161,17 @@ impl<'s> Parser<'s> {
         }
     }
 
-    /// `.struct Name [packed] { field: type … }`, `.union …`.
+    /// `.struct Name [packed] [size N] { field: type [@ offset] … }`, `.union …`.
     pub(super) fn declare_struct(&mut self, union: bool) -> Parsed<()> {
         let span = self.tok.span();
         let name = self.name("the struct's name")?;
         let packed = self.eat_word("packed");
-        let mut fields: Vec<(Arc<str>, Type)> = Vec::new();
+        let size = if self.eat_word("size") { Some(self.unsigned()?) } else { None };
+        let mut fields: Vec<Wanted> = Vec::new();
         self.block(|p| {
             let at = p.tok.span();
             let field = p.name("a field's name")?;
-            if fields.iter().any(|(name, _)| &**name == field) {
+            if fields.iter().any(|(name, ..)| &**name == field) {
                 return wrong(at, format!("the field `{field}` is there already"));
             }
             p.expect(":")?;
@@ -148,11 +179,12 @@ impl<'s> Parser<'s> {
             if ty.size == 0 && matches!(ty.form, Form::Void | Form::Fwd(_)) {
                 return wrong_help(at, format!("the field `{field}` has no size"), "a pointer to it is `*T`");
             }
-            fields.push((field.into(), ty));
+            let offset = if p.eat("@") { Some(p.unsigned()?) } else { None };
+            fields.push((field.into(), ty, offset));
             Ok(())
         })?;
-        let Some(ty) = lay_out(name, fields, union, packed) else {
-            return wrong(span, "this struct outgrows 4 GiB");
+        let Some(ty) = lay_out(name, fields, Rules { union, packed, size }) else {
+            return wrong(span, "the fields outgrow the struct's size, or 4 GiB");
         };
         self.add_type(name, ty, span)
     }
@@ -182,8 +214,7 @@ impl<'s> Parser<'s> {
         let name = self.name("the new name")?;
         self.expect("=")?;
         let to = self.type_expr()?;
-        let (size, align) = (to.size, to.align);
-        self.add_type(name, Type { size, align, form: Form::Typedef(name.into(), Arc::new(to)) }, span)
+        self.add_type(name, to.named(name), span)
     }
 
     fn add_type(&mut self, name: &'s str, ty: Type, span: Range<usize>) -> Parsed<()> {
@@ -205,7 +236,7 @@ impl<'s> Parser<'s> {
 
     fn signature(&mut self) -> Parsed<(Option<Vec<Param>>, Type)> {
         let params = if self.tok.tok == op("(") { Some(self.params()?) } else { None };
-        let ret = if self.eat("->") { self.type_expr()? } else { Type::int("int").unwrap_or_else(Type::void) };
+        let ret = if self.eat("->") { self.type_expr()? } else { Type::builtin("int").unwrap_or_else(Type::void) };
         Ok((params, ret))
     }
 

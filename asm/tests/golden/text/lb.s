@@ -148,40 +148,40 @@ count:
 #> [4] PTR '(anon)' type_id=3
 #> [5] ARRAY '(anon)' type_id=1 index_type_id=2 nr_elems=512
 #> [6] PTR '(anon)' type_id=5
-#> [7] INT 'be32' size=4 bits_offset=0 nr_bits=32 encoding=(none)
-#> [8] INT 'be16' size=2 bits_offset=0 nr_bits=16 encoding=(none)
-#> [9] INT 'u8' size=1 bits_offset=0 nr_bits=8 encoding=(none)
-#> [10] STRUCT 'VipKey' size=8 vlen=4
-#> 	'addr' type_id=7 bits_offset=0
-#> 	'port' type_id=8 bits_offset=32
-#> 	'proto' type_id=9 bits_offset=48
-#> 	'pad' type_id=9 bits_offset=56
-#> [11] PTR '(anon)' type_id=10
-#> [12] INT 'u64' size=8 bits_offset=0 nr_bits=64 encoding=(none)
-#> [13] TYPEDEF 'counter_t' type_id=12
-#> [14] INT 'u32' size=4 bits_offset=0 nr_bits=32 encoding=(none)
-#> [15] INT 'u16' size=2 bits_offset=0 nr_bits=16 encoding=(none)
-#> [16] ARRAY '(anon)' type_id=15 index_type_id=2 nr_elems=2
+#> [7] INT 'u32' size=4 bits_offset=0 nr_bits=32 encoding=(none)
+#> [8] TYPEDEF '__be32' type_id=7
+#> [9] INT 'u16' size=2 bits_offset=0 nr_bits=16 encoding=(none)
+#> [10] TYPEDEF '__be16' type_id=9
+#> [11] INT 'u8' size=1 bits_offset=0 nr_bits=8 encoding=(none)
+#> [12] STRUCT 'VipKey' size=8 vlen=4
+#> 	'addr' type_id=8 bits_offset=0
+#> 	'port' type_id=10 bits_offset=32
+#> 	'proto' type_id=11 bits_offset=48
+#> 	'pad' type_id=11 bits_offset=56
+#> [13] PTR '(anon)' type_id=12
+#> [14] INT 'u64' size=8 bits_offset=0 nr_bits=64 encoding=(none)
+#> [15] TYPEDEF 'counter_t' type_id=14
+#> [16] ARRAY '(anon)' type_id=9 index_type_id=2 nr_elems=2
 #> [17] UNION 'word' size=4 vlen=2
-#> 	'whole' type_id=14 bits_offset=0
+#> 	'whole' type_id=7 bits_offset=0
 #> 	'half' type_id=16 bits_offset=0
 #> [18] STRUCT 'Stat' size=13 vlen=3
-#> 	'kind' type_id=9 bits_offset=0
-#> 	'hits' type_id=13 bits_offset=8
+#> 	'kind' type_id=11 bits_offset=0
+#> 	'hits' type_id=15 bits_offset=8
 #> 	'last' type_id=17 bits_offset=72
 #> [19] PTR '(anon)' type_id=18
 #> [20] STRUCT '(anon)' size=40 vlen=5
 #> 	'type' type_id=4 bits_offset=0
 #> 	'max_entries' type_id=6 bits_offset=64
 #> 	'pinning' type_id=4 bits_offset=128
-#> 	'key' type_id=11 bits_offset=192
+#> 	'key' type_id=13 bits_offset=192
 #> 	'value' type_id=19 bits_offset=256
 #> [21] VAR 'vips' type_id=20, linkage=global
 #> [22] ARRAY '(anon)' type_id=1 index_type_id=2 nr_elems=6
 #> [23] PTR '(anon)' type_id=22
 #> [24] ARRAY '(anon)' type_id=1 index_type_id=2 nr_elems=4
 #> [25] PTR '(anon)' type_id=24
-#> [26] PTR '(anon)' type_id=14
+#> [26] PTR '(anon)' type_id=7
 #> [27] STRUCT '(anon)' size=32 vlen=4
 #> 	'type' type_id=23 bits_offset=0
 #> 	'max_entries' type_id=25 bits_offset=64
@@ -206,13 +206,13 @@ count:
 #> 	type_id=21 offset=0 size=40 (VAR 'vips')
 #> 	type_id=28 offset=40 size=32 (VAR 'stats')
 #> 	type_id=36 offset=72 size=40 (VAR 'jumps')
-#> [38] VAR 'hits' type_id=12, linkage=global
-#> [39] ARRAY '(anon)' type_id=10 index_type_id=2 nr_elems=2
+#> [38] VAR 'hits' type_id=14, linkage=global
+#> [39] ARRAY '(anon)' type_id=12 index_type_id=2 nr_elems=2
 #> [40] VAR 'table' type_id=39, linkage=global
 #> [41] DATASEC '.data' size=24 vlen=2
 #> 	type_id=38 offset=0 size=8 (VAR 'hits')
 #> 	type_id=40 offset=8 size=16 (VAR 'table')
-#> [42] ARRAY '(anon)' type_id=15 index_type_id=2 nr_elems=3
+#> [42] ARRAY '(anon)' type_id=9 index_type_id=2 nr_elems=3
 #> [43] CONST '(anon)' type_id=42
 #> [44] VAR 'ports' type_id=43, linkage=global
 #> [45] INT 'char' size=1 bits_offset=0 nr_bits=8 encoding=SIGNED
@@ -222,7 +222,7 @@ count:
 #> [49] DATASEC '.rodata' size=12 vlen=2
 #> 	type_id=44 offset=0 size=6 (VAR 'ports')
 #> 	type_id=48 offset=6 size=6 (VAR 'banner')
-#> [50] ARRAY '(anon)' type_id=9 index_type_id=2 nr_elems=32
+#> [50] ARRAY '(anon)' type_id=11 index_type_id=2 nr_elems=32
 #> [51] VAR 'scratch' type_id=50, linkage=global
 #> [52] DATASEC '.bss' size=32 vlen=1
 #> 	type_id=51 offset=0 size=32 (VAR 'scratch')
@@ -231,12 +231,12 @@ count:
 #> [55] DATASEC 'license' size=13 vlen=1
 #> 	type_id=54 offset=0 size=13 (VAR '_license')
 #> [56] STRUCT 'xdp_md' size=24 vlen=6
-#> 	'data' type_id=14 bits_offset=0
-#> 	'data_end' type_id=14 bits_offset=32
-#> 	'data_meta' type_id=14 bits_offset=64
-#> 	'ingress_ifindex' type_id=14 bits_offset=96
-#> 	'rx_queue_index' type_id=14 bits_offset=128
-#> 	'egress_ifindex' type_id=14 bits_offset=160
+#> 	'data' type_id=7 bits_offset=0
+#> 	'data_end' type_id=7 bits_offset=32
+#> 	'data_meta' type_id=7 bits_offset=64
+#> 	'ingress_ifindex' type_id=7 bits_offset=96
+#> 	'rx_queue_index' type_id=7 bits_offset=128
+#> 	'egress_ifindex' type_id=7 bits_offset=160
 #> [57] PTR '(anon)' type_id=56
 #> [58] FUNC_PROTO '(anon)' ret_type_id=1 vlen=1
 #> 	'ctx' type_id=57
