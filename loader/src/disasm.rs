@@ -1,27 +1,32 @@
 //! Stage: spec → assembly text, the road backwards. Input: a [`Spec`]. Output: a file that the assembler reads into the
 //! same instructions, symbols, maps and variables. Next file: `asm/src/text/mod.rs`, which reads it.
 //!
-//! What the text cannot say stands in it as a comment: values of the host's configuration, map types without a name, and
-//! the C types of keys and values, of which only the sizes are kept.
+//! What the text cannot say stands in it as a comment: values of the host's configuration, map types without a name. Of
+//! types that it has no words for (bit fields, nameless structs) the sizes are kept.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
-use asm::btf::Type;
+use asm::btf::{Type, TypeId};
 use asm::insn::{Code, InsnIdx, LineRec, Reloc, RelocKind as Named, Source};
-use asm::text;
+use asm::text::{self, Declarations};
 
-use crate::spec::{ExternKind, Func, InitValue, MapSpec, Pinning, RelocKind, Spec};
+use crate::spec::{CoreReloc, Extern, ExternKind, Func, InitValue, MapSpec, Pinning, RelocKind, Spec};
 
 /// The object as assembly text; with `lines`, source positions and their texts too.
 #[must_use]
 pub fn disasm(spec: &Spec, lines: bool) -> String {
-    let mut out = String::new();
+    let types = spec.btf.as_ref().map(Declarations::new);
+    let variables = spec.maps.iter().map(|map| variables(spec, map)).collect();
+    let mut body = String::new();
+    let mut listing = Listing { spec, lines, variables, types };
     // Writing to a string does not fail.
-    let _ =
-        Listing { spec, lines, variables: spec.maps.iter().map(|map| variables(spec, map)).collect() }.write(&mut out);
-    out
+    let _ = listing.write(&mut body);
+    // What the body names is declared before it.
+    let types = listing.types.as_ref().map_or("", Declarations::text);
+    let gap = if types.is_empty() { "" } else { "\n" };
+    format!(".license {:?}\n{gap}{types}{body}", spec.license)
 }
 
 /// A global variable: where it lies in its section.
@@ -29,46 +34,66 @@ struct Variable {
     name: String,
     off: u32,
     size: u32,
+    ty: Option<TypeId>,
 }
 
 struct Listing<'s> {
     spec: &'s Spec,
     lines: bool,
-    /// For each map: its variables, by offset, without gaps; empty for declared maps.
+    /// For each map: its variables, by offset; empty for declared maps.
     variables: Vec<Vec<Variable>>,
+    /// The types that the text has words for.
+    types: Option<Declarations<'s>>,
 }
 
 impl Listing<'_> {
-    fn write(&self, out: &mut String) -> fmt::Result {
-        writeln!(out, ".license {:?}", self.spec.license)?;
-        for map in self.spec.maps.iter().filter(|map| !map.origin.is_data()) {
+    fn write(&mut self, out: &mut String) -> fmt::Result {
+        let spec = self.spec;
+        for map in spec.maps.iter().filter(|map| !map.origin.is_data()) {
             self.map(out, map)?;
         }
-        for external in &self.spec.externs {
-            let (name, weak) = (&external.name, if external.weak { "weak " } else { "" });
-            match external.kind {
-                ExternKind::Kfunc(_) => writeln!(out, ".extern {weak}func {name}()")?,
-                ExternKind::Ksym | ExternKind::TypedKsym(_) => writeln!(out, ".extern {weak}var {name}: u64")?,
-                ExternKind::Kconfig { size, .. } => {
-                    writeln!(out, "// {size} bytes of the host's configuration: {name}")?
-                }
-            }
+        for (map, variables) in spec.maps.iter().zip(std::mem::take(&mut self.variables)) {
+            self.data(out, map, &variables)?;
+            self.variables.push(variables);
         }
-        for (map, variables) in self.spec.maps.iter().zip(&self.variables) {
-            data(out, map, variables)?;
+        for external in &spec.externs {
+            self.external(out, external)?;
         }
         let mut first = 0;
-        for func in &self.spec.funcs {
+        for func in &spec.funcs {
             self.func(out, func, first)?;
             first += func.insns.len();
         }
         Ok(())
     }
 
-    fn map(&self, out: &mut String, map: &MapSpec) -> fmt::Result {
-        write!(out, "\n.map {}: {} {{ {}", map.name, map.map_type, sizes(map))?;
+    /// A type as an expression, where the text has words for it.
+    fn expr(&mut self, id: Option<TypeId>) -> Option<String> {
+        self.types.as_mut()?.expr(id?)
+    }
+
+    fn external(&mut self, out: &mut String, external: &Extern) -> fmt::Result {
+        let (name, weak) = (&external.name, if external.weak { "weak " } else { "" });
+        match external.kind {
+            ExternKind::Kfunc(ty) => {
+                let signature = self.types.as_mut().and_then(|types| types.signature(ty));
+                writeln!(out, ".extern {weak}func {name}{}", signature.as_deref().unwrap_or("()"))
+            }
+            ExternKind::Ksym => writeln!(out, ".extern {weak}var {name}: void"),
+            ExternKind::TypedKsym(ty) => {
+                let ty = self.expr(Some(ty));
+                writeln!(out, ".extern {weak}var {name}: {}", ty.as_deref().unwrap_or("u64"))
+            }
+            ExternKind::Kconfig { size, .. } => {
+                writeln!(out, "// {size} bytes of the host's configuration: {name}")
+            }
+        }
+    }
+
+    fn map(&mut self, out: &mut String, map: &MapSpec) -> fmt::Result {
+        write!(out, "\n.map {}: {} {{ {}", map.name, map.map_type, self.fields(map))?;
         if let Some(inner) = &map.inner {
-            write!(out, ", inner: {} {{ {} }}", inner.map_type, sizes(inner))?;
+            write!(out, ", inner: {} {{ {} }}", inner.map_type, self.fields(inner))?;
         }
         let in_order = map.init.iter().zip(0..).all(|((at, _), n)| *at == n);
         if !map.init.is_empty() && in_order {
@@ -82,6 +107,29 @@ impl Listing<'_> {
         Ok(())
     }
 
+    /// A map's fields, as the directive has them: types where the text has words for them, else sizes.
+    fn fields(&mut self, map: &MapSpec) -> String {
+        let mut fields = Vec::new();
+        for (what, ty, size) in [("key", map.key_type, map.key_size), ("value", map.value_type, map.value_size)] {
+            match self.expr(ty) {
+                Some(ty) => fields.push(format!("{what}: {ty}")),
+                None if size > 0 => fields.push(format!("{what}_size: {size}")),
+                None => {}
+            }
+        }
+        if map.max_entries != 0 {
+            fields.push(format!("max_entries: {}", map.max_entries));
+        }
+        if map.flags != 0 {
+            fields.push(format!("flags: {:#x}", map.flags));
+        }
+        fields.extend(map.numa_node.map(|node| format!("numa_node: {node}")));
+        if map.pinning == Pinning::ByName {
+            fields.push("pinning: by_name".to_owned());
+        }
+        fields.join(", ")
+    }
+
     fn init_name(&self, value: InitValue) -> &str {
         match value {
             InitValue::Map(index) => self.map_name(index),
@@ -93,15 +141,37 @@ impl Listing<'_> {
         self.spec.maps.get(index).map_or("?", |map| &map.name)
     }
 
-    fn func(&self, out: &mut String, func: &Func, first: usize) -> fmt::Result {
+    fn func(&mut self, out: &mut String, func: &Func, first: usize) -> fmt::Result {
         writeln!(out, "\n.section {}", section_name(&func.section))?;
-        if func.global {
+        let global = func.global && func.section == ".text";
+        if global {
+            writeln!(out, ".globl {}", func.name)?;
+        }
+        let signature = func.btf_type.and_then(|ty| self.types.as_mut()?.signature(ty));
+        if let Some(signature) = signature {
+            let linkage = if func.global { "" } else { "static " };
+            writeln!(out, ".func {linkage}{}{signature}", func.name)?;
+        } else if func.global && !global {
             writeln!(out, ".globl {}", func.name)?;
         }
         writeln!(out, "{}:", func.name)?;
         let options = text::Options { numbers: false, lines: self.lines, first };
-        out.push_str(&text::print_with(&self.code(func), options));
+        let notes = self.core_notes(func);
+        out.push_str(&text::print_noted(&self.code(func), options, &notes));
         Ok(())
+    }
+
+    /// The instructions that depend on the kernel's types.
+    fn core_notes(&mut self, func: &Func) -> Vec<(InsnIdx, String)> {
+        let note = |core: &CoreReloc| {
+            let (kind, access) = (core.kind, &core.access);
+            let text = match self.expr(Some(core.type_id)) {
+                Some(ty) => format!(".core {kind}, {ty}, \"{access}\""),
+                None => format!("// {kind} of type {} at {access}, by the kernel's types", core.type_id),
+            };
+            (InsnIdx::from(core.at), text)
+        };
+        func.core.iter().map(note).collect()
     }
 
     fn code(&self, func: &Func) -> Code {
@@ -130,6 +200,49 @@ impl Listing<'_> {
         }
     }
 
+    /// A section of variables, with their types and first values.
+    fn data(&mut self, out: &mut String, map: &MapSpec, variables: &[Variable]) -> fmt::Result {
+        if variables.is_empty() {
+            return Ok(());
+        }
+        writeln!(out, "\n.section {}", section_name(&map.name))?;
+        let mut end = 0;
+        for variable in variables {
+            let Variable { name, off, size, .. } = variable;
+            let start = *off as usize;
+            let bytes = map.contents.as_deref().and_then(|all| all.get(start..start.checked_add(*size as usize)?));
+            let typed = self.typed(variable, bytes.unwrap_or_default());
+            let align = typed.as_ref().map_or(1, |typed| typed.align);
+            if end_of(end, align) != Some(*off) {
+                // Between two variables lies nothing else: what is missing is alignment.
+                let align = (0..=12).map(|n| 1u32 << n).find(|align| end_of(end, *align) == Some(*off));
+                writeln!(out, ".balign {}", align.unwrap_or(1))?;
+            }
+            match typed {
+                Some(typed) => writeln!(out, ".var {name}: {}", typed.text)?,
+                None => writeln!(out, ".var {name}: {}", untyped(*size, bytes.unwrap_or_default()))?,
+            }
+            end = off.saturating_add(*size);
+        }
+        Ok(())
+    }
+
+    /// A variable's type and first value, where the text has words for both.
+    fn typed(&mut self, variable: &Variable, bytes: &[u8]) -> Option<Typed> {
+        let (types, ty) = (self.types.as_mut()?, variable.ty?);
+        let (size, align) = types.layout(ty).filter(|(size, _)| *size == variable.size)?;
+        let zeros;
+        let bytes = if bytes.is_empty() {
+            zeros = vec![0; size as usize];
+            &zeros
+        } else {
+            bytes
+        };
+        let (expr, value) = (types.variable(ty)?, types.initial(ty, bytes)?);
+        let text = if value.is_empty() { expr } else { format!("{expr} = {value}") };
+        Some(Typed { text, align })
+    }
+
     fn lines_of(&self, func: &Func) -> (Vec<LineRec>, Vec<Source>) {
         let mut files: BTreeMap<Arc<str>, BTreeMap<u32, String>> = BTreeMap::new();
         let mut records = Vec::new();
@@ -146,18 +259,23 @@ impl Listing<'_> {
     }
 }
 
-/// A map's fields, as the directive has them.
-fn sizes(map: &MapSpec) -> String {
-    let mut out =
-        format!("key_size: {}, value_size: {}, max_entries: {}", map.key_size, map.value_size, map.max_entries);
-    if map.flags != 0 {
-        let _ = write!(out, ", flags: {:#x}", map.flags);
-    }
-    if let Some(node) = map.numa_node {
-        let _ = write!(out, ", numa_node: {node}");
-    }
-    if map.pinning == Pinning::ByName {
-        out.push_str(", pinning: by_name");
+/// What stands behind a variable's name, and what it is aligned to.
+struct Typed {
+    text: String,
+    align: u32,
+}
+
+/// Where the next variable of this alignment begins.
+fn end_of(end: u32, align: u32) -> Option<u32> {
+    end.checked_next_multiple_of(align)
+}
+
+/// A variable of which only the bytes are known.
+fn untyped(size: u32, bytes: &[u8]) -> String {
+    let mut out = format!("u8[{size}]");
+    if bytes.iter().any(|byte| *byte != 0) {
+        let bytes: Vec<_> = bytes.iter().map(|byte| format!("{byte:#04x}")).collect();
+        let _ = write!(out, " = {}", bytes.join(", "));
     }
     out
 }
@@ -168,26 +286,8 @@ fn section_name(name: &str) -> String {
     if plain { name.to_owned() } else { format!("{name:?}") }
 }
 
-/// A section of variables, with their bytes.
-fn data(out: &mut String, map: &MapSpec, variables: &[Variable]) -> fmt::Result {
-    if variables.is_empty() {
-        return Ok(());
-    }
-    writeln!(out, "\n.section {}", section_name(&map.name))?;
-    for Variable { name, off, size } in variables {
-        write!(out, ".var {name}: u8[{size}]")?;
-        let start = *off as usize;
-        let bytes = map.contents.as_deref().and_then(|all| all.get(start..start.checked_add(*size as usize)?));
-        if let Some(bytes) = bytes.filter(|bytes| bytes.iter().any(|byte| *byte != 0)) {
-            let bytes: Vec<_> = bytes.iter().map(|byte| format!("{byte:#04x}")).collect();
-            write!(out, " = {}", bytes.join(", "))?;
-        }
-        out.push('\n');
-    }
-    Ok(())
-}
-
-/// The variables of a data section: those that the types name, and one for each gap, so that offsets stay.
+/// The variables of a data section: those that the types name, and one for each gap that alignment does not explain, so that
+/// offsets stay.
 fn variables(spec: &Spec, map: &MapSpec) -> Vec<Variable> {
     if !map.origin.is_data() {
         return Vec::new();
@@ -197,13 +297,18 @@ fn variables(spec: &Spec, map: &MapSpec) -> Vec<Variable> {
     let mut all: Vec<Variable> = Vec::new();
     let stem = map.name.trim_start_matches('.').replace(|c: char| !c.is_ascii_alphanumeric(), "_");
     let mut end = 0;
-    let gap = |from: u32, to: u32| Variable { name: format!("{stem}_{from}"), off: from, size: to - from };
+    let gap = |from: u32, to: u32| Variable { name: format!("{stem}_{from}"), off: from, size: to - from, ty: None };
+    let aligned = |from: u32, to: u32| {
+        let zero = map.contents.as_deref().and_then(|all| all.get(from as usize..to as usize));
+        let zero = zero.is_none_or(|bytes| bytes.iter().all(|byte| *byte == 0));
+        zero && (0..=12).any(|n| end_of(from, 1 << n) == Some(to))
+    };
     for variable in named {
         // Two names for the same bytes: the first one stands for both.
         if variable.off < end || variable.size == 0 {
             continue;
         }
-        if variable.off > end {
+        if variable.off > end && !aligned(end, variable.off) {
             all.push(gap(end, variable.off));
         }
         end = variable.off.saturating_add(variable.size);
@@ -219,5 +324,11 @@ fn named_variables(spec: &Spec, map: &MapSpec) -> Option<Vec<Variable>> {
     let btf = spec.btf.as_ref()?;
     let Type::DataSec { vars, .. } = btf.get(map.value_type?).ok()? else { return None };
     let name = |var: &asm::btf::VarSecinfo| btf.name(var.ty).ok().filter(|name| !name.is_empty()).map(str::to_owned);
-    vars.iter().map(|var| Some(Variable { name: name(var)?, off: var.offset, size: var.size })).collect()
+    let ty = |var: &asm::btf::VarSecinfo| match btf.get(var.ty).ok()? {
+        Type::Var { ty, .. } => Some(ty),
+        _ => None,
+    };
+    let variable =
+        |var: &asm::btf::VarSecinfo| Some(Variable { name: name(var)?, off: var.offset, size: var.size, ty: ty(var) });
+    vars.iter().map(variable).collect()
 }

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
-use super::listing::is_plain;
+use super::listing::{Quoted, is_plain};
 use super::types::{Enum, Form, Qualifier, Rules, Struct, Type, Wanted, builtin_names, lay_out};
 use crate::btf::{Btf, Member, Type as Kind, TypeId};
 
@@ -42,6 +42,15 @@ pub struct Declarations<'b> {
     text: String,
 }
 
+/// A variable is given at most so many numbers in a text.
+pub(super) const MAX_NUMBERS: usize = 1 << 16;
+
+/// The text in these bytes, if they are printable up to the zeros at the end.
+fn printable(bytes: &[u8]) -> Option<&str> {
+    let text = std::str::from_utf8(bytes).ok()?.trim_end_matches('\0');
+    text.chars().all(|c| !c.is_control()).then_some(text)
+}
+
 impl<'b> Declarations<'b> {
     /// Nothing declared yet.
     #[must_use]
@@ -67,6 +76,40 @@ impl<'b> Declarations<'b> {
             Kind::Const { ty } => self.expr(ty),
             _ => self.expr(id),
         }
+    }
+
+    /// Size and alignment of a type, in bytes, as the assembler will lay it out.
+    pub fn layout(&mut self, id: TypeId) -> Option<(u32, u32)> {
+        self.import(id).map(|ty| (ty.size, ty.align.max(1)))
+    }
+
+    /// What a variable of this type starts as, the way `.var` takes it: a text, or numbers without the zeros at the end; empty
+    /// for zeros. Nothing where padding is not zero, or there are too many numbers.
+    pub fn initial(&mut self, id: TypeId, bytes: &[u8]) -> Option<String> {
+        let ty = self.import(id)?;
+        if bytes.iter().all(|byte| *byte == 0) {
+            return Some(String::new());
+        }
+        if let Form::Array(elem, _) = &ty.bare().form
+            && elem.bare().builtin_name() == Some("char")
+            && let Some(text) = printable(bytes)
+        {
+            return Some(Quoted(text).to_string());
+        }
+        let mut leaves = Vec::new();
+        ty.leaves(0, MAX_NUMBERS, &mut leaves)?;
+        let mut rest = bytes.to_vec();
+        let mut numbers = Vec::with_capacity(leaves.len());
+        for (at, size) in leaves {
+            let own = rest.get_mut(at as usize..at as usize + size as usize)?;
+            let mut wide = [0; 16];
+            wide.get_mut(..own.len())?.copy_from_slice(own);
+            own.fill(0);
+            numbers.push(u64::try_from(u128::from_le_bytes(wide)).ok()?);
+        }
+        let used = numbers.iter().rposition(|number| *number != 0)? + 1;
+        let shown: Vec<String> = numbers[..used].iter().map(ToString::to_string).collect();
+        rest.iter().all(|byte| *byte == 0).then(|| shown.join(", "))
     }
 
     /// Parameters and result of a function (`FUNC` or `FUNC_PROTO`): `(ctx: *xdp_md) -> int`.
@@ -367,6 +410,24 @@ mod tests {
             n: counter_t\n    g: be16[2][3]\n}\n";
         // The bytes before `ptrs` are padding that alignment explains.
         assert_eq!(text, want);
+    }
+
+    #[test]
+    fn first_values_are_numbers_or_a_text() {
+        let mut b = BtfBuilder::new();
+        let (byte, word, char) = (b.int("u8", 1, false), b.int("u32", 4, false), b.int("char", 1, true));
+        let text = b.array(char, 6);
+        let pair = b.struct_("pair", 8, &[("a", byte, 0), ("b", word, 4)]);
+        let bytes = b.encode().unwrap();
+        let btf = Btf::parse(&bytes).unwrap();
+        let mut types = Declarations::new(&btf);
+        assert_eq!(types.initial(text, b"lb \"1\0").as_deref(), Some("\"lb \\\"1\""));
+        assert_eq!(types.initial(text, b"l\0b\x01\0\0").as_deref(), Some("108, 0, 98, 1"));
+        assert_eq!(types.initial(pair, &[7, 0, 0, 0, 1, 2, 0, 0]).as_deref(), Some("7, 513"));
+        assert_eq!(types.initial(pair, &[7, 0, 0, 0, 0, 0, 0, 0]).as_deref(), Some("7"));
+        assert_eq!(types.initial(pair, &[0; 8]).as_deref(), Some(""));
+        assert_eq!(types.initial(pair, &[7, 1, 0, 0, 0, 0, 0, 0]), None, "padding");
+        assert_eq!(types.layout(pair), Some((8, 4)));
     }
 
     #[test]

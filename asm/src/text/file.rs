@@ -31,6 +31,7 @@ pub(super) struct Var<'s> {
     pub(super) span: Range<usize>,
     pub(super) at: usize,
     pub(super) ty: Option<Type>,
+    pub(super) align: u32,
 }
 
 /// Bytes of a data section.
@@ -38,6 +39,8 @@ pub(super) struct Var<'s> {
 pub(super) struct Data<'s> {
     pub(super) bytes: Vec<u8>,
     pub(super) vars: Vec<Var<'s>>,
+    /// The last `.balign`: bytes, and where that led to.
+    pub(super) aligned: (u32, usize),
 }
 
 #[derive(Debug)]
@@ -155,7 +158,9 @@ impl<'s> File<'s> {
                 }
             },
             Body::Data(data) => {
-                data.vars.push(Var { name, span: span.clone(), at: data.bytes.len(), ty: None });
+                let (aligned, at) = data.aligned;
+                let align = if at == data.bytes.len() { aligned.max(1) } else { 1 };
+                data.vars.push(Var { name, span: span.clone(), at: data.bytes.len(), ty: None, align });
                 self.take_name(name, Known::Variable, &span)
             }
         }
@@ -321,6 +326,7 @@ fn cut_data(section: &str, data: Data<'_>, out: &mut Vec<Variable>, errors: &mut
         if bytes.is_empty() {
             errors.add(var.span.clone(), format!("the variable `{}` has no bytes", var.name), None);
         }
-        out.push(Variable { section: section.into(), name: var.name.into(), ty: var.ty.clone(), bytes });
+        let (section, name) = (section.into(), var.name.into());
+        out.push(Variable { section, name, ty: var.ty.clone(), bytes, align: var.align });
     }
 }

@@ -209,7 +209,7 @@ fn write_line(out: &mut String, code: &Code, line: &LineRec) -> fmt::Result {
 }
 
 /// A text in quotes, with what would end it escaped.
-struct Quoted<'t>(&'t str);
+pub(super) struct Quoted<'t>(pub(super) &'t str);
 
 impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

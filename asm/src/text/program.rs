@@ -49,6 +49,7 @@ pub(super) struct Variable {
     pub(super) name: Arc<str>,
     pub(super) ty: Option<Type>,
     pub(super) bytes: Vec<u8>,
+    pub(super) align: u32,
 }
 
 impl Program {
@@ -118,7 +119,6 @@ impl Variable {
         let size = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
         let ty = self.ty.as_ref().map_or_else(|| Ty::bytes(size), Type::ty);
         let bytes: &[u8] = if self.section.starts_with(".bss") { &[] } else { &self.bytes };
-        let align = self.ty.as_ref().map_or(1, |ty| ty.align).max(1);
-        GlobalDef::new(&self.section, &self.name, ty, bytes).align(align)
+        GlobalDef::new(&self.section, &self.name, ty, bytes).align(self.align)
     }
 }

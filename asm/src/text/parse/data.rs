@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use super::expr::escape;
 use super::{Parsed, Parser, wrong, wrong_help};
+use crate::text::declare::MAX_NUMBERS;
 use crate::text::file::{MAX_DATA, Var};
 use crate::text::lex::{Tok, op};
 use crate::text::types::{Form, Type};
@@ -19,15 +20,18 @@ impl<'s> Parser<'s> {
         self.expect(":")?;
         let ty = self.type_expr()?;
         let (section, data) = self.file.data(&span)?;
-        let align = ty.align.max(1) as usize;
-        let at = data.bytes.len().next_multiple_of(align);
+        // A `.balign` right before the variable is about the variable.
+        let (aligned, at) = data.aligned;
+        let asked = if at == data.bytes.len() { aligned } else { 1 };
+        let align = ty.align.max(asked).max(1);
+        let at = data.bytes.len().next_multiple_of(align as usize);
         let end = at.saturating_add(ty.size as usize);
         if end > MAX_DATA || ty.size == 0 {
             return wrong(span, format!("a variable has between 1 and {MAX_DATA} bytes, this one {}", ty.size));
         }
         let is_bss = section.starts_with(".bss");
         data.bytes.resize(end, 0);
-        data.vars.push(Var { name, span: span.clone(), at, ty: Some(ty.clone()) });
+        data.vars.push(Var { name, span: span.clone(), at, ty: Some(ty.clone()), align });
         self.file.take_name(name, Known::Variable, &span)?;
         if self.tok.tok == op("=") && is_bss {
             return wrong_help(self.tok.span(), "a variable in `.bss` starts as zeros", "put it into `.data`");
@@ -48,7 +52,7 @@ impl<'s> Parser<'s> {
             return Ok(());
         }
         let mut leaves = Vec::new();
-        if ty.leaves(0, 1 << 16, &mut leaves).is_none() {
+        if ty.leaves(0, MAX_NUMBERS, &mut leaves).is_none() {
             return wrong(span.clone(), "a variable with so many numbers cannot be given values here");
         }
         let mut leaves = leaves.into_iter();
@@ -151,7 +155,10 @@ impl<'s> Parser<'s> {
         };
         let Ok((_, data)) = self.file.data(span) else { return Ok(()) };
         let missing = data.bytes.len().next_multiple_of(bytes as usize) - data.bytes.len();
-        self.append(span, &vec![0; missing])
+        self.append(span, &vec![0; missing])?;
+        let (_, data) = self.file.data(span)?;
+        data.aligned = (bytes, data.bytes.len());
+        Ok(())
     }
 }
 

@@ -13,7 +13,10 @@ use crate::text::diag::nearest;
 use crate::text::lex::{Tok, op};
 use crate::text::unit::Known;
 
-/// Maps in maps nest once.
+/// What a field does to the map.
+type Field = Box<dyn FnOnce(MapDef) -> MapDef>;
+
+/// The fields, in the order in which they come into the object.
 const FIELDS: &[&str] =
     &["key", "value", "key_size", "value_size", "max_entries", "flags", "numa_node", "pinning", "inner", "slots"];
 
@@ -40,43 +43,64 @@ impl Parser<'_> {
             };
             return wrong_help(span, format!("there is no map type `{type_name}`"), help);
         };
-        let mut map = Some(MapDef::new(name, map_type));
+        let mut fields: Vec<(usize, Field)> = Vec::new();
         if self.tok.tok == op("{") {
             self.block(|p| {
-                let Some(so_far) = map.take() else { return Ok(()) };
-                match p.map_field(so_far.clone(), inside) {
-                    Ok(more) => map = Some(more),
-                    Err(error) => {
-                        map = Some(so_far);
-                        return Err(error);
-                    }
-                }
+                let field = p.map_field(inside)?;
+                fields.push(field);
                 Ok(())
             })?;
         }
-        map.map_or_else(|| wrong(span, "this map has no definition"), Ok)
+        // In one order, whatever the text's: the same map is the same bytes.
+        fields.sort_by_key(|field| field.0);
+        Ok(fields.into_iter().fold(MapDef::new(name, map_type), |map, (_, field)| field(map)))
     }
 
-    fn map_field(&mut self, map: MapDef, inside: bool) -> Parsed<MapDef> {
+    /// A field: its place in [`FIELDS`], and what it does to the map.
+    fn map_field(&mut self, inside: bool) -> Parsed<(usize, Field)> {
         let span = self.tok.span();
         let field = self.name("a field of the map")?;
         self.expect(":")?;
+        let Some(place) = FIELDS.iter().position(|known| *known == field) else {
+            let near = nearest(field, FIELDS.iter().copied()).map(|near| format!("did you mean `{near}`? "));
+            let help = format!("{}fields are {}", near.unwrap_or_default(), FIELDS.join(", "));
+            return wrong_help(span, format!("a map has no field `{field}`"), help);
+        };
+        if field == "inner" && inside {
+            return wrong(span, "maps nest once");
+        }
+        Ok((place, self.map_value_of(field)?))
+    }
+
+    fn map_value_of(&mut self, field: &str) -> Parsed<Field> {
         Ok(match field {
-            "key" => map.key(self.type_expr()?.ty()),
-            "value" => map.value(self.type_expr()?.ty()),
-            "key_size" => map.key_size(self.unsigned()?),
-            "value_size" => map.value_size(self.unsigned()?),
-            "max_entries" => map.max_entries(self.unsigned()?),
-            "flags" => map.flags(self.unsigned()?),
-            "numa_node" => map.numa_node(self.unsigned()?),
-            "pinning" => map.pinning(self.pinning()?),
-            "inner" if inside => return wrong(span, "maps nest once"),
-            "inner" => map.inner(self.map_def("inner", true)?),
-            "slots" => self.slots(map)?,
+            "key" => {
+                let ty = self.type_expr()?.ty();
+                Box::new(|map| map.key(ty))
+            }
+            "value" => {
+                let ty = self.type_expr()?.ty();
+                Box::new(|map| map.value(ty))
+            }
+            "pinning" => {
+                let pinning = self.pinning()?;
+                Box::new(move |map| map.pinning(pinning))
+            }
+            "inner" => {
+                let inner = self.map_def("inner", true)?;
+                Box::new(|map| map.inner(inner))
+            }
+            "slots" => self.slots()?,
             _ => {
-                let near = nearest(field, FIELDS.iter().copied()).map(|near| format!("did you mean `{near}`? "));
-                let help = format!("{}fields are {}", near.unwrap_or_default(), FIELDS.join(", "));
-                return wrong_help(span, format!("a map has no field `{field}`"), help);
+                let number = self.unsigned()?;
+                let set = match field {
+                    "key_size" => MapDef::key_size,
+                    "value_size" => MapDef::value_size,
+                    "max_entries" => MapDef::max_entries,
+                    "flags" => MapDef::flags,
+                    _ => MapDef::numa_node,
+                };
+                Box::new(move |map| set(map, number))
             }
         })
     }
@@ -90,22 +114,25 @@ impl Parser<'_> {
         }
     }
 
-    /// `[name, name]`: what a map of maps or programs holds from the start.
-    fn slots(&mut self, mut map: MapDef) -> Parsed<MapDef> {
+    /// `[name, name]`: what a map of maps or programs holds from the start; 0 for an empty slot.
+    fn slots(&mut self) -> Parsed<Field> {
         self.expect("[")?;
-        let mut slot = 0;
+        let mut names: Vec<Option<String>> = Vec::new();
         while !self.eat("]") {
-            if slot > 0 {
+            if !names.is_empty() {
                 self.expect(",")?;
             }
             if self.tok.tok == Tok::Name {
-                let name = self.name("a map or program")?;
-                map = map.slot(slot, name);
-            } else if self.expr()? != 0 {
+                names.push(Some(self.name("a map or program")?.to_owned()));
+            } else if self.expr()? == 0 {
+                names.push(None);
+            } else {
                 return wrong(self.tok.span(), "an empty slot is written 0");
             }
-            slot += 1;
         }
-        Ok(map)
+        Ok(Box::new(move |map| {
+            let named = names.iter().enumerate().filter_map(|(slot, name)| Some((slot, name.as_deref()?)));
+            named.fold(map, |map, (slot, name)| map.slot(slot, name))
+        }))
     }
 }
