@@ -153,8 +153,9 @@ fn describe_func(b: &mut BtfBuilder, place: Place, prog: &ProgDef) -> FuncInfo {
     let proto = match &prog.params {
         Some(params) => describe_proto(b, &prog.ret, params),
         None => {
-            let ctx = context(b, &prog.section);
+            // The result first, as for a prototype that is given: then a listing of it comes back to the same bytes.
             let ret = (prog.ret.make)(b);
+            let ctx = context(b, &prog.section);
             b.func_proto(ret, &[("ctx", ctx)])
         }
     };
