@@ -88,9 +88,9 @@ fn wire(address: Ipv4Addr, gateway: Ipv4Addr) -> u32 {
     eth0
 }
 
-fn attach(object: &Loaded, ifindex: u32) -> Link {
-    let native = XdpOptions { modes: vec![Mode::Native], ..XdpOptions::default() };
-    xdp::attach(object.prog(), ifindex, &native).expect("a veth does XDP").link
+fn attach(object: &Loaded, ifindex: u32, mode: Mode) -> Link {
+    let options = XdpOptions { modes: vec![mode], ..XdpOptions::default() };
+    xdp::attach(object.prog(), ifindex, &options).expect("a veth does XDP in both modes").link
 }
 
 /// An interface transmits a little after it is up.
@@ -126,7 +126,7 @@ struct Network {
     _links: Vec<Link>,
 }
 
-fn network() -> Network {
+fn network(mode: Mode) -> Network {
     let (client, real) = (Host::new(), Host::new());
     settings(&[("forwarding", "1"), ("accept_local", "1"), ("rp_filter", "0")]);
     let mut route = Socket::open().expect("netlink");
@@ -139,17 +139,17 @@ fn network() -> Network {
     };
     let toclient = connect("toclient", &client, GATEWAY);
     connect("toreal", &real, BALANCER);
-    let mut links = vec![client.run(|| attach(&Loaded::new("pass", &[]), wire(CLIENT, GATEWAY)))];
-    links.push(real.run(|| {
+    let mut links = vec![client.run(move || attach(&Loaded::new("pass", &[]), wire(CLIENT, GATEWAY), mode))];
+    links.push(real.run(move || {
         let eth0 = wire(REAL, BALANCER);
         Socket::open().expect("netlink").addr_add(1, VIP.into(), 32).expect("the VIP");
         let decap = Loaded::new("lb-decap", &[]);
         let tables = DecapTables::plan(&config(CONFIG), &BTreeSet::from([REAL])).expect("a real server");
         apply(&tables.diff(&DecapTables::default()), &decap.maps()).expect("the kernel takes it");
-        attach(&decap, eth0)
+        attach(&decap, eth0, mode)
     }));
     let balancer = Balancer::new(CONFIG);
-    links.push(attach(&balancer.object, toclient));
+    links.push(attach(&balancer.object, toclient, mode));
     ["toclient", "toreal"].iter().for_each(|name| wait_until_up(&mut route, name));
     for host in [&client, &real] {
         host.run(|| wait_until_up(&mut Socket::open().expect("netlink"), "eth0"));
@@ -159,8 +159,13 @@ fn network() -> Network {
 
 #[test]
 fn the_first_packet_to_an_unknown_neighbour_arrives() {
-    in_netns(|| {
-        let network = network();
+    first_packet(Mode::Native);
+    first_packet(Mode::Generic);
+}
+
+fn first_packet(mode: Mode) {
+    in_netns(move || {
+        let network = network(mode);
         let server = network.real.run(|| UdpSocket::bind((VIP, 80)).expect("the VIP is ours"));
         server.set_read_timeout(Some(LONG)).expect("a timeout");
         let client = network.client.run(|| UdpSocket::bind((CLIENT, 0)).expect("our address"));
@@ -184,8 +189,13 @@ fn the_first_packet_to_an_unknown_neighbour_arrives() {
 
 #[test]
 fn a_sender_of_full_packets_learns_what_fits() {
-    in_netns(|| {
-        let network = network();
+    full_packets(Mode::Native);
+    full_packets(Mode::Generic);
+}
+
+fn full_packets(mode: Mode) {
+    in_netns(move || {
+        let network = network(mode);
         let listener = Arc::new(network.real.run(|| TcpListener::bind((VIP, 80)).expect("the VIP is ours")));
         let server = thread::spawn(move || {
             let (mut stream, _) = listener.accept().expect("a connection");

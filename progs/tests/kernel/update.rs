@@ -68,6 +68,17 @@ fn sixteen_vips_take_less_than_forty_megabytes() {
     });
 }
 
+#[test]
+fn the_verifier_has_little_to_do() {
+    in_netns(|| {
+        for (object, most) in [("lb", 1200), ("lb-decap", 250)] {
+            // Kernels before 5.16 do not tell, and say 0.
+            let steps = Loaded::new(object, &[]).prog().info().expect("it is ours").verified_insns;
+            assert!(steps <= most, "{object}: {steps} instructions were walked through, {most} were enough once");
+        }
+    });
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(3) })]
 
