@@ -95,7 +95,9 @@ proptest! {
                 let base = if is_tcp { tcp_from(port, VIP, 80, payload) } else { udp(VIP, 80, payload) };
                 let packet = edit(tos(options(base, 4 * words), dscp), |header| header.time_to_live = ttl);
                 let there = balancer.object.run(&packet);
+                let to = Ipv4Addr::new(10, 10, 1, if is_tcp { 2 } else { 3 });
                 assert_eq!(there.retval, REDIRECT);
+                assert_eq!(there.data_out, encapsulated(&packet, &HOP, BALANCER, to), "the outer header, by etherparse");
                 let back = real.run(&there.data_out);
                 assert_eq!((back.retval, back.data_out), (PASS, [&HOP, &packet[IP..]].concat()));
             }
