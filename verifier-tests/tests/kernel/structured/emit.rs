@@ -135,7 +135,8 @@ impl Emitter {
             Stmt::Delete { dst, key } => {
                 self.hash_key(*key);
                 self.b.call(helper::MAP_DELETE_ELEM);
-                self.b.mov(reg(*dst), R0);
+                // Before Linux 6.4 the result was an int: the upper half of a negative one is undefined.
+                self.b.mov32(reg(*dst), R0);
             }
             Stmt::If { cond, width, left, right, then, other } => {
                 self.branch(*cond, *width, *left, *right, (then, other));
