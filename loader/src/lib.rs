@@ -1,6 +1,14 @@
 //! loader: bytes of an object in, verified, pinned and attached programs out; see docs/architecture.md.
 //!
-//! Read next: `sys/mod.rs` (the system calls), `map/mod.rs`, `prog.rs`, `link/mod.rs`, `pin.rs`.
+//! ```no_run
+//! let spec = loader::Spec::parse(&std::fs::read("lb.o")?)?;         // what the file says; no kernel asked
+//! let loaded = loader::load(&spec, &loader::LoadOptions::default())?; // maps made, code relocated and verified
+//! assert_eq!(loaded.prog("balance")?.test_run(&[0; 64], 1)?.retval, 2);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Read next: `elf/mod.rs` (bytes → `spec.rs`), `reloc/mod.rs`, `load/mod.rs`; below them `sys/mod.rs` (the system calls),
+//! `map/mod.rs`, `prog.rs`, `link/mod.rs`, `pin.rs`.
 #![deny(unsafe_code)]
 
 pub mod apply;

@@ -7,7 +7,7 @@ use asm::btf::{Btf, Kind, Linkage, Type, TypeId, wire};
 use goblin::elf::sym::{STB_LOCAL, STT_FUNC, STV_HIDDEN, STV_INTERNAL};
 
 use super::ElfError;
-use super::raw::File;
+use super::raw::{File, Symbol};
 
 /// Parses and completes. Every change keeps the length of every record, so numbers and offsets stay what they were.
 ///
@@ -15,7 +15,7 @@ use super::raw::File;
 /// The section is damaged.
 pub(crate) fn complete(file: &File<'_>, bytes: &[u8]) -> Result<Btf<'static>, ElfError> {
     let btf = Btf::parse(bytes).map_err(ElfError::Btf)?;
-    let (hidden, places) = (hidden_functions(file), places(file));
+    let (hidden, places) = (hidden_functions(file), file.named_symbols());
     let mut edits = Vec::new();
     for id in btf.ids() {
         let Some(at) = btf.place(id) else { continue };
@@ -49,17 +49,11 @@ fn hidden_functions<'a>(file: &File<'a>) -> HashSet<&'a str> {
     functions.filter(|symbol| symbol.bind != STB_LOCAL && hidden(symbol.visibility)).map(|symbol| symbol.name).collect()
 }
 
-/// Values of symbols by section and name.
-fn places<'a>(file: &File<'a>) -> HashMap<(usize, &'a str), u64> {
-    let of = |symbol: &super::raw::Symbol<'a>| Some(((symbol.section?, symbol.name), symbol.value));
-    file.symbols.iter().filter_map(of).collect()
-}
-
 /// A section's size and its variables' places, in ascending order as the kernel wants them. Sections without a
 /// counterpart in the file (`.ksyms`, `.kconfig`) are left to the loader.
 fn data_section(
     file: &File<'_>,
-    places: &HashMap<(usize, &str), u64>,
+    places: &HashMap<(usize, &str), &Symbol<'_>>,
     btf: &Btf<'_>,
     id: TypeId,
     at: usize,
@@ -73,7 +67,7 @@ fn data_section(
     }
     for var in &mut vars {
         let name = btf.name(var.ty).map_err(ElfError::Btf)?;
-        let place = places.get(&(section.index, name)).and_then(|&value| u32::try_from(value).ok());
+        let place = places.get(&(section.index, name)).and_then(|symbol| u32::try_from(symbol.value).ok());
         var.offset = place.unwrap_or(var.offset);
     }
     vars.sort_by_key(|var| var.offset);

@@ -19,8 +19,11 @@ pub(crate) fn records(file: &File<'_>, funcs: &FuncTable, spec: &mut Spec) -> Re
     };
     let Some(btf) = &spec.btf else { return Err(ElfError::NoBtf { what: "a section `.BTF.ext`" }) };
     let ext = BtfExt::parse(section.data).map_err(ElfError::BtfExt)?;
-    let places = Places { file, funcs, btf };
-    let all = &mut spec.funcs;
+    hand_out(&Places { file, funcs, btf }, &ext, &mut spec.funcs)
+}
+
+/// The three tables, each by position.
+fn hand_out(places: &Places<'_, '_>, ext: &BtfExt, all: &mut [Func]) -> Result<(), ElfError> {
     places.each(
         &ext.funcs,
         |info| info.insn_off,
@@ -46,7 +49,7 @@ pub(crate) fn records(file: &File<'_>, funcs: &FuncTable, spec: &mut Spec) -> Re
         |relo| relo.insn_off,
         all,
         |func, at, relo| {
-            let access = btf.string(relo.access).map_err(ElfError::BtfExt)?.into_owned();
+            let access = places.btf.string(relo.access).map_err(ElfError::BtfExt)?.into_owned();
             func.core.push(CoreReloc { at, type_id: relo.ty, access, kind: relo.kind });
             Ok(())
         },
@@ -96,6 +99,6 @@ impl<'a> Places<'_, 'a> {
 
     fn section(&self, name: StrOff) -> Result<Option<&Section<'a>>, ElfError> {
         let name = self.btf.string(name).map_err(ElfError::BtfExt)?;
-        Ok(self.file.sections.iter().find(|section| section.name == name && role(section) == Role::Code))
+        Ok(self.file.section(&name).filter(|section| role(section) == Role::Code))
     }
 }

@@ -4,7 +4,7 @@
 use asm::btf::{Btf, Member, Type, TypeId};
 use asm::object::section::MapType;
 
-use super::raw::{File, Section};
+use super::raw::File;
 use super::sections::{Role, role};
 use super::{ElfError, types};
 use crate::spec::{MapOrigin, MapSpec, Pinning, Spec};
@@ -76,20 +76,18 @@ pub(crate) fn declared(file: &File<'_>, spec: &mut Spec, table: &mut MapTable) -
     let btf = spec.btf.as_ref().ok_or(ElfError::NoBtf { what: "maps in section `.maps`" })?;
     let datasec = types::datasec(btf, ".maps").ok_or(ElfError::NoBtf { what: "maps in section `.maps`" })?;
     let Type::DataSec { vars, .. } = btf.get(datasec).map_err(ElfError::Btf)? else { return Ok(()) };
+    let symbols = file.named_symbols();
     for var in vars {
         let Type::Var { name, ty, .. } = btf.get(var.ty).map_err(ElfError::Btf)? else { continue };
         let (map, values) = Definition { btf, name, depth: 0 }.read(ty)?;
-        let (start, size) = place(file, section, name, u64::from(var.offset), u64::from(var.size));
+        // The symbol knows where the variable is; compilers leave the offset in BTF to the linker.
+        let symbol = symbols.get(&(section.index, name));
+        let start = symbol.map_or(u64::from(var.offset), |symbol| symbol.value);
+        let size = symbol.map_or(0, |symbol| symbol.size).max(u64::from(var.size)).max(1);
         table.add(section.index, start, size, spec.maps.len(), values);
         spec.maps.push(map);
     }
     Ok(())
-}
-
-/// Where the variable is: the symbol knows; compilers leave the offset in BTF to the linker.
-fn place(file: &File<'_>, section: &Section<'_>, name: &str, offset: u64, size: u64) -> (u64, u64) {
-    let symbol = file.symbols.iter().find(|symbol| symbol.section == Some(section.index) && symbol.name == name);
-    symbol.map_or((offset, size), |symbol| (symbol.value, symbol.size.max(size).max(1)))
 }
 
 /// One definition being read.

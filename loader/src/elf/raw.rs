@@ -1,6 +1,8 @@
 //! Stage: object → spec, first step. Input: the file's bytes. Output: [`File`]: sections, symbols and relocations whose
 //! every offset lies inside the file. The only file that uses `goblin`. Next file: `sections.rs`.
 
+use std::collections::HashMap;
+
 use goblin::container::{Container, Ctx, Endian};
 use goblin::elf::header::{EI_CLASS, EI_DATA, ELFCLASS64, ELFDATA2MSB, EM_BPF, ET_REL, Header};
 use goblin::elf::section_header::{SHN_LORESERVE, SHN_UNDEF, SHN_XINDEX, SHT_NOBITS, SHT_NULL, SHT_RELA, SHT_SYMTAB};
@@ -16,6 +18,8 @@ const EM_NONE: u16 = 0;
 pub(crate) struct File<'a> {
     pub(crate) sections: Vec<Section<'a>>,
     pub(crate) symbols: Vec<Symbol<'a>>,
+    /// The first section of each name.
+    by_name: HashMap<&'a str, usize>,
     ctx: Ctx,
 }
 
@@ -67,12 +71,21 @@ impl<'a> File<'a> {
         let headers = section_headers(bytes, &header, ctx)?;
         let sections = sections(bytes, &headers, names_index(&header, &headers))?;
         let symbols = symbols(bytes, &headers, &sections, ctx)?;
-        Ok(Self { sections, symbols, ctx })
+        let mut by_name = HashMap::new();
+        for section in &sections {
+            by_name.entry(section.name).or_insert(section.index);
+        }
+        Ok(Self { sections, symbols, by_name, ctx })
     }
 
     /// The first section of that name.
     pub(crate) fn section(&self, name: &str) -> Option<&Section<'a>> {
-        self.sections.iter().find(|section| section.name == name)
+        self.sections.get(*self.by_name.get(name)?)
+    }
+
+    /// Symbols by their section and name.
+    pub(crate) fn named_symbols(&self) -> HashMap<(usize, &'a str), &Symbol<'a>> {
+        self.symbols.iter().filter_map(|symbol| Some(((symbol.section?, symbol.name), symbol))).collect()
     }
 
     /// The relocations in `table`, a section of type `SHT_REL` or `SHT_RELA`, in the order of the file.

@@ -1,6 +1,8 @@
 //! Stage: object → spec. Input: the sections and symbols of [`super::raw`]. Output: what each section is for, and the
 //! functions that the code sections hold. Next file: `maps.rs`.
 
+use std::collections::HashMap;
+
 use asm::insn::Insn;
 use asm::object::section::{self, SectionFlags};
 use goblin::elf::section_header::{SHF_EXECINSTR, SHT_NOBITS, SHT_PROGBITS, SHT_REL, SHT_RELA};
@@ -87,8 +89,14 @@ impl FuncTable {
 /// Code that is not whole instructions, functions that overlap or leave their section.
 pub(crate) fn functions(file: &File<'_>, spec: &mut Spec) -> Result<FuncTable, ElfError> {
     let mut table = FuncTable::default();
+    let mut symbols: HashMap<usize, Vec<&Symbol<'_>>> = HashMap::new();
+    for symbol in &file.symbols {
+        if let Some(section) = symbol.section {
+            symbols.entry(section).or_default().push(symbol);
+        }
+    }
     for section in file.sections.iter().filter(|section| role(section) == Role::Code) {
-        for symbol in function_symbols(file, section) {
+        for symbol in function_symbols(symbols.get(&section.index).map_or(&[], Vec::as_slice)) {
             let (start, end) = extent(section, symbol)?;
             if let Some(&(at, _, last_end, _)) = table.rows.last()
                 && at == section.index
@@ -103,10 +111,9 @@ pub(crate) fn functions(file: &File<'_>, spec: &mut Spec) -> Result<FuncTable, E
     Ok(table)
 }
 
-/// The section's functions by address. An object of an assembler that sets no symbol types has global labels instead.
-fn function_symbols<'f, 'a>(file: &'f File<'a>, section: &Section<'a>) -> Vec<&'f Symbol<'a>> {
-    let of =
-        |kind| file.symbols.iter().filter(move |symbol| symbol.section == Some(section.index) && symbol.kind == kind);
+/// A section's functions by address. An object of an assembler that sets no symbol types has global labels instead.
+fn function_symbols<'s, 'a>(all: &[&'s Symbol<'a>]) -> Vec<&'s Symbol<'a>> {
+    let of = |kind| all.iter().copied().filter(move |symbol| symbol.kind == kind);
     let mut symbols: Vec<_> = of(STT_FUNC).collect();
     if symbols.is_empty() {
         symbols = of(STT_NOTYPE).filter(|symbol| matches!(symbol.bind, STB_GLOBAL | STB_WEAK)).collect();
