@@ -368,10 +368,12 @@ fn load_plain(load: &Load<'_>) -> sys::Result<OwnedFd> {
 /// With a log, in a buffer that grows until the log fits.
 fn load_logged(load: &Load<'_>, level: LogLevel) -> (sys::Result<OwnedFd>, String) {
     let mut size = LOG_START;
+    let mut raised = false;
     loop {
         let mut buf = vec![0; size];
         let loaded = sys::prog::load(load, Some(Log { level, buf: &mut buf }));
         match loaded {
+            Err(failed) if failed.errno == Errno::EPERM && !raised && raise_memlock() => raised = true,
             Err(failed) if failed.errno == Errno::ENOSPC && size < LOG_MAX => {
                 let wanted = (failed.log_true_size as usize).max(size * 8);
                 size = wanted.min(LOG_MAX);

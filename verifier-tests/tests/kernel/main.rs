@@ -18,8 +18,15 @@ fn cases(default: u32) -> u32 {
 
 /// The running kernel's version, as far as two numbers tell it.
 fn kernel_version() -> (u32, u32) {
+    let (major, minor, _) = kernel_release();
+    (major, minor)
+}
+
+/// The running kernel's version with its patch level; 0 where the release does not say it.
+fn kernel_release() -> (u32, u32, u32) {
     let name = nix::sys::utsname::uname().expect("uname");
     let release = name.release().to_string_lossy();
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|n| n.parse().ok());
-    numbers.next().zip(numbers.next()).expect("a release starts with two numbers")
+    let (major, minor) = numbers.next().zip(numbers.next()).expect("a release starts with two numbers");
+    (major, minor, numbers.next().unwrap_or(0))
 }

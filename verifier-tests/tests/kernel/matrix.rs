@@ -14,6 +14,8 @@ use loader::sys::uapi::ProgFlags;
 use serde_json::Value;
 use std::os::fd::{AsFd, AsRawFd};
 
+/// The kernels that were measured, where the release says its patch level.
+const MEASURED: [(u32, u32, u32); 1] = [(6, 18, 44)];
 /// The text of this row names a call inside the program by its distance, in a notation that cannot be told from a
 /// helper's number.
 const NO_TEXT: &str = "58_bpf2bpf";
@@ -27,15 +29,21 @@ fn every_program_meets_its_measured_fate() {
         return println!("VERIFIER_MATRIX is not set: nothing to judge");
     };
     let text = std::fs::read_to_string(&path).expect("VERIFIER_MATRIX names a file");
-    let (major, minor) = super::kernel_version();
+    let (major, minor, patch) = super::kernel_release();
+    // Stable kernels learn to accept more: an older one of a series may refuse what the measured one accepts.
+    let older = MEASURED.iter().any(|measured| (major, minor) == (measured.0, measured.1) && patch < measured.2);
     let series = format!("{major}.{minor}");
     let (mut judged, mut wrong) = (0, String::new());
     for line in text.lines().filter(|line| !line.is_empty()) {
         let row: Value = serde_json::from_str(line).expect("a JSON object");
         let Some(want) = row["kernels"].get(&series).filter(|_| row["name"] != NO_TEXT) else { continue };
         judged += 1;
-        if let Err(why) = meets(&row, want) {
-            let _ = writeln!(wrong, "{}: {why}", row["name"]);
+        match meets(&row, want) {
+            Ok(()) => {}
+            Err(why) if older && want["verdict"] == "accept" => println!("older than measured, {}: {why}", row["name"]),
+            Err(why) => {
+                let _ = writeln!(wrong, "{}: {why}", row["name"]);
+            }
         }
     }
     println!("{judged} programs judged for {series}");
