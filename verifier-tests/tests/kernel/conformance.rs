@@ -11,10 +11,9 @@ use asm::insn::{
     AluOp, Builder, Code, Cond, Insn, InsnIdx, Op, Operand, PSEUDO_CALL, PSEUDO_MAP_VALUE, R0, R1, R2, R3, R6, Row,
     Since, Size, Width,
 };
-use asm::object::{AttachType, MapType, ProgType};
+use asm::object::MapType;
 use asm::text::conformance::Case;
 use loader::map::{self, Map};
-use loader::prog::{self, Prog};
 
 #[test]
 fn every_case_gives_its_result_in_the_kernel() {
@@ -56,15 +55,7 @@ fn run(path: &Path) -> Result<Verdict, String> {
         map::Options { map_type: MapType::ARRAY, key_size: 4, value_size: 8, max_entries: 1, ..Default::default() };
     let result = Map::create("result", &options).map_err(|e| e.to_string())?;
     let insns = program(&code, case.mem.len(), result.as_fd().as_raw_fd());
-    let bytes: Vec<u8> = insns.iter().flat_map(|insn| insn.to_bytes()).collect();
-    let options = prog::Options {
-        prog_type: ProgType::XDP,
-        expected_attach_type: Some(AttachType::XDP),
-        insns: &bytes,
-        license: c"GPL",
-        ..Default::default()
-    };
-    let prog = match Prog::load("conformance", &options) {
+    let prog = match super::load_xdp("conformance", &insns) {
         Ok(prog) => prog,
         Err(_) if may_refuse(&code.insns) => return Ok(Verdict::MayRefuse),
         Err(e) => return Err(e.to_string()),

@@ -6,6 +6,19 @@ mod matrix;
 mod scalar;
 mod structured;
 
+use asm::insn::Insn;
+use asm::object::{AttachType, ProgType};
+use loader::prog::{self, Prog};
+
+/// Loads finished instructions as an XDP program.
+fn load_xdp(name: &str, insns: &[Insn]) -> Result<Prog, prog::Error> {
+    let bytes: Vec<u8> = insns.iter().flat_map(|insn| insn.to_bytes()).collect();
+    let (prog_type, expected_attach_type) = (ProgType::XDP, Some(AttachType::XDP));
+    let options =
+        prog::Options { prog_type, expected_attach_type, insns: &bytes, license: c"GPL", ..Default::default() };
+    Prog::load(name, &options)
+}
+
 /// Stops with a clear text where the tests cannot run.
 fn need_root() {
     assert!(nix::unistd::geteuid().is_root(), "the kernel tests need root: run them with `cargo ci test` as root");

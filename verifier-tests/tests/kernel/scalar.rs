@@ -7,7 +7,7 @@ use asm::insn::{
     AluOp, Bits, Builder, Cond, Endian, Insn, Op, Operand, PSEUDO_MAP_IDX_VALUE, PSEUDO_MAP_VALUE, R0, R1, R2, Reg,
     Size, Width,
 };
-use asm::object::{AttachType, MapType, ProgType};
+use asm::object::MapType;
 use asm::vm::{MapSpec, Vm};
 use loader::map::{self, Map};
 use loader::prog::{self, Prog};
@@ -162,16 +162,7 @@ impl Kernel {
     }
 
     fn load(&self, insns: &[Insn]) -> Result<Prog, prog::Error> {
-        let bytes: Vec<u8> =
-            with_map(insns, PSEUDO_MAP_VALUE, self.io.as_fd().as_raw_fd()).iter().flat_map(|i| i.to_bytes()).collect();
-        let options = prog::Options {
-            prog_type: ProgType::XDP,
-            expected_attach_type: Some(AttachType::XDP),
-            insns: &bytes,
-            license: c"GPL",
-            ..Default::default()
-        };
-        Prog::load("scalar", &options)
+        super::load_xdp("scalar", &with_map(insns, PSEUDO_MAP_VALUE, self.io.as_fd().as_raw_fd()))
     }
 
     fn run(&self, prog: &Prog, input: &[u64; 10]) -> u64 {
