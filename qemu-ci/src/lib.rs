@@ -37,6 +37,7 @@ pub mod qemu;
 pub mod repo;
 pub mod report;
 pub mod run;
+pub mod seed;
 pub mod sources;
 pub mod steps;
 pub mod suites;

@@ -15,7 +15,7 @@ use nix::unistd::geteuid;
 use crate::matrix::{self, Options};
 use crate::repo::{Repo, show, show_and_run};
 use crate::tally::Tally;
-use crate::{lint as rules, tools};
+use crate::{lint as rules, seed, tools};
 
 /// Names of test targets that need a kernel to themselves, and root.
 pub const KERNEL_TARGETS: [&str; 2] = ["kernel", "live"];
@@ -125,7 +125,7 @@ pub fn test(repo: &Repo, arguments: &[String]) -> Result<Step> {
         let this = std::env::current_exe().context("path of this program")?;
         cargo.env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER", format!("{} as-root", this.display()));
     }
-    cargo.args(arguments).stdout(Stdio::piped());
+    cargo.env(seed::VARIABLE, seed::of_run()).args(arguments).stdout(Stdio::piped());
     show(&cargo);
     let mut child = cargo.spawn().context("start cargo")?;
     let output = child.stdout.take().context("output of cargo")?;

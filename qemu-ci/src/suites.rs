@@ -18,6 +18,7 @@ use crate::host;
 use crate::initramfs::{Tree, archive};
 use crate::qemu::MEMORY_MB;
 use crate::repo::Repo;
+use crate::seed;
 
 /// Variables of the environment that name data of judges outside of the workspace; what they name goes along.
 const JUDGES: [&str; 2] = ["BPF_CONFORMANCE_DIR", "VERIFIER_MATRIX"];
@@ -131,6 +132,7 @@ impl Suites {
             }
         }
         let mut env = environment();
+        env.insert(seed::VARIABLE.to_owned(), seed::of_run());
         data(repo, &mut tree)?;
         judges(&mut tree, &mut env)?;
         Ok(Work { tasks, shared: archive(&tree)?, env, memory_mb })
