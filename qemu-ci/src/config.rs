@@ -82,7 +82,7 @@ pub fn wanted(path: &Path) -> Result<Vec<Wanted>> {
 }
 
 /// The text of `kernels.toml`, read and checked.
-fn parse_wanted(text: &str) -> Result<Vec<Wanted>> {
+pub(crate) fn parse_wanted(text: &str) -> Result<Vec<Wanted>> {
     let Intent { kernel } = toml::from_str(text)?;
     for (index, one) in kernel.iter().enumerate() {
         ensure!(!one.suites.is_empty(), "kernel {}: no suite to look in", one.name);
@@ -100,7 +100,12 @@ pub fn locked(path: &Path) -> Result<Vec<Locked>> {
         return Ok(Vec::new());
     }
     let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
-    let LockFile { kernel } = toml::from_str(&text).with_context(|| path.display().to_string())?;
+    parse_locked(&text).with_context(|| path.display().to_string())
+}
+
+/// The text of `kernels.lock`, read.
+pub(crate) fn parse_locked(text: &str) -> Result<Vec<Locked>> {
+    let LockFile { kernel } = toml::from_str(text)?;
     Ok(kernel)
 }
 

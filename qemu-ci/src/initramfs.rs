@@ -41,6 +41,16 @@ impl Tree {
         Self::default()
     }
 
+    /// A tree with what process 1 finds before it mounts anything: the console, and the directories it mounts on.
+    pub fn of_guest() -> Self {
+        let mut tree = Self::new();
+        tree.console();
+        for directory in ["/proc", "/sys", "/dev", "/tmp", "/run", "/bin", "/root"] {
+            tree.directory(directory);
+        }
+        tree
+    }
+
     /// Puts a node and the directories above it.
     fn put(&mut self, path: &str, node: Node) {
         let path = path.trim_matches('/');

@@ -11,15 +11,31 @@ use crate::fetch::{Fetcher, Obtained};
 use crate::image::Image;
 use crate::repo::Repo;
 
+/// A kernel as wanted, and what the lock says of it.
+pub type Choice = (Wanted, Option<Locked>);
+
 /// Kernels as asked for, with what the lock says of each.
 ///
 /// # Errors
 /// One of the files cannot be read, or a name is unknown.
-pub fn chosen(repo: &Repo, names: Option<&str>) -> Result<Vec<(Wanted, Option<Locked>)>> {
-    let wanted = config::pick(&config::wanted(&repo.path("qemu-ci/kernels.toml"))?, names)?;
-    let locked = config::locked(&repo.path("qemu-ci/kernels.lock"))?;
+pub fn chosen(repo: &Repo, names: Option<&str>) -> Result<Vec<Choice>> {
+    let wanted = config::wanted(&repo.path("qemu-ci/kernels.toml"))?;
+    choose(&wanted, &config::locked(&repo.path("qemu-ci/kernels.lock"))?, names)
+}
+
+/// Kernels as asked for, by the two files as they were when this was built: for programs that run without the workspace.
+///
+/// # Errors
+/// A name is unknown.
+pub fn built_in(names: Option<&str>) -> Result<Vec<Choice>> {
+    let wanted = config::parse_wanted(include_str!("../kernels.toml"))?;
+    choose(&wanted, &config::parse_locked(include_str!("../kernels.lock"))?, names)
+}
+
+/// Picks kernels and finds what the lock says of each.
+fn choose(wanted: &[Wanted], locked: &[Locked], names: Option<&str>) -> Result<Vec<Choice>> {
     let lock_of = |wanted: &Wanted| locked.iter().find(|kernel| kernel.name == wanted.name).cloned();
-    Ok(wanted.into_iter().map(|wanted| (lock_of(&wanted), wanted)).map(|(lock, wanted)| (wanted, lock)).collect())
+    Ok(config::pick(wanted, names)?.into_iter().map(|wanted| (wanted.clone(), lock_of(&wanted))).collect())
 }
 
 /// `cargo ci resolve`: writes the lock anew; kernels not asked for keep their entry. True when each was found.

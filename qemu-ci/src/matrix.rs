@@ -4,21 +4,21 @@
 //! as many threads as there are jobs, the slowest kernels first. Next to read: `report.rs`.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use guest_init::Plan;
 
 use crate::build;
 use crate::cache::Cache;
-use crate::config::{Locked, Wanted};
+use crate::config::Wanted;
 use crate::fetch::{Fetcher, Obtained};
 use crate::guest::{self, Guest, Patience, Run};
 use crate::initramfs::Tree;
-use crate::kernels;
+use crate::kernels::{self, Choice};
 use crate::modules;
 use crate::repo::Repo;
 use crate::report::{Report, Row, TestRow};
@@ -60,7 +60,7 @@ pub fn run(repo: &Repo, options: &Options) -> Result<Report> {
     })
 }
 
-/// Runs some work on each kernel; it is prepared while the kernels are fetched.
+/// Runs some work on each kernel and judges it; it is prepared while the kernels are fetched.
 ///
 /// # Errors
 /// What concerns all kernels alike.
@@ -68,34 +68,69 @@ pub fn run_work(repo: &Repo, options: &Options, work: impl FnOnce() -> Result<Wo
     let begin = Instant::now();
     let chosen = kernels::chosen(repo, options.kernels.as_deref())?;
     let table = Table::read(&repo.path("qemu-ci/verdicts.toml"))?;
+    let Done { work, guests, prepared } = on_each(&chosen, options, &repo.out(), work)?;
+    let rows = guests.into_iter().map(|guest| judge(guest, &work, &table)).collect();
+    Ok(Report { rows, prepared, total: begin.elapsed() })
+}
+
+/// Some work, and what became of it on each kernel.
+#[derive(Debug)]
+pub struct Done {
+    /// The work.
+    pub work: Work,
+    /// One a kernel, in the order of the kernels.
+    pub guests: Vec<OnKernel>,
+    /// Time until the first boot: preparing the work, fetching kernels.
+    pub prepared: Duration,
+}
+
+/// What became of a kernel.
+#[derive(Debug)]
+pub struct OnKernel {
+    /// As it was wanted.
+    pub wanted: Wanted,
+    /// What it is; `None` when it could not be had, and then the run says why.
+    pub kernel: Option<Obtained>,
+    /// Its guest.
+    pub run: Run,
+}
+
+/// Runs some work on each kernel, without judging it; it is prepared while the kernels are fetched. Initramfs and console
+/// of each guest are below `out`.
+///
+/// # Errors
+/// What concerns all kernels alike: the cache cannot be used, the work cannot be prepared.
+pub fn on_each(
+    chosen: &[Choice],
+    options: &Options,
+    out: &Path,
+    work: impl FnOnce() -> Result<Work> + Send,
+) -> Result<Done> {
+    let begin = Instant::now();
     let (work, obtained) = thread::scope(|scope| {
-        let building = scope.spawn(work);
-        let obtained = obtain(&chosen, options.strict)?;
-        let work = building.join().map_err(|_| anyhow!("the thread that builds what runs has panicked"))??;
+        let preparing = scope.spawn(work);
+        let obtained = obtain(chosen, options.strict)?;
+        let work = preparing.join().map_err(|_| anyhow!("the thread that builds what runs has panicked"))??;
         Ok::<_, anyhow::Error>((work, obtained))
     })?;
-    let built = begin.elapsed();
-    let rows = boot_all(repo, &obtained, &work, options.parallel());
-    let rows = rows.into_iter().map(|(wanted, kernel, run)| judge(wanted, kernel, run, &work, &table)).collect();
-    Ok(Report { rows, prepared: built, total: begin.elapsed() })
+    let prepared = begin.elapsed();
+    let runs = boot_all(out, &obtained, &work, options.parallel());
+    let guests = obtained.into_iter().zip(runs);
+    let guests = guests.map(|((wanted, kernel), run)| OnKernel { wanted, kernel: kernel.ok(), run }).collect();
+    Ok(Done { work, guests, prepared })
 }
 
 /// A kernel as wanted, and what came of fetching it.
 type Try = (Wanted, Result<Obtained>);
 
 /// Fetches each kernel.
-fn obtain(chosen: &[(Wanted, Option<Locked>)], strict: bool) -> Result<Vec<Try>> {
+fn obtain(chosen: &[Choice], strict: bool) -> Result<Vec<Try>> {
     let mut fetcher = Fetcher::new(Cache::of_user()?, strict);
     Ok(chosen.iter().map(|(wanted, lock)| (wanted.clone(), fetcher.obtain(wanted, lock.as_ref()))).collect())
 }
 
 /// Boots each kernel that was obtained; the result is in the order of the kernels.
-fn boot_all<'a>(
-    repo: &Repo,
-    kernels: &'a [Try],
-    work: &Work,
-    jobs: usize,
-) -> Vec<(&'a Wanted, Option<&'a Obtained>, Run)> {
+fn boot_all(out: &Path, kernels: &[Try], work: &Work, jobs: usize) -> Vec<Run> {
     // Younger kernels take longer, and kernels.toml lists them last.
     let queue = Mutex::new((0..kernels.len()).collect::<Vec<_>>());
     let done = Mutex::new(BTreeMap::new());
@@ -105,7 +140,7 @@ fn boot_all<'a>(
                 while let Some(index) = take(&queue) {
                     let Some((wanted, tried)) = kernels.get(index) else { break };
                     let run = match tried {
-                        Ok(kernel) => boot(repo, wanted, kernel, work),
+                        Ok(kernel) => boot(out, wanted, kernel, work),
                         Err(error) => Run::broken(work.tasks.len(), format!("{error:#}")),
                     };
                     eprintln!("Linux {}: {}", wanted.name, run.ending);
@@ -118,10 +153,7 @@ fn boot_all<'a>(
     });
     let mut done = done.into_inner().unwrap_or_default();
     let lost = || Run::broken(work.tasks.len(), "the thread that ran the guest has panicked".to_owned());
-    let run_of = |(index, (wanted, tried)): (usize, &'a Try)| {
-        (wanted, tried.as_ref().ok(), done.remove(&index).unwrap_or_else(lost))
-    };
-    kernels.iter().enumerate().map(run_of).collect()
+    (0..kernels.len()).map(|index| done.remove(&index).unwrap_or_else(lost)).collect()
 }
 
 /// The next kernel to boot, from the end.
@@ -130,7 +162,7 @@ fn take(queue: &Mutex<Vec<usize>>) -> Option<usize> {
 }
 
 /// Boots one kernel with everything to do.
-fn boot(repo: &Repo, wanted: &Wanted, kernel: &Obtained, work: &Work) -> Run {
+fn boot(out: &Path, wanted: &Wanted, kernel: &Obtained, work: &Work) -> Run {
     let tried = prepare(wanted, kernel, work);
     match tried {
         Ok((qemu, image, own, plan)) => guest::run(&Guest {
@@ -140,7 +172,7 @@ fn boot(repo: &Repo, wanted: &Wanted, kernel: &Obtained, work: &Work) -> Run {
             own,
             plan,
             memory_mb: work.memory_mb,
-            directory: repo.out().join(&wanted.name),
+            directory: out.join(&wanted.name),
             patience: Patience::default(),
         }),
         Err(error) => Run::broken(work.tasks.len(), format!("{error:#}")),
@@ -173,9 +205,9 @@ fn prepare(wanted: &Wanted, kernel: &Obtained, work: &Work) -> Result<(PathBuf, 
 }
 
 /// Judges a guest's results.
-fn judge(wanted: &Wanted, kernel: Option<&Obtained>, run: Run, work: &Work, table: &Table) -> Row {
+fn judge(OnKernel { wanted, kernel, run }: OnKernel, work: &Work, table: &Table) -> Row {
     let release = if run.release.is_empty() {
-        kernel.map_or_else(String::new, |kernel| kernel.kernel.release.clone())
+        kernel.as_ref().map_or_else(String::new, |kernel| kernel.kernel.release.clone())
     } else {
         run.release.clone()
     };
@@ -186,11 +218,11 @@ fn judge(wanted: &Wanted, kernel: Option<&Obtained>, run: Run, work: &Work, tabl
         TestRow::new(&task.item.name, ended, verdict)
     });
     Row {
-        name: wanted.name.clone(),
+        name: wanted.name,
         required: wanted.required,
         release,
-        version: kernel.map_or_else(String::new, |kernel| kernel.kernel.version.clone()),
-        drift: kernel.and_then(|kernel| kernel.drift.clone()),
+        version: kernel.as_ref().map_or_else(String::new, |kernel| kernel.kernel.version.clone()),
+        drift: kernel.and_then(|kernel| kernel.drift),
         boot: run.boot,
         total: run.total,
         tests: judged.collect(),

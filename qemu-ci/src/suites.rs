@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
-use guest_init::Item;
+use guest_init::{INIT_PATH, Item};
 use serde::Deserialize;
 
 use crate::build::{Built, INIT, TestBinary};
@@ -152,8 +152,7 @@ impl Suites {
                 commands: job.commands.clone(),
                 cwd: root.to_owned(),
                 timeout_ms: seconds * 1000,
-                modules: Vec::new(),
-                env: BTreeMap::new(),
+                ..Item::default()
             },
             modules: job.modules.clone().unwrap_or_else(|| self.defaults.modules.clone()),
             of_runner: false,
@@ -170,8 +169,8 @@ impl Suites {
                 commands: vec![command.to_vec()],
                 cwd: binary.directory.to_string_lossy().into_owned(),
                 timeout_ms: seconds * 1000,
-                modules: Vec::new(),
                 env: row.map(|row| row.env.clone()).unwrap_or_default(),
+                ..Item::default()
             },
             modules: row.and_then(|row| row.modules.clone()).unwrap_or_else(|| self.defaults.modules.clone()),
             of_runner: true,
@@ -186,16 +185,12 @@ pub fn environment() -> BTreeMap<String, String> {
         .into()
 }
 
-/// Process 1, the programs, and the directories it mounts on. A program is reachable under its path on this machine too:
+/// Process 1 and the programs. A program is reachable under its path on this machine too:
 /// tests know that one from `CARGO_BIN_EXE_…`.
 pub fn base(built: &Built) -> Result<Tree> {
-    let mut tree = Tree::new();
-    tree.console();
-    for directory in ["/proc", "/sys", "/dev", "/tmp", "/run", "/bin", "/root"] {
-        tree.directory(directory);
-    }
+    let mut tree = Tree::of_guest();
     let init = built.program(INIT).context("cargo did not build process 1")?;
-    tree.copy_program("/init", init)?;
+    tree.copy_program(INIT_PATH, init)?;
     for (name, path) in built.programs.iter().filter(|(name, _)| name.as_str() != INIT) {
         let inside = format!("/bin/{name}");
         tree.copy_program(&inside, path)?;

@@ -15,7 +15,6 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use guest_init::{DETAIL_LIMIT, Item, Status, shorten};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::kmod::{ModuleInitFlags, finit_module};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -24,7 +23,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, waitid, waitpid};
 use nix::unistd::Pid;
 
-use crate::{kmsg, mounts};
+use crate::{DETAIL_LIMIT, Item, Status, kmsg, mounts, process, shorten};
 
 /// Exit status of the wrapper when the item could not even be started.
 const CANNOT_START: i32 = 125;
@@ -53,7 +52,7 @@ pub(crate) fn run(
     let ended = insert(&item.modules, inserted).and_then(|()| supervise(index, item, env, &cgroup));
     let ms = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
     let (status, output) = ended.unwrap_or_else(|error| (Status::Fail, format!("guest-init: {error:#}\n")));
-    End { status, ms, detail: shorten(&output, DETAIL_LIMIT), splat: log.splats() }
+    End { status, ms, detail: shorten(&output, item.output_limit.unwrap_or(DETAIL_LIMIT)), splat: log.splats() }
 }
 
 /// Inserts modules, dependencies first; the host has put them in that order.
@@ -78,8 +77,7 @@ pub(crate) fn insert(modules: &[String], inserted: &mut Vec<String>) -> Result<(
 fn supervise(index: usize, item: &Item, env: &BTreeMap<String, String>, cgroup: &Path) -> Result<(Status, String)> {
     fs::create_dir(cgroup).with_context(|| format!("create {}", cgroup.display()))?;
     let (output, input) = pipe().context("create a pipe")?;
-    let child = Command::new("/proc/self/exe")
-        .arg(index.to_string())
+    let child = process::wrapper(index)
         .env_clear()
         .envs(env)
         .envs(&item.env)
@@ -203,7 +201,7 @@ pub(crate) fn inside(index: &str) -> i32 {
 
 /// Runs the commands until one fails.
 fn commands(index: &str) -> Result<i32> {
-    let plan = crate::read_plan()?;
+    let plan = process::read_plan()?;
     let item = index.parse().ok().and_then(|index: usize| plan.items.get(index)).context("no such item")?;
     fs::write(format!("/sys/fs/cgroup/item-{index}/cgroup.procs"), "0").context("enter the item's cgroup")?;
     unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS).context("leave the guest's namespaces")?;

@@ -7,8 +7,9 @@ use std::io::{ErrorKind, Read};
 use std::os::unix::fs::OpenOptionsExt;
 
 use anyhow::{Context, Result};
-use guest_init::is_splat;
 use nix::libc::O_NONBLOCK;
+
+use crate::is_splat;
 
 /// How many lines of the log are kept from a complaint on: enough for a call trace.
 const LINES_AFTER: usize = 40;

@@ -1,9 +1,15 @@
 //! What host and guest say to each other: a [`Plan`] goes in with the initramfs, [`Line`]s come out of the second
 //! serial port.
 //!
-//! The guest half is the binary of this package (`main.rs`, process 1); the host half is `qemu-ci`'s `console.rs`. Both
-//! are built from this file, so they cannot drift apart. Next to read: `main.rs`.
+//! The guest half is process 1 (`process.rs`); the host half is `qemu-ci`'s `console.rs`. Both are built from this file, so
+//! they cannot drift apart. Next to read: `process.rs`.
 #![forbid(unsafe_code)]
+
+mod item;
+mod kmsg;
+mod mounts;
+mod port;
+pub mod process;
 
 use std::collections::BTreeMap;
 
@@ -12,7 +18,11 @@ use serde::{Deserialize, Serialize};
 /// Where the initramfs carries the [`Plan`], as JSON.
 pub const PLAN_PATH: &str = "/plan.json";
 
-/// The most bytes of a test's output that one [`Event::End`] carries; of a longer output the middle is left out.
+/// Where the initramfs carries process 1, and what it is called as: a kernel starts this without being told.
+pub const INIT_PATH: &str = "/init";
+
+/// The most bytes of an item's output that one [`Event::End`] carries when the item does not say; of a longer output the
+/// middle is left out.
 pub const DETAIL_LIMIT: usize = 16 * 1024;
 
 /// Everything the guest has to do, in order.
@@ -43,6 +53,8 @@ pub struct Item {
     pub env: BTreeMap<String, String>,
     /// Module files to insert before, dependencies first. A module already inserted is left alone.
     pub modules: Vec<String>,
+    /// Bytes of output to report, in place of [`DETAIL_LIMIT`]. The port takes 0.6 MB a second.
+    pub output_limit: Option<usize>,
 }
 
 /// One line of the result stream.

@@ -8,9 +8,10 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use guest_init::{Event, Line};
 use nix::sys::reboot::{RebootMode, reboot};
 use nix::sys::termios::{SetArg, cfmakeraw, tcdrain, tcgetattr, tcsetattr};
+
+use crate::{Event, Line};
 
 /// The result stream.
 pub(crate) struct Port {
