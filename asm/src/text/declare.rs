@@ -9,7 +9,7 @@ use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 use super::listing::{Quoted, is_plain};
-use super::types::{Enum, Form, Qualifier, Rules, Struct, Type, Wanted, builtin_names, lay_out};
+use super::types::{Enum, Form, Qualifier, Rules, Struct, TAG, Type, Wanted, builtin_names, lay_out};
 use crate::btf::{Btf, Member, Type as Kind, TypeId};
 
 /// Types lie in each other this deep at most; a kernel's own types go deeper, and need not be shown whole.
@@ -175,6 +175,7 @@ impl<'b> Declarations<'b> {
             Kind::Const { ty } => Some(self.import(ty)?.qualified(Qualifier::Const)),
             Kind::Volatile { ty } => Some(self.import(ty)?.qualified(Qualifier::Volatile)),
             Kind::Restrict { ty } => Some(self.import(ty)?.qualified(Qualifier::Restrict)),
+            Kind::TypeTag { name, ty, attr: false } => Some(self.import(ty)?.tagged(name)),
             _ => None,
         }
     }
@@ -192,7 +193,8 @@ impl<'b> Declarations<'b> {
 
     /// Can this name be given to this type?
     fn is_free(&self, name: &str, id: TypeId) -> bool {
-        let keyword = name == "struct" || Qualifier::ALL.iter().any(|qualifier| qualifier.word() == name);
+        let keyword =
+            name == "struct" || name == TAG || Qualifier::ALL.iter().any(|qualifier| qualifier.word() == name);
         is_plain(name) && !keyword && self.names.get(name).is_none_or(|taken| *taken == id)
     }
 
@@ -288,14 +290,15 @@ impl fmt::Display for Expr<'_> {
             Form::Enum(def) => f.write_str(&def.name),
             Form::Typedef(name, _) => f.write_str(self.0.builtin_name().unwrap_or(name)),
             Form::Qualified(qualifier, ty) => write!(f, "{} {}", qualifier.word(), Expr(ty)),
+            Form::Tagged(tag, ty) => write!(f, "{TAG}({}) {}", Quoted(tag), Expr(ty)),
             Form::Array(..) => {
                 let (mut base, mut lens) = (self.0, Vec::new());
                 while let Form::Array(elem, len) = &base.form {
                     lens.push(*len);
                     base = elem;
                 }
-                // A star or a qualifier reaches over the brackets behind it.
-                let simple = !matches!(base.form, Form::Ptr(_) | Form::Qualified(..));
+                // A star, a qualifier or a tag reaches over the brackets behind it.
+                let simple = !matches!(base.form, Form::Ptr(_) | Form::Qualified(..) | Form::Tagged(..));
                 if simple {
                     write!(f, "{}", Expr(base))?
                 } else {
@@ -409,6 +412,20 @@ mod tests {
             .struct all {\n    p: packed_one\n    ptrs: (*odd)[2]\n    task: *struct task_struct\n    be: be16\n    \
             n: counter_t\n    g: be16[2][3]\n}\n";
         // The bytes before `ptrs` are padding that alignment explains.
+        assert_eq!(text, want);
+    }
+
+    #[test]
+    fn tags_stand_before_the_type_they_belong_to() {
+        let (expr, text) = there_and_back(|b| {
+            let word = b.int("int", 4, true);
+            let task = b.struct_("task_struct", 4, &[("pid", word, 0)]);
+            let tagged = b.add(Kind::TypeTag { name: "kptr", ty: task, attr: false });
+            let ptr = b.ptr(tagged);
+            b.struct_("slot", 8, &[("task", ptr, 0)])
+        });
+        assert_eq!(expr.as_deref(), Some("slot"));
+        let want = ".struct task_struct {\n    pid: int\n}\n.struct slot {\n    task: *tag(\"kptr\") task_struct\n}\n";
         assert_eq!(text, want);
     }
 

@@ -34,6 +34,8 @@ pub(super) enum Form {
     Enum(Arc<Enum>),
     Typedef(Arc<str>, Arc<Type>),
     Qualified(Qualifier, Arc<Type>),
+    /// A tag that the kernel reads, such as `kptr` behind a map's pointer.
+    Tagged(Arc<str>, Arc<Type>),
 }
 
 /// What may stand before a type.
@@ -43,6 +45,9 @@ pub(super) enum Qualifier {
     Volatile,
     Restrict,
 }
+
+/// What stands before a tagged type: `tag("kptr") T`.
+pub(super) const TAG: &str = "tag";
 
 impl Qualifier {
     pub(super) const ALL: [Self; 3] = [Self::Const, Self::Volatile, Self::Restrict];
@@ -137,6 +142,10 @@ impl Type {
         Self { size: self.size, align: self.align, form: Form::Qualified(qualifier, Arc::new(self)) }
     }
 
+    pub(super) fn tagged(self, tag: &str) -> Self {
+        Self { size: self.size, align: self.align, form: Form::Tagged(tag.into(), Arc::new(self)) }
+    }
+
     pub(super) fn forward(name: &str) -> Self {
         Self { size: 0, align: 1, form: Form::Fwd(name.into()) }
     }
@@ -160,7 +169,7 @@ impl Type {
     /// The type behind typedefs and qualifiers.
     pub(super) fn bare(&self) -> &Self {
         match &self.form {
-            Form::Typedef(_, to) | Form::Qualified(_, to) => to.bare(),
+            Form::Typedef(_, to) | Form::Qualified(_, to) | Form::Tagged(_, to) => to.bare(),
             _ => self,
         }
     }
@@ -175,7 +184,7 @@ impl Type {
     /// Offset and size of each number inside, in order; nothing when there are more than `limit`.
     pub(super) fn leaves(&self, at: u32, limit: usize, out: &mut Vec<(u32, u32)>) -> Option<()> {
         match &self.form {
-            Form::Typedef(_, to) | Form::Qualified(_, to) => to.leaves(at, limit, out)?,
+            Form::Typedef(_, to) | Form::Qualified(_, to) | Form::Tagged(_, to) => to.leaves(at, limit, out)?,
             Form::Array(elem, len) => {
                 for i in 0..*len {
                     elem.leaves(at + i * elem.size, limit, out)?;
@@ -231,6 +240,10 @@ impl Type {
                     Qualifier::Volatile => Btf::Volatile { ty },
                     Qualifier::Restrict => Btf::Restrict { ty },
                 })
+            }
+            Form::Tagged(name, to) => {
+                let ty = to.describe(b);
+                b.add(Btf::TypeTag { name, ty, attr: false })
             }
         }
     }

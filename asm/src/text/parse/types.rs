@@ -20,7 +20,7 @@ use crate::text::diag::nearest;
 use crate::text::file::Proto;
 use crate::text::lex::{Tok, op};
 use crate::text::program::Param;
-use crate::text::types::{Form, Qualifier, Rules, Type, Wanted, builtin_names, lay_out};
+use crate::text::types::{Form, Qualifier, Rules, TAG, Type, Wanted, builtin_names, lay_out};
 use crate::text::unit::Known;
 
 /// Pointers and arrays nest this deep at most.
@@ -46,6 +46,9 @@ impl<'s> Parser<'s> {
         if let Some(qualifier) = Qualifier::ALL.into_iter().find(|q| self.eat_word(q.word())) {
             return Ok(self.type_at(depth + 1)?.qualified(qualifier));
         }
+        if self.eat_word(TAG) {
+            return self.tagged(depth);
+        }
         let base = if self.eat("(") {
             let inside = self.type_at(depth + 1)?;
             self.expect(")")?;
@@ -56,12 +59,20 @@ impl<'s> Parser<'s> {
         self.arrays_of(base, &span)
     }
 
+    /// `("kptr") T`, behind `tag`.
+    fn tagged(&mut self, depth: u32) -> Parsed<Type> {
+        self.expect("(")?;
+        let tag = self.symbol("the tag")?;
+        self.expect(")")?;
+        Ok(self.type_at(depth + 1)?.tagged(tag))
+    }
+
     fn pointer(&mut self, depth: u32) -> Parsed<Type> {
         if self.eat_word("struct") {
             return Ok(Type::pointer(self.struct_or_fwd()?));
         }
         let known = match self.tok.tok {
-            Tok::Name if Qualifier::ALL.iter().any(|q| q.word() == self.word()) => true,
+            Tok::Name if self.word() == TAG || Qualifier::ALL.iter().any(|q| q.word() == self.word()) => true,
             Tok::Name => self.word() == "void" || self.file.types.get(self.word()).is_some(),
             _ => true,
         };
