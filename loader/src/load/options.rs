@@ -3,15 +3,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use asm::btf::Type;
 use asm::object::section::{AttachType, ProgType};
 
 use super::Error;
+use crate::btf::KernelBtf;
 use crate::map::Map;
 use crate::prog::Prog;
 use crate::spec::Spec;
-use crate::sys::uapi::LogLevel;
+use crate::sys::uapi::{LogLevel, ProgFlags};
 
 /// How an object is loaded. The default loads it as it is, everything new.
 #[derive(Debug, Default)]
@@ -34,8 +36,10 @@ pub struct LoadOptions {
     pub attach_to: BTreeMap<String, String>,
     /// Loaded programs to extend or to trace, by the name of the program that does it.
     pub attach_prog: BTreeMap<String, Prog>,
-    /// A file with the kernel's types (raw BTF); the running kernel's if `None`.
-    pub kernel_btf: Option<PathBuf>,
+    /// The kernel's types, read once for many objects or from a file; read from the running kernel if `None`.
+    pub kernel_btf: Option<Arc<KernelBtf>>,
+    /// What the kernel is asked for beyond what the section name says, by program.
+    pub flags: BTreeMap<String, ProgFlags>,
     /// Put before the kernel's name of global data maps (`lb.rodata`), so that they can be told apart.
     pub object_name: String,
     /// What the verifier logs of programs that it accepts; nothing by default.
@@ -74,6 +78,9 @@ pub(super) fn apply(spec: &Spec, options: &LoadOptions) -> Result<Spec, Error> {
     for (name, kind) in &options.kinds {
         let prog = known_prog(&mut spec, name)?;
         (prog.prog_type, prog.attach_type) = (Some(kind.prog_type), kind.attach_type);
+    }
+    for name in options.flags.keys() {
+        known_prog(&mut spec, name)?;
     }
     for (name, target) in &options.attach_to {
         known_prog(&mut spec, name)?.attach_to = Some(target.clone());

@@ -44,13 +44,10 @@ pub(super) struct Kernel<'o> {
 
 impl Kernel<'_> {
     pub(super) fn btf(&self) -> Result<&KernelBtf, Error> {
-        if let Some(btf) = self.btf.get() {
+        if let Some(btf) = self.options.kernel_btf.as_deref().or_else(|| self.btf.get()) {
             return Ok(btf);
         }
-        let btf = match &self.options.kernel_btf {
-            Some(path) => KernelBtf::from_file(path)?,
-            None => KernelBtf::running()?,
-        };
+        let btf = KernelBtf::running()?;
         Ok(self.btf.get_or_init(|| btf))
     }
 }

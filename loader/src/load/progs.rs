@@ -44,7 +44,7 @@ pub(super) fn load(
             expected_attach_type: prog.attach_type,
             insns: ready.linked.insns.as_bytes(),
             license: &license,
-            flags: flags(prog),
+            flags: flags(prog) | options.flags.get(&prog.name).copied().unwrap_or(ProgFlags::empty()),
             attach_btf_id: ready.target.btf_id,
             attach_fd: ready.target.fd.as_ref().map(AsFd::as_fd),
             fd_array: &found.fd_array,
