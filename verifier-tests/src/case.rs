@@ -3,6 +3,7 @@
 //! Input: text. Output: [`Case`]: the assembled program and what must happen to it. Read next: `judge.rs`.
 
 use asm::text::{self, Diagnostics, Program};
+use loader::sys::uapi::ProgFlags;
 
 /// A kernel's version, as far as two numbers tell it.
 pub type Version = (u32, u32);
@@ -20,7 +21,13 @@ pub struct Case {
     pub budget: Option<u64>,
     /// A feature and the first kernel that has it: older ones skip the case.
     pub needs: Option<(String, Version)>,
+    /// What every program of the file is loaded with.
+    pub flags: ProgFlags,
 }
+
+/// What `#@ flag` takes.
+const FLAGS: [(&str, ProgFlags); 2] =
+    [("strict_alignment", ProgFlags::STRICT_ALIGNMENT), ("any_alignment", ProgFlags::ANY_ALIGNMENT)];
 
 /// A refusal that must come.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +38,7 @@ pub struct Mark {
     pub since: Option<Version>,
     /// The first kernel it no longer holds for.
     pub before: Option<Version>,
-    /// What the verifier's last line must contain.
+    /// What the verifier must say behind the last instruction.
     pub message: String,
 }
 
@@ -97,11 +104,15 @@ impl Case {
     /// The text does not assemble, or a mark is wrong.
     pub fn parse(name: &str, text: &str) -> Result<Self, CaseError> {
         let program = text::parse(name, text).map_err(CaseError::Text)?;
-        let mut case = Self { name: name.into(), program, marks: Vec::new(), budget: None, needs: None };
+        let flags = ProgFlags::empty();
+        let mut case = Self { name: name.into(), program, marks: Vec::new(), budget: None, needs: None, flags };
+        let mut marked = 1;
         for (number, line) in (1..).zip(text.lines()) {
             let wrong = |mark: &str, why| CaseError::Mark { name: name.into(), line: number, mark: mark.into(), why };
-            if let Some((_, mark)) = line.split_once("#!") {
-                let (place, words) = mark.strip_prefix('!').map_or((Some(number), mark), |whole| (None, whole));
+            if let Some((code, mark)) = line.split_once("#!") {
+                // A mark on a line of its own is one more for the line above.
+                marked = if code.trim().is_empty() { marked } else { number };
+                let (place, words) = mark.strip_prefix('!').map_or((Some(marked), mark), |whole| (None, whole));
                 case.marks.push(Mark::parse(words, place).map_err(|why| wrong(mark, why))?);
             } else if let Some(directive) = line.strip_prefix("#@") {
                 case.directive(directive.trim()).map_err(|why| wrong(directive, why))?;
@@ -116,8 +127,11 @@ impl Case {
         } else if let Some(needs) = text.strip_prefix("needs ") {
             let (feature, first) = needs.rsplit_once(' ').ok_or("write `needs FEATURE X.Y`")?;
             self.needs = Some((feature.into(), version(first).ok_or("write `needs FEATURE X.Y`")?));
+        } else if let Some(flag) = text.strip_prefix("flag ") {
+            let known = FLAGS.iter().find(|(name, _)| *name == flag);
+            self.flags |= known.ok_or("flags are `strict_alignment` and `any_alignment`")?.1;
         } else {
-            return Err("known are `processed <= N` and `needs FEATURE X.Y`");
+            return Err("known are `processed <= N`, `needs FEATURE X.Y` and `flag NAME`");
         }
         Ok(())
     }
@@ -132,7 +146,7 @@ fn version(text: &str) -> Option<Version> {
 mod tests {
     use super::*;
 
-    const TEXT: &str = "# Shows something.\n#@ processed <= 9\n#@ needs bpf_loop 5.17\n.section xdp\ncase:\n  r0 = 2\n  exit #! since 6.1 before 6.12: R0 is wrong\n";
+    const TEXT: &str = "# Shows something.\n#@ processed <= 9\n#@ needs bpf_loop 5.17\n.section xdp\ncase:\n  r0 = 2\n  exit #! since 6.1 before 6.12: R0 is wrong\n    #! since 6.12: R0 is odd\n";
 
     #[test]
     fn a_case_says_what_must_happen() {
@@ -140,6 +154,7 @@ mod tests {
         assert_eq!((case.budget, case.needs), (Some(9), Some(("bpf_loop".into(), (5, 17)))));
         let mark = &case.marks[0];
         assert_eq!((mark.line, mark.message.as_str()), (Some(7), "R0 is wrong"));
+        assert_eq!((case.marks[1].line, case.marks[1].message.as_str()), (Some(7), "R0 is odd"));
         let holds = [(5, 10), (6, 1), (6, 11), (6, 12)].map(|kernel| mark.holds(kernel));
         assert_eq!(holds, [false, true, true, false]);
     }
@@ -149,7 +164,7 @@ mod tests {
         for (marked, want) in [
             ("exit #! before x: y", "c:2: ` before x: y`: a version like 6.12 is missing"),
             ("exit #!", "c:2: ``: the verifier's words are missing"),
-            ("#@ nonsense\nexit", "c:2: ` nonsense`: known are `processed <= N` and `needs FEATURE X.Y`"),
+            ("#@ nonsense\nexit", "c:2: ` nonsense`: known are `processed <= N`, `needs FEATURE X.Y` and `flag NAME`"),
         ] {
             let error = Case::parse("c", &format!("case:\n{marked}\n")).map(drop).expect_err(marked).to_string();
             assert_eq!(error, want);

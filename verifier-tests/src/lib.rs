@@ -11,12 +11,13 @@
 //!     r4 = *(u16 *)(r1 + 12)      #! before 6.12: offset is outside of the packet
 //! ```
 //!
-//! - A line with `#!` must be the one that is refused, with these words in the verifier's last line. `before 6.12:` and
-//!   `since 6.1:` say on which kernels; without them it holds on all. `#!!` holds for the program as a whole: the refusal
-//!   names no line.
+//! - A line with `#!` must be the one that is refused, with these words in what the verifier says behind the last
+//!   instruction. `before 6.12:` and `since 6.1:` say on which kernels; without them it holds on all. One more mark for the
+//!   same line follows on a line of its own. `#!!` holds for the file as a whole: the refusal names no line.
 //! - A kernel for which no mark holds must accept every program of the file.
 //! - `#@ processed <= N` is the budget of the whole file in the verifier's own count.
-//! - `#@ needs FEATURE X.Y` skips the case on older kernels.
+//! - `#@ needs FEATURE X.Y` skips the case on older kernels. `#@ flag strict_alignment` loads it as on a machine without
+//!   unaligned access.
 //!
 //! Input: `cases/SUBJECT/*.bpf`. Output: an [`Outcome`]. Read next: `case.rs`, then `judge.rs`.
 #![forbid(unsafe_code)]
@@ -25,4 +26,4 @@ mod case;
 mod judge;
 
 pub use case::{Case, CaseError, Mark, Version};
-pub use judge::{Outcome, judge};
+pub use judge::{Judge, Outcome, Verdict};

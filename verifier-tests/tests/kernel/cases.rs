@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use verifier_tests::{Case, Outcome, judge};
+use verifier_tests::{Case, Judge, Outcome};
 
 /// Judges every case of a subject; the failures of all of them are one message.
 fn subject(name: &str) {
@@ -11,12 +11,13 @@ fn subject(name: &str) {
     let entries = std::fs::read_dir(&dir).unwrap_or_else(|e| panic!("{}: {e}", dir.display()));
     let mut files: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
     files.sort();
+    let judge = Judge::new(super::kernel_version());
     let (mut right, mut wrong) = (0, Vec::new());
     for file in &files {
         let text = std::fs::read_to_string(file).expect("a text");
         let name = file.file_name().expect("a name").to_string_lossy();
         let outcome = match Case::parse(&name, &text) {
-            Ok(case) => judge(&case, super::kernel_version()),
+            Ok(case) => judge.judge(&case),
             Err(error) => Outcome::Wrong(error.to_string()),
         };
         match outcome {
