@@ -26,6 +26,7 @@
 
 pub mod btf;
 pub mod insn;
+pub mod ir;
 pub mod object;
 pub mod text;
 pub mod vm;
