@@ -28,6 +28,8 @@ impl Errno {
     pub const EACCES: Self = Self(libc::EACCES);
     /// A bad address.
     pub const EFAULT: Self = Self(libc::EFAULT);
+    /// The descriptor is not of the kind that was asked for.
+    pub const EBADF: Self = Self(libc::EBADF);
     /// Somebody has it already.
     pub const EBUSY: Self = Self(libc::EBUSY);
     /// It exists already.

@@ -2,9 +2,15 @@
 //!
 //! One file a hook. Read next: `xdp.rs`.
 
+pub mod cgroup;
+pub mod netns;
 mod occupant;
+pub mod sockmap;
+pub mod tcx;
+pub mod tracing;
 pub mod xdp;
 
+use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
@@ -12,9 +18,13 @@ use std::time::Duration;
 
 pub use occupant::{Occupant, occupants};
 
+use asm::object::AttachType;
+
 use crate::hint::Hint;
+use crate::permission::Denied;
 use crate::pin;
 use crate::prog::Prog;
+use crate::sys::link::Target;
 use crate::sys::obj::Kind;
 use crate::sys::uapi::{Cmd, LinkType};
 use crate::sys::{self, Errno};
@@ -32,6 +42,31 @@ pub enum Error {
         id: u32,
         /// The kernel's answer.
         source: Errno,
+    },
+    /// A program was not attached, or not taken off.
+    #[error("{cmd}: program `{prog}` and {to}{}", why(denied.as_deref(), *cmd, *source))]
+    Attach {
+        /// The command.
+        cmd: Cmd,
+        /// The program's name.
+        prog: String,
+        /// What it was to be attached to, in words.
+        to: String,
+        /// For `EPERM`, the likely reason.
+        denied: Option<Box<Denied>>,
+        /// The kernel's answer.
+        source: Errno,
+    },
+    /// Somebody else's program is there, and the hook takes only one.
+    #[error("{0}")]
+    Occupied(Box<Occupied>),
+    /// That is no cgroup.
+    #[error("{path} cannot be opened as a cgroup")]
+    Cgroup {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
     },
     /// There is no link with this id.
     #[error("there is no link with id {id}")]
@@ -58,6 +93,48 @@ pub enum Error {
         /// The kernel's answer.
         source: Errno,
     },
+}
+
+impl Error {
+    /// A refused attachment, with what can be known about an `EPERM`.
+    fn attach(prog: &Prog, cmd: Cmd, to: String, source: Errno) -> Self {
+        let denied = (source == Errno::EPERM).then(|| Box::new(Denied::look(cmd)));
+        Self::Attach { cmd, prog: prog.name().to_owned(), to, denied, source }
+    }
+}
+
+/// What the errno means; for `EPERM`, what stands behind it.
+fn why(denied: Option<&Denied>, cmd: Cmd, errno: Errno) -> String {
+    denied.map_or_else(|| Hint(cmd, errno).to_string(), |denied| format!(": {denied}"))
+}
+
+/// A hook for one program that has another one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Occupied {
+    /// The name of the program that was to be attached.
+    pub prog: String,
+    /// The hook, in words.
+    pub to: String,
+    /// The ids of the programs there; empty where the kernel cannot tell.
+    pub there: Vec<u32>,
+}
+
+impl fmt::Display for Occupied {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "program `{}` was not attached to {}: ", self.prog, self.to)?;
+        match self.there.as_slice() {
+            [] => f.write_str("another program is there already")?,
+            [id] => write!(f, "program {id} is there already")?,
+            ids => write!(f, "programs {ids:?} are there already")?,
+        }
+        f.write_str("; take that off first")
+    }
+}
+
+/// `BPF_LINK_CREATE` for the hooks that need nothing else.
+fn create(prog: &Prog, target: Target<'_>, attach_type: AttachType, to: impl Fn() -> String) -> Result<Link, Error> {
+    let made = sys::link::create(prog.as_fd(), target, attach_type.0, 0).and_then(Link::from_fd);
+    made.map_err(|source| Error::attach(prog, Cmd::LINK_CREATE, to(), source))
 }
 
 /// What the kernel says of a link.

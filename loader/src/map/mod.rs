@@ -1,11 +1,13 @@
 //! Stage: loaded maps. Input: a definition, a pin or an id. Output: [`Map`], read and written as bytes.
 //!
-//! Read next: `typed.rs` (keys and values as structs), `compat.rs` (may a pinned map be used again?), `keys.rs`.
+//! Read next: `typed.rs` (keys and values as structs), `compat.rs` (may a pinned map be used again?), `keys.rs`,
+//! `ringbuf.rs`.
 
 mod compat;
 mod elements;
 mod error;
 mod keys;
+mod ringbuf;
 mod typed;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -18,6 +20,7 @@ pub use compat::{Difference, Wanted, differences};
 pub use elements::Entry;
 pub use error::Error;
 pub use keys::Keys;
+pub use ringbuf::RingBuf;
 pub use typed::TypedMap;
 
 use crate::permission::{Denied, raise_memlock};

@@ -1,13 +1,14 @@
 //! Stage: system calls, links. Input: a program's descriptor and a target. Output: a link's descriptor.
 //! Read next: `info.rs`; the comfortable API is `crate::link`.
 
+use std::ffi::CStr;
 use std::mem::offset_of;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use zerocopy::{FromBytes, IntoBytes, KnownLayout};
 
 use super::uapi::F_REPLACE;
-use super::{Result, bpf, bpf_fd, commands, fd_u32, zeroed};
+use super::{Result, addr, bpf, bpf_fd, commands, fd_u32, zeroed};
 
 /// What a program is attached to.
 #[derive(Debug, Clone, Copy)]
@@ -65,6 +66,31 @@ pub fn create(prog: BorrowedFd<'_>, target: Target<'_>, attach_type: u32, flags:
     // SAFETY: the fields that some attach types take as addresses (from offset 16 on) are zero, and the command
     // returns a new descriptor.
     unsafe { bpf_fd::<LinkCreate>(&mut attr) }
+}
+
+/// `BPF_RAW_TRACEPOINT_OPEN`.
+#[derive(Debug, FromBytes, IntoBytes, KnownLayout)]
+#[repr(C)]
+struct RawTracepointAttr {
+    /// Address of a name that ends with a zero byte; 0 for a program that was loaded for its place.
+    name: u64,
+    prog_fd: u32,
+    reserved: u32,
+}
+const _: () = assert!(size_of::<RawTracepointAttr>() == 16);
+commands! { RawTracepointOpen(RawTracepointAttr) = RAW_TRACEPOINT_OPEN; }
+
+/// `BPF_RAW_TRACEPOINT_OPEN`: attaches to a tracepoint by name (Linux 4.17), or to the place a program was loaded for
+/// (Linux 5.5), until the link's last descriptor and pin are gone.
+///
+/// # Errors
+///
+/// `ENOENT` for no such tracepoint, `EINVAL` for a program of another type, `EBUSY`, 524 (`ENOTSUPP`) without trampolines.
+pub fn raw_tracepoint_open(prog: BorrowedFd<'_>, name: Option<&CStr>) -> Result<OwnedFd> {
+    let bytes = name.map_or(&[][..], CStr::to_bytes_with_nul);
+    let mut attr = RawTracepointAttr { name: addr(bytes), prog_fd: fd_u32(prog), reserved: 0 };
+    // SAFETY: `name` is zero, or a string with its zero byte that outlives the call; the command returns a new descriptor.
+    unsafe { bpf_fd::<RawTracepointOpen>(&mut attr) }
 }
 
 /// `BPF_LINK_UPDATE`.
