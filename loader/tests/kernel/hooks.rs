@@ -15,6 +15,7 @@ use loader::permission::kernel_release;
 use loader::sys::uapi::UpdateFlags;
 use loader::sys::{Errno, uapi::LinkType};
 use loader::{LoadOptions, Loaded, Spec};
+use zerocopy::FromBytes;
 
 use crate::support::{in_namespaces, need_root};
 
@@ -37,8 +38,9 @@ pub(crate) fn load(text: &str) -> Loaded {
 }
 
 fn runs(loaded: &Loaded) -> u64 {
-    let value = loaded.map(".bss").unwrap().lookup(&[0; 4]).unwrap().expect("an array has all its elements");
-    u64::from_ne_bytes(value[..8].try_into().unwrap())
+    let value = loaded.map(".bss").expect("it has variables").lookup(&[0; 4]).expect("arrays can be read");
+    let (first, _) = u64::read_from_prefix(&value.expect("an array has all its elements")).expect("8 bytes");
+    first
 }
 
 /// A cgroup of the test's own, with this process in it; it goes back where it was at the end.
@@ -50,15 +52,15 @@ struct OwnCgroup {
 impl OwnCgroup {
     fn enter(name: &str) -> Self {
         need_root();
-        let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+        let mounts = fs::read_to_string("/proc/self/mounts").expect("procfs");
         let mount = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>()).find(|row| row[2] == "cgroup2");
         let root = PathBuf::from(mount.expect("a cgroup v2 hierarchy is mounted")[1]);
-        let path = fs::read_to_string("/proc/self/cgroup").unwrap();
+        let path = fs::read_to_string("/proc/self/cgroup").expect("procfs");
         let path = path.lines().find_map(|line| line.strip_prefix("0::/")).expect("we are in a cgroup");
         let before = root.join(path);
         let own = before.join(format!("{name}-{}", std::process::id()));
-        fs::create_dir(&own).unwrap();
-        fs::write(own.join("cgroup.procs"), "0").unwrap();
+        fs::create_dir(&own).expect("a cgroup below ours");
+        fs::write(own.join("cgroup.procs"), "0").expect("we may enter it");
         Self { own, before }
     }
 }
@@ -72,9 +74,9 @@ impl Drop for OwnCgroup {
 
 /// A TCP connection over loopback, both ends.
 fn connection() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    (client, listener.accept().unwrap().0)
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let client = TcpStream::connect(listener.local_addr().expect("its address")).expect("a connection");
+    (client, listener.accept().expect("its other end").0)
 }
 
 #[test]

@@ -57,7 +57,7 @@ full:
 "#;
 
 fn write(loaded: &Loaded, times: u32) -> u32 {
-    loaded.prog("write").unwrap().test_run(&[0; 14], times).unwrap().retval
+    loaded.prog("write").expect("it is there").test_run(&[0; 14], times).expect("a test run").retval
 }
 
 #[test]
