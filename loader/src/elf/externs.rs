@@ -37,7 +37,7 @@ pub(crate) fn externs(file: &File<'_>, spec: &mut Spec) -> Result<ExternTable, E
         }
     }
     if !kconfig.is_empty() {
-        let (mut externs, size) = lay_out(kconfig);
+        let (mut externs, size) = lay_out(kconfig)?;
         let contents = Some(vec![0; size as usize]);
         let map = maps::data_map(KCONFIG, MapOrigin::Kconfig, size, contents, Some(btf))?;
         spec.maps.push(map);
@@ -135,17 +135,48 @@ fn align_of(btf: &Btf<'_>, id: TypeId) -> Result<u32, ElfError> {
     })
 }
 
+/// Largest `.kconfig` map, in bytes: texts of the configuration are short, and a hostile array must not exhaust memory.
+const MAX_SIZE: u32 = 1 << 16;
+
 /// Gives each variable its place: larger alignment first, then smaller size, then name, as libbpf does it, so that both
 /// loaders make the same map.
-fn lay_out(mut variables: Vec<Variable>) -> (Vec<Extern>, u32) {
+fn lay_out(mut variables: Vec<Variable>) -> Result<(Vec<Extern>, u32), ElfError> {
     variables.sort_by(|a, b| b.align.cmp(&a.align).then(a.size.cmp(&b.size)).then_with(|| a.name.cmp(&b.name)));
     variables.dedup_by(|a, b| a.name == b.name);
     let mut end = 0_u32;
-    let externs = variables.into_iter().map(|var| {
-        let off = end.next_multiple_of(var.align);
-        end = off.saturating_add(var.size);
-        Extern { name: var.name, weak: var.weak, kind: ExternKind::Kconfig { off, size: var.size, value: var.value } }
-    });
-    let externs = externs.collect();
-    (externs, end)
+    let mut externs = Vec::with_capacity(variables.len());
+    for Variable { name, weak, size, align, value } in variables {
+        let place = end.checked_next_multiple_of(align).and_then(|off| Some((off, off.checked_add(size)?)));
+        let Some((off, past)) = place.filter(|&(_, past)| past <= MAX_SIZE) else {
+            let problem =
+                format!("the configuration's values take more than {MAX_SIZE} bytes: make the arrays shorter");
+            return Err(ElfError::At { section: KCONFIG.to_owned(), offset: end.into(), symbol: name, problem });
+        };
+        end = past;
+        externs.push(Extern { name, weak, kind: ExternKind::Kconfig { off, size, value } });
+    }
+    Ok((externs, end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(name: &str, size: u32) -> Variable {
+        Variable { name: name.to_owned(), weak: false, size, align: 1, value: KconfigType::Text }
+    }
+
+    #[test]
+    fn values_lie_behind_each_other_and_within_bounds() {
+        let number = Variable { align: 8, value: KconfigType::Int { signed: false }, ..text("CONFIG_B", 8) };
+        let (externs, size) = lay_out(vec![text("CONFIG_A", 3), number]).expect("11 bytes");
+        let places: Vec<_> = externs.iter().map(|ext| (ext.name.as_str(), ext.kind)).collect();
+        let text_at = ExternKind::Kconfig { off: 8, size: 3, value: KconfigType::Text };
+        let number_at = ExternKind::Kconfig { off: 0, size: 8, value: KconfigType::Int { signed: false } };
+        assert_eq!((size, places), (11, vec![("CONFIG_B", number_at), ("CONFIG_A", text_at)]));
+        for large in [vec![text("CONFIG_A", u32::MAX)], vec![text("CONFIG_A", 9), text("CONFIG_B", MAX_SIZE)]] {
+            let error = lay_out(large).expect_err("too large").to_string();
+            assert!(error.contains("make the arrays shorter"), "{error}");
+        }
+    }
 }
