@@ -152,7 +152,7 @@ impl<'b> Declarations<'b> {
             Kind::Int { name, int } => {
                 let ty = Type::builtin(name)?;
                 let Form::Int { signed, bool, .. } = ty.form else { return None };
-                let plain = !int.char && int.bit_offset == 0 && u32::from(int.bits) == int.size * 8;
+                let plain = !int.char && int.bit_offset == 0 && u64::from(int.bits) == u64::from(int.size) * 8;
                 ((ty.size, signed, bool) == (int.size, int.signed, int.bool) && plain).then_some(ty)
             }
             Kind::Ptr { ty } => Some(Type::pointer(self.pointee(ty)?)),
@@ -354,7 +354,7 @@ impl fmt::Display for ShownEnum<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::btf::BtfBuilder;
+    use crate::btf::{BtfBuilder, Int};
 
     /// Types written by `make`, as text; then that text in a file, its types in BTF again, and as text again.
     fn there_and_back(make: impl Fn(&mut BtfBuilder) -> TypeId) -> (Option<String>, String) {
@@ -458,6 +458,8 @@ mod tests {
             })
         });
         assert_eq!(bits, (None, String::new()));
+        let huge = Int { size: 1 << 31, bits: 8, ..Int::default() };
+        assert_eq!(there_and_back(|b| b.add(Kind::Int { name: "u8", int: huge })).0, None);
         let float = there_and_back(|b| b.add(Kind::Float { name: "double", size: 8 }));
         assert_eq!(float.0, None);
         let nameless = there_and_back(|b| b.struct_("", 0, &[]));

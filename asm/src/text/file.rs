@@ -74,7 +74,7 @@ pub(super) struct File<'s> {
     names: HashMap<&'s str, Known>,
 }
 
-/// No section grows beyond this many bytes, so that `.zero` in a hostile text cannot exhaust memory.
+/// The sections of a file together have at most so many bytes, so that `.zero` in a hostile text cannot exhaust memory.
 pub(super) const MAX_DATA: usize = 64 << 20;
 
 /// Does a section of this name hold variables?
@@ -137,6 +137,15 @@ impl<'s> File<'s> {
                 wrong_help(span.clone(), format!("`{}` holds code, not variables", section.name), help)
             }
         }
+    }
+
+    /// Bytes of all data sections so far.
+    pub(super) fn data_len(&self) -> usize {
+        let len = |section: &Section<'_>| match &section.body {
+            Body::Data(data) => data.bytes.len(),
+            Body::Code(_) => 0,
+        };
+        self.sections.iter().map(len).sum()
     }
 
     /// Takes a name that must be the only one of its kind in the file.

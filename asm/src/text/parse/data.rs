@@ -12,6 +12,9 @@ use crate::text::lex::{Tok, op};
 use crate::text::types::{Form, Type};
 use crate::text::unit::Known;
 
+/// What to do when a file holds more data than a text may.
+const TOO_MUCH: &str = "a map has room for so much, and is made by the loader";
+
 impl<'s> Parser<'s> {
     /// `.var name: type [= value, value …]`; what is not given is zero.
     pub(super) fn declare_var(&mut self) -> Parsed<()> {
@@ -19,6 +22,7 @@ impl<'s> Parser<'s> {
         let name = self.name("the variable's name")?;
         self.expect(":")?;
         let ty = self.type_expr()?;
+        let room = MAX_DATA.saturating_sub(self.file.data_len());
         let (section, data) = self.file.data(&span)?;
         // A `.balign` right before the variable is about the variable.
         let (aligned, at) = data.aligned;
@@ -26,8 +30,11 @@ impl<'s> Parser<'s> {
         let align = ty.align.max(asked).max(1);
         let at = data.bytes.len().next_multiple_of(align as usize);
         let end = at.saturating_add(ty.size as usize);
-        if end > MAX_DATA || ty.size == 0 {
-            return wrong(span, format!("a variable has between 1 and {MAX_DATA} bytes, this one {}", ty.size));
+        if ty.size == 0 {
+            return wrong_help(span, "a variable has at least one byte", "a pointer to something is `*T`");
+        }
+        if end - data.bytes.len() > room {
+            return wrong_help(span, format!("the file's data outgrow {MAX_DATA} bytes"), TOO_MUCH);
         }
         let is_bss = section.starts_with(".bss");
         data.bytes.resize(end, 0);
@@ -96,9 +103,10 @@ impl<'s> Parser<'s> {
     }
 
     fn append(&mut self, span: &Range<usize>, bytes: &[u8]) -> Parsed<()> {
+        let room = MAX_DATA.saturating_sub(self.file.data_len());
         let (section, data) = self.file.data(span)?;
-        if data.bytes.len() + bytes.len() > MAX_DATA {
-            return wrong(span.clone(), format!("`{section}` outgrows {MAX_DATA} bytes"));
+        if bytes.len() > room {
+            return wrong_help(span.clone(), format!("the file's data outgrow {MAX_DATA} bytes"), TOO_MUCH);
         }
         if section.starts_with(".bss") && bytes.iter().any(|byte| *byte != 0) {
             return wrong_help(span.clone(), "`.bss` holds zeros only", "use `.data`");
