@@ -75,7 +75,7 @@ fn words(command: &Command) -> String {
     std::iter::once(program).chain(arguments).collect::<Vec<_>>().join(" ")
 }
 
-/// Formatting, clippy with warnings as errors, and the dependencies.
+/// Formatting, clippy with warnings as errors, the fuzz targets, and the dependencies.
 ///
 /// # Errors
 /// Cargo could not be started.
@@ -83,6 +83,8 @@ pub fn check(repo: &Repo) -> Result<Step> {
     let (mut step, begin) = Step::begin("check");
     step.command(&mut repo.cargo(&["fmt", "--all", "--check"]))?;
     step.command(&mut repo.cargo(&["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    // The fuzz targets are built by nobody else; run, they need a nightly compiler.
+    step.command(&mut repo.cargo(&["check", "--quiet", "--package", "asm-fuzz", "--features", "targets", "--bins"]))?;
     if tools::find("cargo-deny").is_some() {
         // Without the advisories, whose data base is elsewhere: a check must not need anybody's server.
         step.command(&mut repo.cargo(&["deny", "--workspace", "check", "bans", "licenses", "sources"]))?;

@@ -1,4 +1,4 @@
-//! What the fuzz targets of BTF do with arbitrary bytes; the tests run the same. Reaching the end is passing.
+//! What the fuzz target of BTF does with arbitrary bytes; `asm/tests/btf.rs` runs the same. Next: `elf.rs`.
 
 use std::sync::Arc;
 
