@@ -25,6 +25,7 @@
 #![forbid(unsafe_code)]
 
 pub mod btf;
+pub mod codegen;
 pub mod insn;
 pub mod ir;
 pub mod object;

@@ -1,0 +1,80 @@
+//! Stage: from the intermediate representation to instructions.
+//!
+//! Input: a [`Module`] and the [`Profile`] of the kernel it is for. Output: one [`Compiled`] a function, whose code goes to
+//! the object writer. The road of one function is the body of [`compile_func`]: passes over the IR, choice of instructions,
+//! register allocation, order of blocks, labels filled in.
+//!
+//! ```
+//! use asm::codegen::{Profile, compile_func};
+//! use asm::ir::{FuncBuilder, Ty};
+//!
+//! let mut b = FuncBuilder::prog("xdp", "pass");
+//! let pass = b.iconst(Ty::I32, 2);
+//! b.ret(Some(pass));
+//! let compiled = compile_func(&b.finish()?, &[], &Profile::linux_5_10())?;
+//! assert_eq!(compiled.code.insns.iter().map(ToString::to_string).collect::<Vec<_>>(), ["r0 = 2", "exit"]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Next: `profile.rs`, `opt/mod.rs` (the pass list), `mir.rs`, `select.rs`, `regalloc.rs`, `layout.rs`, `emit.rs`.
+
+mod emit;
+mod error;
+mod frame;
+mod layout;
+mod liveness;
+mod mir;
+mod moves;
+mod profile;
+mod regalloc;
+mod select;
+mod spill;
+
+pub use error::Error;
+pub use profile::{Allocation, Profile};
+
+use std::sync::Arc;
+
+use crate::insn::{Code, Source};
+use crate::ir::{Func, Linkage, Module, Param, Ty, verify};
+
+/// A function as instructions, and what its definition in an object needs.
+#[derive(Clone, Debug)]
+pub struct Compiled {
+    /// Symbol.
+    pub name: Arc<str>,
+    /// Who may call it.
+    pub linkage: Linkage,
+    /// Parameters.
+    pub params: Vec<Param>,
+    /// What it returns.
+    pub ret: Option<Ty>,
+    /// The instructions, with relocations and lines.
+    pub code: Code,
+    /// Bytes of stack, at most 512.
+    pub stack: u32,
+}
+
+/// Compiles every function of a module.
+///
+/// # Errors
+/// The first function that breaks a rule, needs what the profile lacks, or more stack than there is.
+pub fn compile(module: &Module, profile: &Profile) -> Result<Vec<Compiled>, Error> {
+    module.funcs.iter().map(|func| compile_func(func, &module.sources, profile)).collect()
+}
+
+/// Compiles one function; `sources` are the texts that its lines refer to.
+///
+/// # Errors
+/// As [`compile`].
+pub fn compile_func(func: &Func, sources: &[Source], profile: &Profile) -> Result<Compiled, Error> {
+    verify(func)?;
+    let mut machine = select::select(func, profile)?;
+    regalloc::allocate(&mut machine, profile)?;
+    let frame = frame::lay_out(&machine)?;
+    layout::order(&mut machine);
+    let mut code = emit::emit(&machine, &frame)?;
+    code.sources = sources.iter().filter(|s| code.lines.iter().any(|line| line.file == *s.file())).cloned().collect();
+    let Func { name, linkage, params, ret, .. } = func.clone();
+    Ok(Compiled { name, linkage, params, ret, code, stack: frame.size })
+}

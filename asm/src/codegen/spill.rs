@@ -1,0 +1,167 @@
+//! Stage: code generation. Values that found no register live on the stack.
+//!
+//! Input: groups of registers; a group shares one place. Output: the machine function with loads before uses and stores
+//! behind definitions, always of eight bytes: the verifier keeps what it knows of a value only then. A group that is
+//! defined once, by a constant or an address that can be made again, is made again at each use instead. A place is never
+//! used for two groups, so that no old pointer can be read where a number is meant. Next: `frame.rs`.
+
+use std::collections::HashMap;
+
+use super::mir::{Base, MInst, MOp, MTerm, Machine, Role, Slot, SlotData, Src, VReg};
+use crate::insn::{Size, Width};
+use crate::ir::LocId;
+
+/// How a group's value is had again.
+#[derive(Clone, Debug)]
+enum Home {
+    Slot(Slot),
+    Again(MOp),
+}
+
+/// Rewrites the code; registers made on the way go to `temporaries`, which must not be spilled again.
+pub(super) fn rewrite(machine: &mut Machine, groups: &[Vec<VReg>], temporaries: &mut Vec<VReg>) {
+    let group_of: HashMap<VReg, usize> =
+        groups.iter().enumerate().flat_map(|(i, group)| group.iter().map(move |reg| (*reg, i))).collect();
+    let homes = homes(machine, groups.len(), &group_of);
+    let mut spiller = Spiller { group_of, homes, temporaries, regs: machine.regs };
+    for block in &mut machine.blocks {
+        let insts = std::mem::take(&mut block.insts);
+        for inst in insts {
+            spiller.inst(inst, &mut block.insts);
+        }
+        spiller.term(&mut block.term, block.loc, &mut block.insts);
+    }
+    machine.regs = spiller.regs;
+}
+
+/// Where each group lives.
+fn homes(machine: &mut Machine, count: usize, group_of: &HashMap<VReg, usize>) -> Vec<Home> {
+    let mut defs: Vec<(u32, Option<MOp>)> = vec![(0, None); count];
+    for inst in machine.blocks.iter().flat_map(|block| &block.insts) {
+        inst.op.regs(|reg, role| {
+            if let Some(group) = group_of.get(&reg).filter(|_| role != Role::Use) {
+                let again = matches!(inst.op, MOp::Wide { .. } | MOp::Frame { .. } | MOp::Mov { src: Src::Imm(_), .. });
+                let (times, op) = &mut defs[*group];
+                *times += 1;
+                *op = again.then(|| inst.op.clone());
+            }
+        });
+    }
+    let mut slot = || {
+        machine.slots.push(SlotData { size: 8, align: 8, spill: true });
+        Slot(u32::try_from(machine.slots.len() - 1).unwrap_or(u32::MAX))
+    };
+    let home = |(times, op): (u32, Option<MOp>)| match op {
+        Some(op) if times == 1 => Home::Again(op),
+        _ => Home::Slot(slot()),
+    };
+    defs.into_iter().map(home).collect()
+}
+
+struct Spiller<'a> {
+    group_of: HashMap<VReg, usize>,
+    homes: Vec<Home>,
+    temporaries: &'a mut Vec<VReg>,
+    regs: u32,
+}
+
+impl Spiller<'_> {
+    fn home(&self, reg: VReg) -> Option<Home> {
+        self.group_of.get(&reg).map(|group| self.homes[*group].clone())
+    }
+
+    fn temporary(&mut self) -> VReg {
+        let reg = VReg(self.regs);
+        self.regs += 1;
+        self.temporaries.push(reg);
+        reg
+    }
+
+    /// Brings a value back into a register.
+    fn fetch(home: &Home, dst: VReg) -> MOp {
+        match home {
+            Home::Slot(slot) => MOp::Load { size: Size::Dw, dst, base: Base::Slot(*slot), off: 0 },
+            Home::Again(op) => {
+                let mut op = op.clone();
+                op.regs_mut(|reg, _| *reg = dst);
+                op
+            }
+        }
+    }
+
+    fn inst(&mut self, mut inst: MInst, out: &mut Vec<MInst>) {
+        if self.copy(&inst, out) {
+            return;
+        }
+        let loc = inst.loc;
+        let mut seen: Vec<(VReg, VReg)> = Vec::new();
+        let mut behind = Vec::new();
+        let mut gone = false;
+        let mut op = inst.op.clone();
+        op.regs_mut(|reg, role| {
+            let Some(home) = self.home(*reg) else { return };
+            let known = seen.iter().find(|(old, _)| old == reg).map(|(_, new)| *new);
+            let new = known.unwrap_or_else(|| self.temporary());
+            if known.is_none() && role != Role::Def {
+                out.push(MInst { op: Self::fetch(&home, new), loc });
+            }
+            if role != Role::Use {
+                match home {
+                    Home::Slot(slot) => behind.push(store(slot, Src::Reg(new), loc)),
+                    Home::Again(_) => gone = true,
+                }
+            }
+            seen.push((*reg, new));
+            *reg = new;
+        });
+        if !gone {
+            inst.op = op;
+            out.push(inst);
+            out.extend(behind);
+        }
+    }
+
+    /// A copy from or to the stack is a load or a store by itself.
+    fn copy(&mut self, inst: &MInst, out: &mut Vec<MInst>) -> bool {
+        let (dst, src) = match &inst.op {
+            MOp::Mov { width: Width::W64, dst, src } => (*dst, *src),
+            _ => return false,
+        };
+        let from = match src {
+            Src::Reg(reg) => self.home(reg),
+            Src::Imm(_) => None,
+        };
+        let loc = inst.loc;
+        match (self.home(dst), from, src) {
+            (Some(Home::Slot(to)), Some(Home::Slot(from)), _) if to == from => {}
+            (Some(Home::Slot(to)), None, src) => out.push(store(to, src, loc)),
+            (None, Some(home), _) => out.push(MInst { op: Self::fetch(&home, dst), loc }),
+            (Some(Home::Slot(to)), Some(home), _) => {
+                let via = self.temporary();
+                out.push(MInst { op: Self::fetch(&home, via), loc });
+                out.push(store(to, Src::Reg(via), loc));
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn term(&mut self, term: &mut MTerm, loc: LocId, out: &mut Vec<MInst>) {
+        let mut seen: Vec<(VReg, VReg)> = Vec::new();
+        term.regs_mut(|reg| {
+            let Some(home) = self.home(*reg) else { return };
+            let known = seen.iter().find(|(old, _)| old == reg).map(|(_, new)| *new);
+            let new = known.unwrap_or_else(|| {
+                let new = self.temporary();
+                out.push(MInst { op: Self::fetch(&home, new), loc });
+                new
+            });
+            seen.push((*reg, new));
+            *reg = new;
+        });
+    }
+}
+
+fn store(slot: Slot, src: Src, loc: LocId) -> MInst {
+    MInst { op: MOp::Store { size: Size::Dw, base: Base::Slot(slot), off: 0, src }, loc }
+}

@@ -1,0 +1,129 @@
+//! From IR to instructions, run in the interpreter.
+
+use asm::codegen::{Allocation, Compiled, Profile, compile_func};
+use asm::insn::{AtomicOp, Code, Cond, helper};
+use asm::ir::{Func, FuncBuilder, MapDecl, Ty};
+use asm::object::MapType;
+use asm::vm::{MapSpec, Vm, Xdp};
+
+/// Every way to compile: passes on and off, registers given out well, badly, not at all.
+fn profiles() -> Vec<Profile> {
+    let mut all = Vec::new();
+    for base in [Profile::linux_6_1(), Profile::newest()] {
+        for passes in [true, false] {
+            for allocation in [Allocation::Best, Allocation::FewRegisters, Allocation::SpillAll] {
+                all.push(Profile { passes, allocation, ..base });
+            }
+        }
+    }
+    all
+}
+
+fn compiled(func: &Func, profile: &Profile) -> Compiled {
+    compile_func(func, &[], profile).unwrap_or_else(|error| panic!("{error}\n{func}"))
+}
+
+fn listing(code: &Code) -> String {
+    let mut text = String::new();
+    let mut at = 0;
+    while at < code.insns.len() {
+        let (op, slots) = asm::insn::Op::decode_lenient(&code.insns[at..]).unwrap();
+        text += &format!("{at}: {op}\n");
+        at += slots;
+    }
+    text
+}
+
+fn counters() -> MapDecl {
+    MapDecl {
+        name: "counters".into(),
+        map_type: MapType::ARRAY,
+        key_size: 4,
+        value_size: 8,
+        max_entries: 4,
+        inner: None,
+    }
+}
+
+/// Counts packets of at least 14 bytes under their first byte modulo four.
+fn count() -> Func {
+    let mut b = FuncBuilder::prog("xdp", "count");
+    let pass = b.block();
+    let (data, end) = (b.packet(), b.packet_end());
+    b.check(data, 14, end, pass);
+    let first = b.load(Ty::I8, data, 0);
+    let three = b.iconst(Ty::I8, 3);
+    let index = b.and(first, three);
+    let index = b.zext(index, Ty::I32);
+    let key = b.stack(4, 4);
+    b.store(key, 0, index);
+    let map = b.map(&counters());
+    let value = b.call(helper::MAP_LOOKUP_ELEM, &[map, key]).unwrap();
+    let value = b.non_null(value, pass);
+    let one = b.iconst(Ty::I64, 1);
+    b.atomic(AtomicOp::Add, value, 0, one);
+    let drop = b.iconst(Ty::I32, 1);
+    b.ret(Some(drop));
+    b.switch_to(pass);
+    let two = b.iconst(Ty::I32, 2);
+    b.ret(Some(two));
+    b.finish().unwrap()
+}
+
+#[test]
+fn a_packet_program_counts_however_it_is_compiled() {
+    for profile in profiles() {
+        let compiled = compiled(&count(), &profile);
+        let spec =
+            MapSpec { name: "counters".into(), map_type: MapType::ARRAY, key_size: 4, value_size: 8, max_entries: 4 };
+        let mut vm = Vm::link(&[("count", &compiled.code)], vec![spec]).unwrap();
+        let mut packet = [0u8; 14];
+        packet[0] = 6;
+        for (packet, verdict) in [(&packet[..], 1), (&packet[..13], 2), (&packet[..], 1)] {
+            let run = vm.run_xdp(packet, Xdp::default()).unwrap_or_else(|e| panic!("{e}\n{}", listing(&compiled.code)));
+            assert_eq!(run.verdict, verdict, "{profile:?}\n{}", listing(&compiled.code));
+        }
+        let (map, memory) = vm.map("counters").unwrap();
+        let address = map.lookup(&2u32.to_le_bytes(), 0).unwrap();
+        assert_eq!(memory.array(address).map(u64::from_le_bytes), Ok(2), "{profile:?}");
+    }
+}
+
+/// A swap in a loop: the classic trap of leaving SSA.
+#[test]
+fn values_change_places_in_a_loop() {
+    for profile in profiles() {
+        let mut b = FuncBuilder::subprog("fib", &[("mem", Ty::I64), ("n", Ty::I64)], Some(Ty::I64));
+        let (i, x, y) = (b.var(Ty::I64), b.var(Ty::I64), b.var(Ty::I64));
+        let (zero, one) = (b.iconst(Ty::I64, 0), b.iconst(Ty::I64, 1));
+        b.def(i, zero);
+        b.def(x, zero);
+        b.def(y, one);
+        let (head, body, done) = (b.block(), b.block(), b.block());
+        b.jump(head);
+        b.switch_to(head);
+        let at = b.use_var(i);
+        let n = b.param(1);
+        b.branch(Cond::Lt, at, n, body, done);
+        b.switch_to(body);
+        let (a, c) = (b.use_var(x), b.use_var(y));
+        let sum = b.add(a, c);
+        b.def(x, c);
+        b.def(y, sum);
+        let at = b.use_var(i);
+        let next = b.add(at, one);
+        b.def(i, next);
+        b.jump(head);
+        b.switch_to(done);
+        let (a, c) = (b.use_var(x), b.use_var(y));
+        let five = b.iconst(Ty::I64, 32);
+        let high = b.shl(c, five);
+        let both = b.or(high, a);
+        b.ret(Some(both));
+        let func = b.finish().unwrap();
+        let compiled = compiled(&func, &profile);
+        let mut vm = Vm::new(&compiled.code.insns).unwrap();
+        let got = vm.run_on_bytes(&mut [0; 10]).unwrap();
+        assert_eq!(got, 89 << 32 | 55, "{profile:?}\n{func}\n{}", listing(&compiled.code));
+    }
+}
