@@ -1,5 +1,6 @@
 //! Judged by the running kernel; needs root (CAP_BPF), and no other program, so that it also runs alone in a guest.
 
+mod campaign;
 mod cases;
 mod conformance;
 mod matrix;
@@ -22,11 +23,6 @@ fn load_xdp(name: &str, insns: &[Insn]) -> Result<Prog, prog::Error> {
 /// Stops with a clear text where the tests cannot run.
 fn need_root() {
     assert!(nix::unistd::geteuid().is_root(), "the kernel tests need root: run them with `cargo ci test` as root");
-}
-
-/// How many random programs a test makes: `DIFFERENTIAL_CASES`, or `default`.
-fn cases(default: u32) -> u32 {
-    std::env::var("DIFFERENTIAL_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(default)
 }
 
 /// The running kernel's version, as far as two numbers tell it.

@@ -2,24 +2,38 @@
 //!
 //! A program loads ten unknown numbers from a map, computes with all ten registers, jumps forward here and there, and
 //! folds the registers into one number, which it stores. It runs on several inputs in the interpreter and in the kernel.
+//! Programs of a batch stand behind each other in one, each with its part of the map's value. Read next: `campaign.rs`.
+
+use std::os::fd::{AsFd, AsRawFd};
 
 use asm::insn::{
-    AluOp, Bits, Builder, Cond, Endian, Insn, Op, Operand, PSEUDO_MAP_IDX_VALUE, PSEUDO_MAP_VALUE, R0, R1, R2, Reg,
-    Size, Width,
+    AluOp, Bits, Builder, Code, Cond, Endian, Insn, Op, Operand, PSEUDO_MAP_IDX_VALUE, PSEUDO_MAP_VALUE, R0, R1, R2,
+    Reg, RelocKind, Size, Width,
 };
-use asm::object::MapType;
+use asm::object::{GlobalDef, MapType, Object, ProgDef, Ty};
 use asm::vm::{MapSpec, Vm};
 use loader::map::{self, Map};
-use loader::prog::{self, Prog};
+use loader::prog;
 use loader::sys::uapi::UpdateFlags;
 use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
-use std::os::fd::{AsFd, AsRawFd};
+
+use super::campaign::{self, Twin};
 
 /// Registers that compute: all but the frame pointer.
 const REGS: u8 = 10;
-/// Inputs, then the result.
-const VALUE_SIZE: u32 = 8 * (REGS as u32 + 1);
+/// Bytes of a program's part of the map's value: its inputs, then its result.
+const PART: usize = 8 * (REGS as usize + 1);
+/// Programs that are loaded as one.
+const BATCH: u32 = 64;
+/// Runs of each program.
+const RUNS: usize = 4;
+
+/// A program, and what its registers hold at the start of each run.
+#[derive(Debug, Clone)]
+struct Case {
+    items: Vec<Item>,
+    inputs: [[u64; REGS as usize]; RUNS],
+}
 
 /// One random operation; a jump counts operations, not slots.
 #[derive(Debug, Clone, Copy)]
@@ -97,10 +111,21 @@ fn items(modern: bool) -> impl Strategy<Value = Vec<Item>> {
     prop::collection::vec(item, 1..60)
 }
 
-/// The whole program; the map is named `io`.
-fn program(items: &[Item]) -> Vec<Insn> {
+/// The programs behind each other, over a map named `io`.
+fn code(cases: &[Case]) -> Code {
     let mut b = Builder::new();
-    b.map_value(R0, "io", 0);
+    for (n, case) in cases.iter().enumerate() {
+        let part = i32::try_from(n * PART).expect("a batch is small");
+        program(&mut b, &case.items, part);
+    }
+    b.mov(R0, 0);
+    b.exit();
+    b.finish().expect("the program is well-formed")
+}
+
+/// One program, whose inputs and result lie `part` bytes into the map's value.
+fn program(b: &mut Builder, items: &[Item], part: i32) {
+    b.map_value(R0, "io", part);
     for n in (1..REGS).chain([0]) {
         b.load(Size::Dw, Reg::new(n).expect("below eleven"), R0, i16::from(n) * 8);
     }
@@ -123,78 +148,108 @@ fn program(items: &[Item]) -> Vec<Insn> {
         b.mul(R0, 31);
         b.add(R0, Reg::new(n).expect("below eleven"));
     }
-    b.map_value(R1, "io", i32::from(REGS) * 8);
+    b.map_value(R1, "io", part + i32::from(REGS) * 8);
     b.store(Size::Dw, R1, 0, R0);
-    b.mov(R0, 0);
-    b.exit();
-    b.finish().expect("the program is well-formed").insns
 }
 
-/// The program with its two map addresses filled in.
-fn with_map(insns: &[Insn], src: u8, map: i32) -> Vec<Insn> {
-    let mut insns = insns.to_vec();
-    let mut address = 0;
-    for i in 0..insns.len() {
-        if insns[i].is_ld_imm64() {
-            insns[i].set_src(src);
-            insns[i].set_imm(map);
-            insns[i + 1].set_imm(address);
-            address = i32::from(REGS) * 8;
-        }
+/// The code with its map filled in; the second slot of each address holds the offset already.
+fn linked(code: &Code, src: u8, map: i32) -> Vec<Insn> {
+    let mut insns = code.insns.clone();
+    for reloc in &code.relocs {
+        let (at, RelocKind::MapValue { off, .. }) = (reloc.at.index(), &reloc.kind) else { continue };
+        insns[at].set_src(src);
+        insns[at].set_imm(map);
+        insns[at + 1].set_imm(*off);
     }
     insns
 }
 
-struct Kernel {
+/// What `io` holds before a run: the inputs of each program, and no result yet.
+fn value(cases: &[Case], run: usize) -> Vec<u8> {
+    let part = |case: &Case| [&case.inputs[run][..], &[0]].concat();
+    let mut value: Vec<u8> = cases.iter().flat_map(part).flat_map(u64::to_le_bytes).collect();
+    value.resize(BATCH as usize * PART, 0);
+    value
+}
+
+/// Judges arithmetic; `modern` is that of Linux 6.6.
+struct Arithmetic {
+    modern: bool,
     io: Map,
 }
 
-impl Kernel {
-    fn new() -> Self {
-        let options = map::Options {
-            map_type: MapType::ARRAY,
-            key_size: 4,
-            value_size: VALUE_SIZE,
-            max_entries: 1,
-            ..Default::default()
-        };
-        Self { io: Map::create("io", &options).expect("an array map") }
+impl Arithmetic {
+    fn new(modern: bool) -> Self {
+        let MapSpec { map_type, key_size, value_size, max_entries, name } = io();
+        let options = map::Options { map_type, key_size, value_size, max_entries, ..Default::default() };
+        Self { modern, io: Map::create(&name, &options).expect("an array map") }
     }
 
-    fn load(&self, insns: &[Insn]) -> Result<Prog, prog::Error> {
-        super::load_xdp("scalar", &with_map(insns, PSEUDO_MAP_VALUE, self.io.as_fd().as_raw_fd()))
+    fn load(&self, code: &Code) -> Result<prog::Prog, prog::Error> {
+        super::load_xdp("scalar", &linked(code, PSEUDO_MAP_VALUE, self.io.as_fd().as_raw_fd()))
     }
 
-    fn run(&self, prog: &Prog, input: &[u64; 10]) -> u64 {
-        self.io.update(&[0; 4], &value(input), UpdateFlags::ANY).expect("an update");
-        prog.test_run(&[0; 64], 1).expect("a test run");
-        let value = self.io.lookup(&[0; 4]).expect("a lookup").expect("the only element");
-        u64::from_le_bytes(value[80..].try_into().expect("eight bytes"))
+    /// Does this kernel know the arithmetic of Linux 6.6? Asked by loading a byte swap, not by the version.
+    fn is_known(&self) -> bool {
+        let swap = Item::Op(Op::Endian { order: Endian::Swap, bits: Bits::B16, dst: R2 });
+        self.load(&code(&[Case { items: vec![swap], inputs: [[0; 10]; RUNS] }])).is_ok()
     }
 }
 
-fn interpreter(insns: &[Insn]) -> Vm {
-    let mut vm = Vm::new(&with_map(insns, PSEUDO_MAP_IDX_VALUE, 0)).expect("a program");
-    let spec =
-        MapSpec { name: "io".into(), map_type: MapType::ARRAY, key_size: 4, value_size: VALUE_SIZE, max_entries: 1 };
-    vm.add_map(spec).expect("an array map");
-    vm
+fn io() -> MapSpec {
+    let value_size = BATCH * u32::try_from(PART).expect("small");
+    MapSpec { name: "io".into(), map_type: MapType::ARRAY, key_size: 4, value_size, max_entries: 1 }
 }
 
-fn interpret(vm: &mut Vm, input: &[u64; 10]) -> u64 {
-    let (map, memory) = vm.map("io").expect("the map");
-    map.update(memory, &[0; 4], &value(input), 0, None).expect("an update");
-    vm.run_on_bytes(&mut []).expect("arithmetic does not fault");
-    let (map, memory) = vm.map("io").expect("the map");
-    let address = map.lookup(&[0; 4], 0).expect("the only element");
-    u64::from_le_bytes(memory.array(address + 80).expect("eight bytes"))
+impl Twin for Arithmetic {
+    type Case = Case;
+    const BATCH: u32 = BATCH;
+
+    fn cases(&self) -> BoxedStrategy<Case> {
+        let inputs = prop::collection::vec(input(), RUNS).prop_map(|runs| runs.try_into().expect("so many runs"));
+        (items(self.modern), inputs).prop_map(|(items, inputs)| Case { items, inputs }).boxed()
+    }
+
+    fn judge(&self, cases: &[Case]) -> Result<(), String> {
+        let code = code(cases);
+        let prog = self.load(&code).map_err(|e| format!("the kernel refuses it: {e}"))?;
+        let mut vm = Vm::new(&linked(&code, PSEUDO_MAP_IDX_VALUE, 0)).map_err(|e| e.to_string())?;
+        vm.add_map(io()).map_err(|e| e.to_string())?;
+        for run in 0..RUNS {
+            let before = value(cases, run);
+            self.io.update(&[0; 4], &before, UpdateFlags::ANY).map_err(|e| e.to_string())?;
+            prog.test_run(&[0; 64], 1).map_err(|e| e.to_string())?;
+            let theirs = self.io.lookup(&[0; 4]).map_err(|e| e.to_string())?.ok_or("no value")?;
+            let ours = interpret(&mut vm, &before)?;
+            if theirs != ours {
+                let result =
+                    |value: &[u8]| value[PART - 8..PART].iter().rev().map(|b| format!("{b:02x}")).collect::<String>();
+                return Err(format!("run {run}: kernel 0x{}, interpreter 0x{}", result(&theirs), result(&ours)));
+            }
+        }
+        Ok(())
+    }
+
+    fn text(&self, case: &Case) -> String {
+        let inputs = &value(std::slice::from_ref(case), 0)[..PART];
+        let object = Object::new("GPL")
+            .global(GlobalDef::new(".data.io", "io", Ty::bytes(88), inputs).align(8))
+            .prog(ProgDef::new("xdp", "scalar", code(std::slice::from_ref(case))));
+        let text = campaign::listing(&object);
+        format!("{text}# inputs of each run: {:x?}", case.inputs)
+    }
 }
 
-fn value(input: &[u64; 10]) -> Vec<u8> {
-    input.iter().chain([&0]).flat_map(|n| n.to_le_bytes()).collect()
+fn interpret(vm: &mut Vm, before: &[u8]) -> Result<Vec<u8>, String> {
+    let (map, memory) = vm.map("io").ok_or("no map")?;
+    map.update(memory, &[0; 4], before, 0, None).map_err(|errno| format!("errno {errno}"))?;
+    vm.run_on_bytes(&mut []).map_err(|fault| fault.to_string())?;
+    let (map, memory) = vm.map("io").ok_or("no map")?;
+    let address = map.lookup(&[0; 4], 0).ok_or("no element")?;
+    Ok(memory.bytes(address, before.len()).map_err(|fault| fault.to_string())?.to_vec())
 }
 
-fn input() -> impl Strategy<Value = [u64; 10]> {
+fn input() -> impl Strategy<Value = [u64; REGS as usize]> {
     let number = prop_oneof![
         any::<u64>(),
         any::<u32>().prop_map(u64::from),
@@ -207,42 +262,17 @@ fn input() -> impl Strategy<Value = [u64; 10]> {
     prop::array::uniform10(number)
 }
 
-fn agree(modern: bool, cases: u32) {
-    let kernel = Kernel::new();
-    let mut runner = TestRunner::new(Config { cases, failure_persistence: None, ..Config::default() });
-    let strategy = (items(modern), prop::collection::vec(input(), 4));
-    let result = runner.run(&strategy, |(items, inputs)| {
-        let insns = program(&items);
-        let prog = kernel.load(&insns).map_err(|e| TestCaseError::fail(format!("the kernel refuses it: {e}")))?;
-        let mut vm = interpreter(&insns);
-        for input in inputs {
-            let (theirs, ours) = (kernel.run(&prog, &input), interpret(&mut vm, &input));
-            prop_assert_eq!(theirs, ours, "kernel, interpreter; input {:x?}", input);
-        }
-        Ok(())
-    });
-    if let Err(error) = result {
-        panic!("{error}");
-    }
-}
-
-/// Does this kernel know the arithmetic of Linux 6.6? Asked by loading a byte swap, not by the version.
-fn has_modern_arithmetic(kernel: &Kernel) -> bool {
-    kernel.load(&program(&[Item::Op(Op::Endian { order: Endian::Swap, bits: Bits::B16, dst: R2 })])).is_ok()
-}
-
 #[test]
 fn interpreter_and_kernel_agree_on_random_arithmetic() {
     super::need_root();
-    agree(false, super::cases(2_000));
+    campaign::agree("random_arithmetic", 20_480, || Arithmetic::new(false));
 }
 
 #[test]
 fn interpreter_and_kernel_agree_on_the_arithmetic_of_linux_6_6() {
     super::need_root();
-    if has_modern_arithmetic(&Kernel::new()) {
-        agree(true, super::cases(2_000));
-        return;
+    if Arithmetic::new(true).is_known() {
+        return campaign::agree("arithmetic_of_linux_6_6", 20_480, || Arithmetic::new(true));
     }
     let version = super::kernel_version();
     assert!(version < (6, 6), "{version:?} refuses bswap, which Linux has had since 6.6");

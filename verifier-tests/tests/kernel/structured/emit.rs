@@ -14,25 +14,29 @@ const KEY: i16 = -48;
 const VALUE: i16 = -56;
 const COUNTERS: i16 = -64;
 
-/// The functions by name, the entry first.
-pub(super) fn functions(program: &Program) -> Vec<(&'static str, Code)> {
-    let names = ["first", "second"];
-    let mut all = vec![("entry", entry(&program.entry))];
-    all.extend(names.into_iter().zip(program.functions.iter().map(|body| function(body))));
+/// The functions by name, the entry first; `n` tells programs of one object apart.
+pub(super) fn functions(program: &Program, n: usize) -> Vec<(String, Code)> {
+    let mut all = vec![(format!("entry{n}"), entry(&program.entry, n))];
+    all.extend(program.functions.iter().enumerate().map(|(which, body)| (callee(which, n), function(body, n))));
     all
 }
 
-fn entry(body: &[Stmt]) -> Code {
-    let mut e = Emitter::new();
+/// The name of one of the two functions of program `n`.
+fn callee(which: usize, n: usize) -> String {
+    format!("{}{n}", ["first", "second"][which])
+}
+
+fn entry(body: &[Stmt], n: usize) -> Code {
+    let mut e = Emitter::new(n);
     e.b.store(Size::Dw, R10, CTX, R1);
-    for (n, reg) in (0..).zip([R6, R7, R8, R9]) {
-        e.b.map_value(R1, "inputs", n * 8);
+    for (at, reg) in (0..).step_by(8).zip([R6, R7, R8, R9]) {
+        e.b.map_value(R1, "inputs", at);
         e.b.load(Size::Dw, reg, R1, 0);
     }
     e.frame();
     e.block(body);
-    for (n, reg) in (0..).zip([R6, R7, R8, R9]) {
-        e.b.map_value(R1, "outputs", n * 8);
+    for (at, reg) in (0..).step_by(8).zip([R6, R7, R8, R9]) {
+        e.b.map_value(R1, "outputs", at);
         e.b.store(Size::Dw, R1, 0, reg);
     }
     e.b.mov(R0, R6);
@@ -40,8 +44,8 @@ fn entry(body: &[Stmt]) -> Code {
     e.finish()
 }
 
-fn function(body: &[Stmt]) -> Code {
-    let mut e = Emitter::new();
+fn function(body: &[Stmt], n: usize) -> Code {
+    let mut e = Emitter::new(n);
     e.b.mov(R6, R1);
     e.b.mov(R7, R2);
     e.b.mov(R8, R1);
@@ -55,6 +59,8 @@ fn function(body: &[Stmt]) -> Code {
 
 struct Emitter {
     b: Builder,
+    /// Number of the program.
+    n: usize,
     labels: u32,
     loops: i16,
 }
@@ -71,8 +77,8 @@ fn operand(source: Source) -> Operand {
 }
 
 impl Emitter {
-    fn new() -> Self {
-        Self { b: Builder::new(), labels: 0, loops: 0 }
+    fn new(n: usize) -> Self {
+        Self { b: Builder::new(), n, labels: 0, loops: 0 }
     }
 
     /// Every byte of stack that a statement may read is written first.
@@ -145,7 +151,7 @@ impl Emitter {
             Stmt::Call { dst, function, args } => {
                 self.b.mov(R1, reg(args[0]));
                 self.b.mov(R2, reg(args[1]));
-                self.b.call_fn(["first", "second"][usize::from(*function)]);
+                self.b.call_fn(callee(usize::from(*function), self.n));
                 self.b.mov(reg(*dst), R0);
             }
         }
