@@ -25,6 +25,7 @@ mod layout;
 mod liveness;
 mod mir;
 mod moves;
+mod opt;
 mod profile;
 mod regalloc;
 mod select;
@@ -69,7 +70,10 @@ pub fn compile(module: &Module, profile: &Profile) -> Result<Vec<Compiled>, Erro
 /// As [`compile`].
 pub fn compile_func(func: &Func, sources: &[Source], profile: &Profile) -> Result<Compiled, Error> {
     verify(func)?;
-    let mut machine = select::select(func, profile)?;
+    let mut small = func.clone();
+    opt::run(&mut small, profile)?;
+    verify(&small)?;
+    let mut machine = select::select(&small, profile)?;
     regalloc::allocate(&mut machine, profile)?;
     let frame = frame::lay_out(&machine)?;
     layout::order(&mut machine);

@@ -1,5 +1,7 @@
 //! From IR to instructions, run in the interpreter.
 
+mod random;
+
 use asm::codegen::{Allocation, Compiled, Profile, compile_func};
 use asm::insn::{AtomicOp, Code, Cond, helper};
 use asm::ir::{Func, FuncBuilder, MapDecl, Ty};
@@ -27,7 +29,7 @@ fn listing(code: &Code) -> String {
     let mut text = String::new();
     let mut at = 0;
     while at < code.insns.len() {
-        let (op, slots) = asm::insn::Op::decode_lenient(&code.insns[at..]).unwrap();
+        let (op, slots) = asm::insn::Op::decode_lenient(&code.insns[at..]).expect("whole instructions");
         text += &format!("{at}: {op}\n");
         at += slots;
     }
@@ -58,7 +60,7 @@ fn count() -> Func {
     let key = b.stack(4, 4);
     b.store(key, 0, index);
     let map = b.map(&counters());
-    let value = b.call(helper::MAP_LOOKUP_ELEM, &[map, key]).unwrap();
+    let value = b.call(helper::MAP_LOOKUP_ELEM, &[map, key]).expect("a lookup gives a pointer");
     let value = b.non_null(value, pass);
     let one = b.iconst(Ty::I64, 1);
     b.atomic(AtomicOp::Add, value, 0, one);
@@ -67,7 +69,7 @@ fn count() -> Func {
     b.switch_to(pass);
     let two = b.iconst(Ty::I32, 2);
     b.ret(Some(two));
-    b.finish().unwrap()
+    b.finish().expect("a whole function")
 }
 
 #[test]
