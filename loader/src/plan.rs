@@ -45,10 +45,10 @@ pub fn netns_name(deployment: &str, host: &str) -> String {
     format!("{deployment}-{host}")
 }
 
-/// A hook in words: `client:eth0`, or the interface alone where `loader` runs.
+/// A hook in words: `client:eth0`, or the hook alone where `loader` runs.
 #[must_use]
-pub fn hook_name(host: Option<&str>, iface: &str) -> String {
-    host.map_or_else(|| iface.to_owned(), |host| format!("{host}:{iface}"))
+pub fn hook_name(host: Option<&str>, hook: impl fmt::Display) -> String {
+    host.map_or_else(|| hook.to_string(), |host| format!("{host}:{hook}"))
 }
 
 impl Plan {
@@ -187,9 +187,9 @@ impl Planner<'_> {
 
     fn links(&mut self, fresh: bool, reload: &BTreeSet<usize>) {
         for link in &self.wanted.links {
-            let at = hook_name(link.host.as_deref(), &link.iface);
+            let at = hook_name(link.host.as_deref(), &link.hook);
             let (pin, program) = (link.pin.clone(), link.program.clone());
-            let seen = self.observed.links.get(&link.pin).filter(|seen| !fresh && seen.ifindex != 0);
+            let seen = self.observed.links.get(&link.pin).filter(|seen| !fresh && seen.attached);
             let new = reload.iter().any(|&at| self.wanted.objects[at].progs.contains_key(&link.program));
             let running = self.observed.progs.get(&link.program).map(|prog| prog.id);
             match seen {
@@ -197,13 +197,13 @@ impl Planner<'_> {
                 Some(_) if self.same_modes(link) => self.steps.push(Step::Replace { link: pin, program, at }),
                 Some(_) => {
                     self.steps.push(Step::Detach { link: pin.clone() });
-                    self.steps.push(Step::Attach { link: pin, program, at, modes: link.modes.clone() });
+                    self.steps.push(Step::Attach { link: pin, program, at, modes: link.hook.modes().to_vec() });
                 }
                 None => {
                     if !fresh && self.observed.links.contains_key(&link.pin) {
                         self.steps.push(Step::Detach { link: pin.clone() });
                     }
-                    self.steps.push(Step::Attach { link: pin, program, at, modes: link.modes.clone() });
+                    self.steps.push(Step::Attach { link: pin, program, at, modes: link.hook.modes().to_vec() });
                 }
             }
         }
@@ -212,7 +212,7 @@ impl Planner<'_> {
     /// Whether the mode that was got is one that is still wished for. An interrupted run did not write down what it got.
     fn same_modes(&self, link: &WantedLink) -> bool {
         let written = self.observed.record.as_ref().and_then(|record| record.links.get(&link.pin));
-        written.and_then(|written| written.got).is_none_or(|got| link.modes.contains(&got))
+        written.and_then(|written| written.got).is_none_or(|got| link.hook.modes().contains(&got))
     }
 
     /// Pins that the manifest no longer speaks of: the links first, then what they ran.

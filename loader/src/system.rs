@@ -127,8 +127,8 @@ pub struct Hook {
     pub program: String,
     /// The lab's host; `None`: where `loader` runs.
     pub host: Option<String>,
-    /// The interface.
-    pub iface: String,
+    /// What it is attached to.
+    pub hook: crate::manifest::Hook,
 }
 
 /// What a system has counted.

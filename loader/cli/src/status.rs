@@ -58,7 +58,11 @@ fn links(status: &Status) -> String {
                 link.program.clone(),
                 link.id.map_or_else(|| "gone".to_owned(), |id| id.to_string()),
                 link.wanted.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
-                link.mode.map_or_else(|| "none".to_owned(), |mode| mode.to_string()),
+                match (link.mode, link.id) {
+                    (Some(mode), _) => mode.to_string(),
+                    (None, Some(_)) if link.wanted.is_empty() => "attached".to_owned(),
+                    (None, _) => "none".to_owned(),
+                },
                 refused.join("; "),
             ]
         }),

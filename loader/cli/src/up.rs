@@ -113,7 +113,7 @@ fn report_text(report: &Report) -> String {
         ["attached to", "program", "mode", "refused"],
         report.links.iter().map(|link| {
             let refused = link.refused.iter().map(|one| format!("{}: {}", one.mode, one.words)).collect::<Vec<_>>();
-            let mode = link.got.map_or_else(|| "?".to_owned(), |mode| mode.to_string());
+            let mode = link.got.map_or_else(|| "attached".to_owned(), |mode| mode.to_string());
             [link.at(), link.program.clone(), mode, refused.join("; ")]
         }),
     );

@@ -110,18 +110,18 @@ pub enum Error {
         /// Where the manifest attaches.
         place: String,
     },
-    /// The kernel refused every mode.
+    /// The kernel refused the attachment; for a hook with modes, in every one.
     #[error("{place}: {program} was not attached to {at}")]
     Attach {
         /// Where the manifest says so.
         place: String,
         /// The program.
         program: String,
-        /// The interface, with the lab's host before it.
+        /// The hook, with the lab's host before it.
         at: String,
-        /// Each mode with the driver's words.
+        /// Its words; for XDP each mode with the driver's.
         #[source]
-        source: Box<link::xdp::Error>,
+        source: SystemError,
     },
     /// Netlink.
     #[error("{what}")]

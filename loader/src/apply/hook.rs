@@ -1,43 +1,54 @@
-//! Stage: apply. One hook: an interface in a namespace, and who is on it.
+//! Stage: apply. One hook: an interface in a namespace and who is on it, a cgroup, a place that the program itself names.
 //!
 //! Input: a [`WantedLink`] and the thread's own namespace. Output: a link with the mode that was negotiated, or the reason.
 //! All of it works in the network namespace of the calling thread. Read next: `undo.rs`.
 
+use std::ffi::CString;
 use std::os::fd::AsFd;
 
+use asm::object::ProgType;
 use netlink::route::{Link as NetLink, Mode as NetMode, Replace, Socket, Xdp};
 
 use super::error::Error;
 use super::owner::Owner;
 use super::record::{LinkRecord, Refusal};
-use crate::link::occupants;
-use crate::link::xdp::{self, Attempt, Mode, Negotiated, XdpOptions};
+use crate::link::cgroup::Cgroup;
+use crate::link::xdp::{self, Attempt, Mode, XdpOptions};
+use crate::link::{self, Link, netns, occupants, tcx, tracing};
+use crate::manifest::Hook;
 use crate::plan::{WantedLink, hook_name};
 use crate::prog::Prog;
 
-/// Finds the interface of a hook.
-fn find(rt: &mut Socket, wanted: &WantedLink) -> Result<NetLink, Error> {
-    let at = hook_name(wanted.host.as_deref(), &wanted.iface);
+/// Finds an interface by its name.
+fn find(rt: &mut Socket, wanted: &WantedLink, iface: &str) -> Result<NetLink, Error> {
+    let at = hook_name(wanted.host.as_deref(), iface);
     let links = rt.links().map_err(|source| net("list the interfaces", source))?;
     let there = links.iter().map(|link| link.name.clone()).collect();
-    let found = links.into_iter().find(|link| link.name == wanted.iface);
+    let found = links.into_iter().find(|link| link.name == iface);
     found.ok_or_else(|| Error::NoInterface { place: wanted.place.clone(), at, there })
 }
 
-/// Looks whether the hook can be had: the interface is there, and no program of somebody else is on it.
+/// Looks whether the hook can be had: what it is on is there, and no program of somebody else is in the way.
 pub(super) fn check(wanted: &WantedLink, ours: &[u32]) -> Result<(), Error> {
-    let mut rt = open()?;
-    let iface = find(&mut rt, wanted)?;
-    match foreign(&iface.xdp, ours) {
-        Some(id) if !wanted.displace => Err(is_foreign(&mut rt, wanted, iface.ifindex, id)),
-        _ => Ok(()),
+    match &wanted.hook {
+        Hook::Xdp { iface, .. } => {
+            let mut rt = open()?;
+            let iface = find(&mut rt, wanted, iface)?;
+            match foreign(&iface.xdp, ours) {
+                Some(id) if !wanted.displace => Err(is_foreign(&mut rt, wanted, iface.ifindex, id)),
+                _ => Ok(()),
+            }
+        }
+        Hook::Tcx { iface, .. } => find(&mut open()?, wanted, iface).map(drop),
+        Hook::Cgroup { path } => Cgroup::open(path).map(drop).map_err(|source| refused(wanted, source)),
+        Hook::Auto => Ok(()),
     }
 }
 
 /// A program now on its hook.
 pub(super) struct Attached {
-    /// The link, and each mode that was tried.
-    pub(super) negotiated: Negotiated,
+    /// What keeps it there.
+    pub(super) link: Link,
     /// What to write down about it.
     pub(super) record: LinkRecord,
     /// Whose place it took, if the manifest allowed that.
@@ -52,44 +63,79 @@ pub(super) struct Displaced {
     words: String,
 }
 
-/// Attaches a program in the first mode that is granted.
+/// Attaches a program; to a hook with modes in the first one that is granted.
 pub(super) fn attach(prog: &Prog, wanted: &WantedLink) -> Result<Attached, Error> {
+    let link = match &wanted.hook {
+        Hook::Xdp { iface, modes } => return attach_xdp(prog, wanted, iface, modes),
+        Hook::Tcx { iface, .. } => {
+            let iface = find(&mut open()?, wanted, iface)?;
+            tcx::attach(prog, iface.ifindex, wanted.attach_type)
+        }
+        Hook::Cgroup { path } => Cgroup::open(path).and_then(|cgroup| cgroup.attach(prog, wanted.attach_type)),
+        Hook::Auto => attach_auto(prog, wanted),
+    };
+    let link = link.map_err(|source| refused(wanted, source))?;
+    Ok(Attached { link, record: record(wanted, None, Vec::new()), displaced: Vec::new() })
+}
+
+/// To the place that the program's section names.
+fn attach_auto(prog: &Prog, wanted: &WantedLink) -> Result<Link, link::Error> {
+    let info = prog.info().map(|info| info.prog_type);
+    match (info, &wanted.target) {
+        (Ok(ProgType::SK_LOOKUP), _) => netns::attach_here(prog, wanted.attach_type),
+        (Ok(ProgType::RAW_TRACEPOINT | ProgType::RAW_TRACEPOINT_WRITABLE), Some(name)) => {
+            tracing::attach_raw_tracepoint(prog, &CString::new(name.as_str()).unwrap_or_default())
+        }
+        _ => tracing::attach(prog),
+    }
+}
+
+fn attach_xdp(prog: &Prog, wanted: &WantedLink, iface: &str, modes: &[Mode]) -> Result<Attached, Error> {
     let mut rt = open()?;
-    let iface = find(&mut rt, wanted)?;
+    let iface = find(&mut rt, wanted, iface)?;
     let there = match foreign(&iface.xdp, &[]) {
         Some(id) if !wanted.displace => return Err(is_foreign(&mut rt, wanted, iface.ifindex, id)),
         Some(_) => hold(&mut rt, iface.ifindex)?,
         None => Vec::new(),
     };
-    let options = XdpOptions { modes: wanted.modes.clone(), displace: wanted.displace };
-    let negotiated = xdp::attach(prog, iface.ifindex, &options).map_err(|source| Error::Attach {
-        place: wanted.place.clone(),
-        program: wanted.program.clone(),
-        at: hook_name(wanted.host.as_deref(), &wanted.iface),
-        source: Box::new(source),
-    })?;
+    let options = XdpOptions { modes: modes.to_vec(), displace: wanted.displace };
+    let negotiated = xdp::attach(prog, iface.ifindex, &options).map_err(|source| refused(wanted, source))?;
     let refused = negotiated.attempts.iter().filter_map(refusal).collect();
-    let record = record(wanted, iface.ifindex, Some(negotiated.mode), refused);
+    let record = record(wanted, Some(negotiated.mode), refused);
     let gone = |one: &Displaced| negotiated.displaced.iter().any(|o| one.prog.id().is_ok_and(|id| id == o.prog_id));
     let displaced = there.into_iter().filter(gone).collect();
-    Ok(Attached { negotiated, record, displaced })
+    Ok(Attached { link: negotiated.link, record, displaced })
+}
+
+fn refused(wanted: &WantedLink, source: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::Attach {
+        place: wanted.place.clone(),
+        program: wanted.program.clone(),
+        at: hook_name(wanted.host.as_deref(), &wanted.hook),
+        source: Box::new(source),
+    }
 }
 
 /// The record of a link that is there already, with the mode that the interface says.
 pub(super) fn look(wanted: &WantedLink, prog_id: u32, before: Option<&LinkRecord>) -> Result<LinkRecord, Error> {
-    let iface = find(&mut open()?, wanted)?;
-    let got = modes(&iface.xdp).into_iter().find(|(id, _)| *id == prog_id).map(|(_, mode)| mode);
+    let got = match &wanted.hook {
+        Hook::Xdp { iface, .. } => {
+            let iface = find(&mut open()?, wanted, iface)?;
+            modes(&iface.xdp).into_iter().find(|(id, _)| *id == prog_id).map(|(_, mode)| mode)
+        }
+        _ => None,
+    };
     let refused = before.map(|before| before.refused.clone()).unwrap_or_default();
-    Ok(record(wanted, iface.ifindex, got, refused))
+    Ok(record(wanted, got, refused))
 }
 
-fn record(wanted: &WantedLink, ifindex: u32, got: Option<Mode>, refused: Vec<Refusal>) -> LinkRecord {
+fn record(wanted: &WantedLink, got: Option<Mode>, refused: Vec<Refusal>) -> LinkRecord {
     LinkRecord {
         program: wanted.program.clone(),
         host: wanted.host.clone(),
-        iface: wanted.iface.clone(),
-        ifindex,
-        wanted: wanted.modes.clone(),
+        hook: wanted.hook.clone(),
+        attach_type: wanted.attach_type.0,
+        target: wanted.target.clone(),
         got,
         refused,
     }
@@ -118,7 +164,7 @@ pub(super) fn foreign(xdp: &Xdp, ours: &[u32]) -> Option<u32> {
 fn is_foreign(rt: &mut Socket, wanted: &WantedLink, ifindex: u32, prog_id: u32) -> Error {
     match Owner::find(rt, ifindex, prog_id) {
         Ok(owner) => Error::Foreign {
-            at: hook_name(wanted.host.as_deref(), &wanted.iface),
+            at: hook_name(wanted.host.as_deref(), &wanted.hook),
             owner: Box::new(owner),
             place: wanted.place.clone(),
         },

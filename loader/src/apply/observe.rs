@@ -36,8 +36,7 @@ pub fn observe(name: &str, lab: Option<&Lab>) -> Result<Observed, Error> {
     }
     for pin in pin::list(&dir, Kind::Link)? {
         let info = Link::from_pin(pin_in(&dir, Kind::Link, &pin))?.info()?;
-        let ifindex = info.ifindex.unwrap_or(0);
-        seen.links.insert(pin, SeenLink { id: info.id, prog_id: info.prog_id, ifindex });
+        seen.links.insert(pin, SeenLink { id: info.id, prog_id: info.prog_id, attached: info.is_attached() });
     }
     if let (Some(lab), Some(_)) = (lab, &seen.record) {
         seen.lab_damage = build::damage(name, lab)?;

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use crate::elf::ElfError;
-use crate::manifest::{Deployment, Diagnostic, Place, Program};
+use crate::manifest::{Attach, Deployment, Diagnostic, Hook, Place, Program};
 use crate::plan::{Wanted, WantedLink, WantedObject, hook_name};
-use crate::spec::Spec;
+use crate::spec::{ProgSpec, Spec};
 use crate::system::{System, SystemError};
 
 /// Why a deployment cannot be prepared.
@@ -40,6 +40,17 @@ pub enum Error {
         /// What is wrong with it.
         #[source]
         source: Box<ElfError>,
+    },
+    /// A file with assembly text makes no object.
+    #[error("{place}: {} makes no object", path.display())]
+    Assemble {
+        /// The file.
+        path: PathBuf,
+        /// Where the manifest names it.
+        place: Place,
+        /// What is wrong with it: every mistake of the text, with its line.
+        #[source]
+        source: SystemError,
     },
     /// A built-in object cannot be read back: a defect of this program.
     #[error("the built-in object `{name}` does not read back")]
@@ -94,7 +105,7 @@ pub fn prepare<'s>(deployment: &Deployment, systems: &[&'s dyn System]) -> Resul
     }
     name_pins(&mut wanted);
     check_maps(deployment, &objects)?;
-    let links = links(deployment, &wanted)?;
+    let links = links(deployment, &wanted, &objects)?;
     let lab_digest = deployment.lab.as_ref().map_or_else(String::new, |lab| {
         let trials_aside = (&lab.mtu, &lab.features, &lab.hosts);
         digest(serde_json::to_string(&trials_aside).unwrap_or_default().as_bytes())
@@ -150,11 +161,18 @@ fn object_path(deployment: &Deployment, program: &Program) -> PathBuf {
 
 fn read_object(deployment: &Deployment, program: &Program, systems: &[&dyn System]) -> Result<Vec<u8>, Error> {
     let path = object_path(deployment, program);
-    std::fs::read(&path).map_err(|source| {
+    let bytes = std::fs::read(&path).map_err(|source| {
         let error = program.object_place.error(format!("cannot read the object {}: {source}", path.display()));
         let names: Vec<_> = systems.iter().map(|system| system.name()).collect();
-        error.help(format!("a path is relative to the manifest; built in are {}", names.join(", "))).into()
-    })
+        error.help(format!("a path is relative to the manifest; built in are {}", names.join(", ")))
+    })?;
+    if path.extension().is_none_or(|end| end != "s") {
+        return Ok(bytes);
+    }
+    let failed = |source| Error::Assemble { path: path.clone(), place: program.object_place.clone(), source };
+    let text = String::from_utf8(bytes).map_err(|error| failed(error.into()))?;
+    let program = asm::text::parse(&path.to_string_lossy(), &text).map_err(|errors| failed(errors.into()))?;
+    program.object().write().map_err(|error| failed(error.into()))
 }
 
 fn programs_of<'d>(deployment: &'d Deployment, first: &Program) -> BTreeSet<&'d str> {
@@ -222,30 +240,55 @@ fn pin_name(name: &str) -> String {
     name.replace(['.', '/'], "_")
 }
 
-fn links(deployment: &Deployment, objects: &[WantedObject]) -> Result<Vec<WantedLink>, Diagnostic> {
+fn links(
+    deployment: &Deployment,
+    objects: &[WantedObject],
+    read: &[PreparedObject<'_>],
+) -> Result<Vec<WantedLink>, Diagnostic> {
     let mut links: Vec<WantedLink> = Vec::new();
     for program in &deployment.programs {
-        let object = objects.iter().find(|object| object.name == program.object);
-        let pin = object.and_then(|object| object.progs.iter().find(|(_, name)| **name == program.name));
-        let Some((prog_pin, _)) = pin else { continue };
+        let object = objects.iter().zip(read).find(|(object, _)| object.name == program.object);
+        let Some((object, read)) = object else { continue };
+        let pin = object.progs.iter().find(|(_, name)| **name == program.name);
+        let (Some((prog_pin, _)), Some(spec)) = (pin, read.spec.prog(&program.name)) else { continue };
         for attach in &program.attach {
-            let at = hook_name(attach.host.as_deref(), &attach.iface);
-            if let Some(other) = links.iter().find(|link| hook_name(link.host.as_deref(), &link.iface) == at) {
+            let link = wanted_link(attach, prog_pin, spec)?;
+            if let Some(other) = links.iter().find(|other| exclude(other, &link)) {
+                let at = hook_name(link.host.as_deref(), &link.hook);
                 let message = format!("{at} has two programs: `{}` and `{}`", other.program, program.name);
                 return Err(attach.place.error(message).help("an interface takes one XDP program"));
             }
-            links.push(WantedLink {
-                pin: format!("{prog_pin}@{}", at.replace('.', ",")),
-                program: prog_pin.clone(),
-                host: attach.host.clone(),
-                iface: attach.iface.clone(),
-                modes: attach.modes.clone(),
-                displace: attach.displace,
-                place: attach.place.to_string(),
-            });
+            links.push(link);
         }
     }
     Ok(links)
+}
+
+/// One attachment of a program that the hook takes.
+fn wanted_link(attach: &Attach, prog_pin: &str, spec: &ProgSpec) -> Result<WantedLink, Diagnostic> {
+    let prog_type = spec.prog_type.unwrap_or_default();
+    let attach_type = attach.hook.attach_type(prog_type, spec.attach_type).map_err(|takes| {
+        let error = attach.place.error(format!("`{}` is of section {}", spec.name, spec.section));
+        error.help(takes)
+    })?;
+    let at = hook_name(attach.host.as_deref(), &attach.hook);
+    Ok(WantedLink {
+        // Dots are not for bpffs, slashes not for file names.
+        pin: format!("{prog_pin}@{}", at.replace('.', ",").replace(['/', ' '], ":")),
+        program: prog_pin.to_owned(),
+        host: attach.host.clone(),
+        hook: attach.hook.clone(),
+        attach_type,
+        target: spec.attach_to.clone(),
+        displace: attach.displace,
+        place: attach.place.to_string(),
+    })
+}
+
+/// Whether two attachments cannot both be: on a hook that takes one program, or the same twice.
+fn exclude(one: &WantedLink, other: &WantedLink) -> bool {
+    let name = |link: &WantedLink| hook_name(link.host.as_deref(), &link.hook);
+    one.pin == other.pin || matches!(one.hook, Hook::Xdp { .. }) && name(one) == name(other)
 }
 
 /// SHA-256 in hex.

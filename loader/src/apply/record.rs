@@ -9,11 +9,11 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::manifest::Mode;
+use crate::manifest::{Hook, Mode};
 use crate::plan::hook_name;
 
 /// The version of the record's form; a newer `loader` reads older ones, an older one refuses newer ones.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Where a deployment is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,13 +79,13 @@ pub struct LinkRecord {
     pub program: String,
     /// The lab's host; `None`: the namespace where `loader` ran.
     pub host: Option<String>,
-    /// The interface.
-    pub iface: String,
-    /// Its index when the program was attached.
-    pub ifindex: u32,
-    /// The modes that were wished for, in order.
-    pub wanted: Vec<Mode>,
-    /// The mode that it became; `None` while `up` is at work.
+    /// What it is attached to, with the modes that were wished for.
+    pub hook: Hook,
+    /// `enum bpf_attach_type`.
+    pub attach_type: u32,
+    /// The tracepoint or function that the program's section names.
+    pub target: Option<String>,
+    /// The mode that it became; `None` while `up` is at work, and for a hook without modes.
     pub got: Option<Mode>,
     /// Every mode that was refused, with the reason.
     pub refused: Vec<Refusal>,
@@ -95,7 +95,7 @@ impl LinkRecord {
     /// The hook in words: `client:eth0`.
     #[must_use]
     pub fn at(&self) -> String {
-        hook_name(self.host.as_deref(), &self.iface)
+        hook_name(self.host.as_deref(), &self.hook)
     }
 }
 
@@ -194,7 +194,7 @@ mod tests {
         for (name, bytes) in [("empty", &[][..]), ("zeros", &[0; 8][..]), ("truncated", &bytes[..20])] {
             assert!(matches!(Record::from_bytes(bytes), Err(Error::Damaged(_))), "{name}");
         }
-        let newer = br#"{"version":2,"anything":"else"}"#;
-        assert!(matches!(Record::from_bytes(newer), Err(Error::Newer { found: 2 })));
+        let newer = br#"{"version":3,"anything":"else"}"#;
+        assert!(matches!(Record::from_bytes(newer), Err(Error::Newer { found: 3 })));
     }
 }

@@ -16,6 +16,7 @@ use super::{hook, privilege};
 use crate::lab::build;
 use crate::lab::netns::Netns;
 use crate::link::xdp::Mode;
+use crate::manifest::Hook;
 use crate::map::Map;
 use crate::pin::{Bpffs, Kind};
 use crate::plan::{Observed, hook_name};
@@ -212,14 +213,14 @@ fn look(host: Option<&str>, ours: &[u32]) -> Result<Ground, Error> {
 
 fn link_status(pin: &str, link: &LinkRecord, observed: &Observed, ifaces: &[NetLink]) -> LinkStatus {
     let seen = observed.links.get(pin);
-    let iface = ifaces.iter().find(|iface| iface.name == link.iface);
+    let iface = ifaces.iter().find(|iface| matches!(&link.hook, Hook::Xdp { iface: name, .. } if *name == iface.name));
     let running = iface.map(|iface| hook::modes(&iface.xdp)).unwrap_or_default();
     LinkStatus {
         pin: pin.to_owned(),
-        at: hook_name(link.host.as_deref(), &link.iface),
+        at: link.at(),
         program: link.program.clone(),
         id: seen.map(|seen| seen.id),
-        wanted: link.wanted.clone(),
+        wanted: link.hook.modes().to_vec(),
         mode: running.into_iter().find(|(id, _)| seen.is_some_and(|seen| seen.prog_id == *id)).map(|(_, mode)| mode),
         refused: link.refused.clone(),
     }
@@ -243,13 +244,11 @@ fn drift(record: Option<&Record>, observed: &Observed) -> Vec<String> {
         record.maps.iter().filter(|pin| !observed.maps.contains_key(*pin)).map(|pin| format!("maps/{pin} is gone")),
     );
     for (pin, link) in &record.links {
-        let at = hook_name(link.host.as_deref(), &link.iface);
+        let at = link.at();
         let pinned = observed.progs.get(&link.program).map(|prog| prog.id);
         match observed.links.get(pin) {
             None => drift.push(format!("{at}: {} is not attached, its link is gone", link.program)),
-            Some(seen) if seen.ifindex == 0 => {
-                drift.push(format!("{at}: the interface is gone, or the link was detached"))
-            }
+            Some(seen) if !seen.attached => drift.push(format!("{at} is gone, or the link was detached")),
             Some(seen) if Some(seen.prog_id) != pinned => {
                 drift.push(format!("{at} runs program {}, not {}", seen.prog_id, link.program));
             }

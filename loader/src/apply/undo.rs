@@ -41,7 +41,7 @@ impl fmt::Display for Undo {
             Self::Clear => f.write_str("take everything away again"),
             Self::Detach(pin) => write!(f, "detach {}", pin.display()),
             Self::PutBack(pin, prog) => write!(f, "put {} back on {}", prog.name(), pin.display()),
-            Self::Reattach(_, prog, link) => write!(f, "attach {} to {} again", prog.name(), link.iface),
+            Self::Reattach(_, prog, link) => write!(f, "attach {} to {} again", prog.name(), link.hook),
             Self::Restore(_, _) => f.write_str("put the displaced program back"),
             Self::Repin(pin, Some(_)) => write!(f, "put the old pin back: {}", pin.display()),
             Self::Repin(pin, None) => write!(f, "unpin {}", pin.display()),

@@ -6,6 +6,7 @@
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
+use asm::object::AttachType;
 use serde_json::Value;
 
 use super::down;
@@ -99,7 +100,7 @@ impl Job<'_, '_> {
         let hooks: Vec<Hook> = wanted
             .filter_map(|link| {
                 let program = object.progs.get(&link.program)?.clone();
-                Some(Hook { program, host: link.host.clone(), iface: link.iface.clone() })
+                Some(Hook { program, host: link.host.clone(), hook: link.hook.clone() })
             })
             .collect();
         let enter = |host: Option<&str>, work: &mut Work<'_>| self.enter(host, work);
@@ -211,7 +212,7 @@ impl Job<'_, '_> {
             self.done.insert(0, Undo::Restore(wanted.host.clone(), Box::new(displaced)));
         }
         let path = self.pin(Kind::Link, pin);
-        attached.negotiated.link.pin(&path)?;
+        attached.link.pin(&path)?;
         self.remember(Undo::Detach(path));
         tell(Event::Attached(&attached.record));
         self.links.insert(pin.to_owned(), attached.record);
@@ -237,7 +238,7 @@ impl Job<'_, '_> {
 
     fn detach(&mut self, pin: &str) -> Result<(), Error> {
         let path = self.pin(Kind::Link, pin);
-        let seen = self.observed.links.get(pin).filter(|seen| seen.ifindex != 0);
+        let seen = self.observed.links.get(pin).filter(|seen| seen.attached);
         let prog = seen.and_then(|seen| Prog::from_id(seen.prog_id).ok());
         down::detach(&path)?;
         if let (Some(prog), Some(record)) = (prog, self.links.remove(pin)) {
@@ -286,8 +287,9 @@ impl Job<'_, '_> {
                     pin: pin.clone(),
                     program: record.program.clone(),
                     host: record.host.clone(),
-                    iface: record.iface.clone(),
-                    modes: record.got.map_or(record.wanted, |got| vec![got]),
+                    hook: record.hook.in_mode(record.got),
+                    attach_type: AttachType(record.attach_type),
+                    target: record.target.clone(),
                     displace: false,
                     place: "before".to_owned(),
                 };

@@ -68,6 +68,9 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+    /// The thread's network namespace cannot be opened.
+    #[error("/proc/thread-self/ns/net cannot be opened: is /proc mounted?")]
+    Netns(#[source] std::io::Error),
     /// There is no link with this id.
     #[error("there is no link with id {id}")]
     NoId {
@@ -149,6 +152,16 @@ pub struct Info {
     pub prog_id: u32,
     /// The interface, for XDP, TCX and netkit; 0 if that is gone or the link was detached.
     pub ifindex: Option<u32>,
+    /// The id of the cgroup, for cgroup links; 0 as above.
+    pub cgroup: Option<u64>,
+}
+
+impl Info {
+    /// Whether the program can run: what it is attached to is there, and nobody has detached the link.
+    #[must_use]
+    pub fn is_attached(&self) -> bool {
+        self.ifindex != Some(0) && self.cgroup != Some(0)
+    }
 }
 
 /// A link in the kernel: the program stays attached while this descriptor, another one or a pin is there.
@@ -211,7 +224,9 @@ impl Link {
         // These have the ifindex first in the part that depends on the type.
         let on_interface = matches!(link_type, LinkType::XDP | LinkType::TCX | LinkType::NETKIT);
         let ifindex = on_interface.then_some(info.words[0]);
-        Ok(Info { id: info.id, link_type, prog_id: info.prog_id, ifindex })
+        let [low, high, ..] = info.words;
+        let cgroup = (link_type == LinkType::CGROUP).then_some(u64::from(high) << 32 | u64::from(low));
+        Ok(Info { id: info.id, link_type, prog_id: info.prog_id, ifindex, cgroup })
     }
 
     /// Puts another program in the same place, without a gap. With `expected`, only if that one is there now.

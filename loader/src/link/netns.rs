@@ -1,7 +1,8 @@
 //! Stage: attachment to a network namespace: `sk_lookup`, `flow_dissector`. Input: a program and a descriptor of the
 //! namespace (`/proc/self/ns/net`). Output: a [`Link`]. Read next: `tracing.rs`.
 
-use std::os::fd::BorrowedFd;
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use asm::object::AttachType;
 
@@ -18,4 +19,14 @@ use crate::sys::link::Target;
 #[doc(alias = "BPF_LINK_CREATE")]
 pub fn attach(prog: &Prog, netns: BorrowedFd<'_>, attach_type: AttachType) -> Result<Link, Error> {
     super::create(prog, Target::Fd(netns), attach_type, || "the network namespace".to_owned())
+}
+
+/// [`attach`] to the network namespace of the calling thread.
+///
+/// # Errors
+///
+/// [`Error::Attach`]; [`Error::Netns`] without `/proc`.
+pub fn attach_here(prog: &Prog, attach_type: AttachType) -> Result<Link, Error> {
+    let netns = File::open("/proc/thread-self/ns/net").map_err(Error::Netns)?;
+    attach(prog, netns.as_fd(), attach_type)
 }

@@ -1,11 +1,12 @@
 //! Stage: manifest. A TOML file (and those it includes) → the deployments it wants, as plain values.
 //!
 //! Input: a path and the variables of `--set`. Output: a [`Manifest`]; nothing here asks the kernel anything. Every
-//! error names the file, the line and the column. Read next: `document.rs` (text and places), `program.rs`, `lab.rs`
+//! error names the file, the line and the column. Read next: `document.rs` (text and places), `hook.rs`, `program.rs`, `lab.rs`
 //! (the tables), then `../plan.rs`.
 
 mod diagnostic;
 mod document;
+mod hook;
 pub mod lab;
 mod program;
 
@@ -15,8 +16,9 @@ use std::sync::Arc;
 
 pub use diagnostic::{Diagnostic, Place, Source};
 pub use document::Section;
+pub use hook::{Direction, Hook, Mode};
 pub use lab::Lab;
-pub use program::{Attach, MapOptions, Mode, Program};
+pub use program::{Attach, MapOptions, Program};
 
 use document::{Document, Variables};
 use toml::Spanned;

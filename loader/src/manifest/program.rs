@@ -5,6 +5,8 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::ops::Range;
+use std::path::PathBuf;
 
 use serde::de::value::{MapAccessDeserializer, StrDeserializer};
 use serde::de::{MapAccess, SeqAccess, Visitor};
@@ -13,7 +15,7 @@ use toml::Spanned;
 
 use super::diagnostic::{Diagnostic, Place};
 use super::document::Section;
-pub use crate::link::xdp::Mode;
+use super::hook::{Direction, Hook, Mode};
 
 /// One program of one object, and where it goes.
 #[derive(Debug, Clone)]
@@ -30,15 +32,13 @@ pub struct Program {
     pub name_place: Place,
 }
 
-/// One hook: an XDP program on one interface of one network namespace.
+/// One attachment: a program on one hook of one network namespace.
 #[derive(Debug, Clone)]
 pub struct Attach {
-    /// The interface's name.
-    pub iface: String,
+    /// What it is attached to.
+    pub hook: Hook,
     /// The lab's host whose namespace it is in; `None`: the namespace `loader` runs in.
     pub host: Option<String>,
-    /// Modes to try, in this order.
-    pub modes: Vec<Mode>,
     /// Whether somebody else's program may be taken off the hook.
     pub displace: bool,
     /// Where it is written.
@@ -62,12 +62,16 @@ struct RawProgram {
     attach: OneOrMany<RawAttach>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawAttach {
-    xdp: Spanned<String>,
-    netns: Option<Spanned<OneOrMany<String>>>,
+    xdp: Option<Spanned<String>>,
     mode: Option<Spanned<OneOrMany<Mode>>>,
+    tcx: Option<Spanned<String>>,
+    direction: Option<Spanned<Direction>>,
+    cgroup: Option<Spanned<PathBuf>>,
+    auto: Option<Spanned<bool>>,
+    netns: Option<Spanned<OneOrMany<String>>>,
     #[serde(default)]
     displace: bool,
 }
@@ -80,8 +84,8 @@ pub(super) fn read(section: &Section) -> Result<Vec<Program>, Diagnostic> {
 
 fn resolve(section: &Section, raw: RawProgram) -> Result<Program, Diagnostic> {
     let mut attach = Vec::new();
-    for one in raw.attach.0 {
-        attach.extend(resolve_attach(section, one)?);
+    for one in raw.attach.0.clone() {
+        attach.extend(resolve_attach(section, &raw.name.span(), one)?);
     }
     Ok(Program {
         object_place: section.at(raw.object.span()),
@@ -93,30 +97,66 @@ fn resolve(section: &Section, raw: RawProgram) -> Result<Program, Diagnostic> {
 }
 
 /// `netns = [a, b]` is one attachment in each; an attachment without `netns` is one where `loader` runs.
-fn resolve_attach(section: &Section, raw: RawAttach) -> Result<Vec<Attach>, Diagnostic> {
-    let place = section.at(raw.xdp.span());
-    let iface = raw.xdp.into_inner();
-    check_interface_name(&iface).map_err(|why| place.error(format!("`{iface}` is no interface name: {why}")))?;
-    let modes = match raw.mode {
-        None => vec![Mode::Native, Mode::Generic],
-        Some(modes) if modes.get_ref().0.is_empty() => {
-            return Err(section
-                .at(modes.span())
-                .error("no mode at all")
-                .help("leave `mode` out for native, then generic"));
-        }
-        Some(modes) => modes.into_inner().0,
-    };
-    let one = |host| Attach {
-        iface: iface.clone(),
-        host,
-        modes: modes.clone(),
-        displace: raw.displace,
-        place: place.clone(),
-    };
-    match raw.netns {
+fn resolve_attach(section: &Section, program: &Range<usize>, raw: RawAttach) -> Result<Vec<Attach>, Diagnostic> {
+    let (displace, netns) = (raw.displace, raw.netns.clone());
+    let (hook, span) = resolve_hook(section, program, raw)?;
+    let place = section.at(span);
+    let one = |host| Attach { hook: hook.clone(), host, displace, place: place.clone() };
+    match netns {
         None => Ok(vec![one(None)]),
         Some(hosts) => Ok(hosts.into_inner().0.into_iter().map(|host| one(Some(host))).collect()),
+    }
+}
+
+/// The one hook that an attachment names, and where.
+fn resolve_hook(section: &Section, program: &Range<usize>, raw: RawAttach) -> Result<(Hook, Range<usize>), Diagnostic> {
+    let mut hooks = Vec::new();
+    if let Some(iface) = raw.xdp {
+        let span = iface.span();
+        hooks.push((Hook::Xdp { iface: interface(section, iface)?, modes: modes(section, raw.mode.clone())? }, span));
+    }
+    if let Some(iface) = raw.tcx {
+        let span = iface.span();
+        let Some(direction) = raw.direction.clone() else {
+            return Err(section.at(span).error("which packets?").help("add `direction = \"ingress\"` or \"egress\""));
+        };
+        hooks.push((Hook::Tcx { iface: interface(section, iface)?, direction: direction.into_inner() }, span));
+    }
+    if let Some(path) = raw.cgroup {
+        hooks.push((Hook::Cgroup { path: path.get_ref().clone() }, path.span()));
+    }
+    if let Some(auto) = raw.auto.filter(|auto| *auto.get_ref()) {
+        hooks.push((Hook::Auto, auto.span()));
+    }
+    let last = hooks.pop();
+    let Some((hook, span)) = last.filter(|_| hooks.is_empty()) else {
+        let error = section.at(program.clone()).error("each attachment names one hook");
+        return Err(error.help("`xdp = \"eth0\"`, `tcx = \"eth0\"`, `cgroup = \"/sys/fs/cgroup/…\"` or `auto = true`"));
+    };
+    let only = [
+        (raw.mode.map(|mode| mode.span()), "mode", matches!(hook, Hook::Xdp { .. })),
+        (raw.direction.map(|direction| direction.span()), "direction", matches!(hook, Hook::Tcx { .. })),
+    ];
+    match only.into_iter().find_map(|(span, key, fits)| span.filter(|_| !fits).map(|span| (span, key))) {
+        Some((span, key)) => Err(section.at(span).error(format!("`{key}` is not for this hook"))),
+        None => Ok((hook, span)),
+    }
+}
+
+fn interface(section: &Section, iface: Spanned<String>) -> Result<String, Diagnostic> {
+    let place = section.at(iface.span());
+    let iface = iface.into_inner();
+    check_interface_name(&iface).map_err(|why| place.error(format!("`{iface}` is no interface name: {why}")))?;
+    Ok(iface)
+}
+
+fn modes(section: &Section, mode: Option<Spanned<OneOrMany<Mode>>>) -> Result<Vec<Mode>, Diagnostic> {
+    match mode {
+        None => Ok(vec![Mode::Native, Mode::Generic]),
+        Some(modes) if modes.get_ref().0.is_empty() => {
+            Err(section.at(modes.span()).error("no mode at all").help("leave `mode` out for native, then generic"))
+        }
+        Some(modes) => Ok(modes.into_inner().0),
     }
 }
 

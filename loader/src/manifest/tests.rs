@@ -35,16 +35,33 @@ fn a_manifest_becomes_values() {
     let manifest = read_text(GOOD, &[]).unwrap();
     let [lb] = &manifest.deployments[..] else { panic!("one deployment") };
     assert_eq!(lb.name, "lb");
-    assert_eq!(lb.programs[0].attach[0].iface, "eth0");
-    assert_eq!(lb.programs[0].attach[0].modes, [Mode::Native, Mode::Generic]);
+    let modes = vec![Mode::Native, Mode::Generic];
+    assert_eq!(lb.programs[0].attach[0].hook, Hook::Xdp { iface: "eth0".to_owned(), modes });
     assert_eq!(lb.maps["flows"].0.max_entries, Some(1_000_000));
     assert_eq!(lb.sections[0].name, "lb");
 }
 
 #[test]
+fn each_hook_has_its_key() {
+    let table = [
+        ("xdp = \"e\"", "e"),
+        ("tcx = \"e\", direction = \"ingress\"", "e ingress"),
+        ("tcx = \"e\", direction = \"egress\"", "e egress"),
+        ("cgroup = \"/sys/fs/cgroup/web\"", "cgroup /sys/fs/cgroup/web"),
+        ("auto = true", "its own place"),
+    ];
+    for (keys, want) in table {
+        let text = GOOD.replace("xdp = \"${iface}\", mode = [\"native\", \"generic\"]", keys);
+        let text = text.replace("[vars]\niface = \"eth0\"\n", "");
+        let manifest = read_text(&text, &[]).unwrap_or_else(|error| panic!("{keys}: {error}"));
+        assert_eq!(manifest.deployments[0].programs[0].attach[0].hook.to_string(), want, "{keys}");
+    }
+}
+
+#[test]
 fn set_wins_over_the_files_own_default() {
     let manifest = read_text(GOOD, &[("iface", "eth1")]).unwrap();
-    assert_eq!(manifest.deployments[0].programs[0].attach[0].iface, "eth1");
+    assert_eq!(manifest.deployments[0].programs[0].attach[0].hook.to_string(), "eth1");
     let error = read_text(GOOD, &[("ifac", "eth1")]).unwrap_err().to_string();
     assert!(error.contains("${ifac}"), "{error}");
 }
@@ -68,6 +85,15 @@ fn errors_point_at_their_line() {
         ("netns without lab", format!("{program}attach = {{ xdp = \"e\", netns = \"c\" }}\n"), 5, "no `[lab]`"),
         ("lab without netns", format!("{lab}attach = {{ xdp = \"e\" }}\n"), 6, "left alone"),
         ("unknown host", format!("{lab}attach = {{ xdp = \"e\", netns = \"d\" }}\n"), 6, "no host `d`"),
+        ("no hook", format!("{program}attach = {{ displace = true }}\n"), 4, "names one hook"),
+        ("two hooks", format!("{program}attach = {{ xdp = \"e\", cgroup = \"/c\" }}\n"), 4, "names one hook"),
+        ("no direction", format!("{program}attach = {{ tcx = \"e\" }}\n"), 5, "which packets"),
+        (
+            "mode of a cgroup",
+            format!("{program}attach = {{ cgroup = \"/c\", mode = \"native\" }}\n"),
+            5,
+            "not for this hook",
+        ),
         ("no mode", GOOD.replace("[\"native\", \"generic\"]", "[]"), 8, "no mode"),
         ("host name", lab.replace("client", "Client"), 2, "cannot be a host's name"),
         ("switch is taken", lab.replace("client", "switch"), 2, "bridge's own"),

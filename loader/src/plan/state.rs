@@ -4,8 +4,10 @@
 
 use std::collections::BTreeMap;
 
+use asm::object::AttachType;
+
 use crate::apply::record::Record;
-use crate::manifest::Mode;
+use crate::manifest::Hook;
 use crate::manifest::lab::Lab;
 
 /// A deployment as the manifest wants it.
@@ -49,10 +51,12 @@ pub struct WantedLink {
     pub program: String,
     /// The lab's host.
     pub host: Option<String>,
-    /// The interface.
-    pub iface: String,
-    /// The modes to try, in order.
-    pub modes: Vec<Mode>,
+    /// What it is attached to.
+    pub hook: Hook,
+    /// The attach type that goes with the program and the hook.
+    pub attach_type: AttachType,
+    /// The tracepoint or function that the program's section names.
+    pub target: Option<String>,
     /// Whether somebody else's program may be taken off.
     pub displace: bool,
     /// Where the manifest says so: file, line, column.
@@ -94,6 +98,6 @@ pub struct SeenLink {
     pub id: u32,
     /// The program it runs.
     pub prog_id: u32,
-    /// The interface; 0 when the interface is gone.
-    pub ifindex: u32,
+    /// Whether it is attached; not, when the interface or cgroup is gone or somebody detached it.
+    pub attached: bool,
 }

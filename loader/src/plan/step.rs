@@ -56,9 +56,10 @@ pub enum Step {
         link: String,
         /// The program's pin name.
         program: String,
-        /// The interface, with the lab's host before it.
+        /// The hook, with the lab's host before it.
         at: String,
-        /// Modes to try.
+        /// Modes to try, for a hook that has some.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
         modes: Vec<Mode>,
     },
     /// Put the new program in the place of the old one, without a gap.
@@ -67,7 +68,7 @@ pub enum Step {
         link: String,
         /// The program's pin name.
         program: String,
-        /// The interface, with the lab's host before it.
+        /// The hook, with the lab's host before it.
         at: String,
     },
     /// Take an attachment away.
@@ -99,6 +100,7 @@ impl fmt::Display for Step {
                 write!(f, "make host {host} in network namespace {netns}: {}", list(addresses))
             }
             Self::Pin { object, count } => write!(f, "pin {object}: {count} programs and maps"),
+            Self::Attach { program, at, modes, .. } if modes.is_empty() => write!(f, "attach {program} to {at}"),
             Self::Attach { program, at, modes, .. } => write!(f, "attach {program} to {at}, {}", wish(modes)),
             Self::Replace { program, at, .. } => write!(f, "replace the program on {at} by {program}"),
             Self::Detach { link } => write!(f, "detach {link}"),

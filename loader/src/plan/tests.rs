@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use asm::object::AttachType;
+
 use super::*;
 use crate::apply::record::{LabRecord, LinkRecord, ObjectRecord, ProgRecord, Record, VERSION};
-use crate::manifest::Mode;
 use crate::manifest::lab::Lab;
+use crate::manifest::{Hook, Mode};
 
 fn wanted(lab: bool) -> Wanted {
     let text = |text: &str| text.to_owned();
@@ -23,8 +25,9 @@ fn wanted(lab: bool) -> Wanted {
         pin: text(pin),
         program: text("balance"),
         host,
-        iface: text("eth0"),
-        modes: vec![Mode::Native, Mode::Generic],
+        hook: Hook::Xdp { iface: text("eth0"), modes: vec![Mode::Native, Mode::Generic] },
+        attach_type: AttachType::XDP,
+        target: None,
         displace: false,
         place: text("m.toml:1:1"),
     };
@@ -63,11 +66,12 @@ fn standing(wanted: &Wanted) -> Observed {
         }
     }
     for link in &wanted.links {
-        let (program, host, iface) = (link.program.clone(), link.host.clone(), link.iface.clone());
-        let (wanted, got) = (link.modes.clone(), Some(Mode::Native));
-        let written = LinkRecord { program, host, iface, ifindex: 2, wanted, got, refused: Vec::new() };
+        let (program, host, hook) = (link.program.clone(), link.host.clone(), link.hook.clone());
+        let got = link.hook.modes().first().copied();
+        let (attach_type, target) = (link.attach_type.0, None);
+        let written = LinkRecord { program, host, hook, attach_type, target, got, refused: Vec::new() };
         record.links.insert(link.pin.clone(), written);
-        observed.links.insert(link.pin.clone(), SeenLink { id: 9, prog_id: 7, ifindex: 2 });
+        observed.links.insert(link.pin.clone(), SeenLink { id: 9, prog_id: 7, attached: true });
     }
     record.lab =
         wanted.lab.as_ref().map(|_| LabRecord { digest: wanted.lab_digest.clone(), namespaces: BTreeMap::new() });
@@ -118,9 +122,9 @@ fn each_difference_has_its_step() {
             "Load Configure Replace Pin",
         ),
         ("detached", false, |_, o| o.links.clear(), "Attach"),
-        ("interface gone", false, |_, o| o.links.values_mut().for_each(|l| l.ifindex = 0), "Detach Attach"),
+        ("interface gone", false, |_, o| o.links.values_mut().for_each(|l| l.attached = false), "Detach Attach"),
         ("other program", false, |_, o| o.links.values_mut().for_each(|l| l.prog_id = 1), "Replace"),
-        ("mode", false, |w, _| w.links[0].modes = vec![Mode::Generic], "Detach Attach"),
+        ("mode", false, |w, _| w.links[0].hook = w.links[0].hook.in_mode(Some(Mode::Generic)), "Detach Attach"),
         ("interface", false, |w, _| w.links[0].pin = "balance@eth1".into(), "Attach Detach"),
         ("no attachment", false, |w, _| w.links.clear(), "Detach"),
         ("interrupted", false, |_, o| record(o).stage = Stage::Changing, "Load Configure Replace Pin"),

@@ -4,7 +4,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 
 use asm::object::AttachType;
@@ -188,8 +188,7 @@ fn a_namespace_asks_its_program_for_the_listener() {
         let refuse = counter("sk_lookup", "ctx: *bpf_sk_lookup", 0);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let to = listener.local_addr().unwrap();
-        let this = fs::File::open("/proc/thread-self/ns/net").unwrap();
-        let link = netns::attach(refuse.prog("count").unwrap(), this.as_fd(), AttachType::SK_LOOKUP).unwrap();
+        let link = netns::attach_here(refuse.prog("count").unwrap(), AttachType::SK_LOOKUP).unwrap();
         assert_eq!(TcpStream::connect(to).unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);
         assert_eq!(runs(&refuse), 1);
         link.close_proven().unwrap();

@@ -6,5 +6,6 @@
 mod broken;
 mod change;
 mod ground;
+mod hooks;
 mod killed;
 mod whole;
