@@ -42,6 +42,17 @@ fn a_manifest_becomes_values() {
 }
 
 #[test]
+fn the_example_of_the_documentation_reads() {
+    let page = include_str!("../../../docs/manifest.md");
+    let (_, rest) = page.split_once("```toml\n").unwrap();
+    let (text, _) = rest.split_once("```").unwrap();
+    let text = text.replace("include = [\"other.toml\"]", "");
+    let manifest = read_text(&text, &[("iface", "eth7")]).unwrap();
+    let program = &manifest.deployments[0].programs[0];
+    assert_eq!((&*program.object, program.attach[0].hook.to_string()), ("watch.o", "eth7".to_owned()));
+}
+
+#[test]
 fn each_hook_has_its_key() {
     let table = [
         ("xdp = \"e\"", "e"),
