@@ -13,6 +13,7 @@
 
 pub mod apply;
 pub mod btf;
+pub mod check;
 pub mod disasm;
 pub mod elf;
 pub mod errno;

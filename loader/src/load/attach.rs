@@ -22,7 +22,7 @@ pub(super) struct Target {
 }
 
 /// The symbol that stands in the kernel's types for what a program is for.
-fn symbol(prog: &ProgSpec, target: &str) -> (String, Kind) {
+pub(crate) fn symbol(prog: &ProgSpec, target: &str) -> (String, Kind) {
     match prog.attach_type {
         Some(AttachType::TRACE_RAW_TP) => (format!("btf_trace_{target}"), Kind::TYPEDEF),
         Some(AttachType::LSM_MAC | AttachType::LSM_CGROUP) => (format!("bpf_lsm_{target}"), Kind::FUNC),

@@ -187,7 +187,7 @@ fn typed(spec: &Spec, used: &BTreeMap<usize, usize>, kernel: &Kernel<'_>, found:
 }
 
 /// Whether a symbol is declared as it is defined: variables by their types, functions by their prototypes.
-fn same_type(pair: Pair<'_>, ours: TypeId, theirs: TypeId) -> Result<bool, MatchError> {
+pub(crate) fn same_type(pair: Pair<'_>, ours: TypeId, theirs: TypeId) -> Result<bool, MatchError> {
     let inner = |btf: &Btf<'_>, id, wrap: fn(asm::btf::Error) -> MatchError| {
         Ok::<_, MatchError>(match btf.get(id).map_err(wrap)? {
             Type::Func { proto, .. } => proto,

@@ -25,6 +25,10 @@ pub use kconfig::{Config, ConfigError, Probe};
 pub use options::{LoadOptions, ProgKind};
 pub use prepare::{Prepared, ReadyProg, check};
 
+pub(crate) use attach::symbol;
+pub(crate) use externs::same_type;
+pub(crate) use progs::place;
+
 /// An object in the kernel. Dropping it closes every descriptor; what is pinned or attached stays.
 #[derive(Debug)]
 pub struct Loaded {

@@ -85,7 +85,7 @@ fn verify(spec: &Spec, prog: &ProgSpec, ready: &ReadyProg, mut options: Options<
 }
 
 /// Where an instruction comes from: the last line record that starts at it or before.
-fn place(spec: &Spec, lines: &[Line], insn: u32) -> Option<Place> {
+pub(crate) fn place(spec: &Spec, lines: &[Line], insn: u32) -> Option<Place> {
     let line = lines.iter().filter(|line| line.at <= insn as usize).max_by_key(|line| line.at)?;
     let text = |at| spec.btf.as_ref().and_then(|btf| Some(btf.string(at).ok()?.trim().to_owned()));
     Some(Place { file: text(line.file)?, line: line.line, column: line.col, text: text(line.text).unwrap_or_default() })

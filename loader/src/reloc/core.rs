@@ -8,6 +8,7 @@ mod value;
 use std::collections::{HashMap, HashSet};
 
 use asm::btf::{Btf, CoreReloKind, Kind, TypeId};
+use asm::insn::Insn;
 
 use super::{Linked, Poisoned, RelocError};
 use crate::btf::matching::{Pair, essential_name, kinds_fit};
@@ -109,24 +110,80 @@ pub fn apply(spec: &Spec, linked: &mut Linked, mut candidates: Option<&mut Candi
     for part in linked.parts.clone() {
         let Some(func) = spec.funcs.get(part.func) else { continue };
         for relo in &func.core {
-            let error = |source: MatchError| RelocError::Core {
+            if candidates.is_none() && relo.kind != CoreReloKind::TYPE_ID_LOCAL {
+                return Err(RelocError::NoKernelBtf { func: func.name.clone() });
+            }
+            one(local, linked, part.start, relo, candidates.as_deref_mut()).map_err(|source| RelocError::Core {
                 func: func.name.clone(),
                 at: relo.at,
                 relo: describe(local, relo),
                 source: Box::new(source),
-            };
-            let outcome = match (&mut candidates, relo.kind) {
-                (_, CoreReloKind::TYPE_ID_LOCAL) => Outcome::local_id(relo.type_id),
-                (Some(candidates), _) => answer(local, relo, candidates).map_err(error)?,
-                (None, _) => return Err(RelocError::NoKernelBtf { func: func.name.clone() }),
-            };
-            let at = part.start + relo.at;
-            if patch::apply(&mut linked.insns, at, &outcome).map_err(error)? {
-                linked.poisoned.push(Poisoned { at, what: describe(local, relo) });
-            }
+            })?;
         }
     }
     Ok(())
+}
+
+/// What became of a relocation in a dry run.
+#[derive(Debug)]
+pub struct Fitted {
+    /// The instruction, counted in the whole program.
+    pub at: usize,
+    /// Kind, type and path.
+    pub what: String,
+    /// Whether it asks if something is there, rather than where.
+    pub asks: bool,
+    /// Whether the kernel has it, or why that cannot be told.
+    pub found: Result<bool, MatchError>,
+}
+
+/// Carries out what can be carried out, and tells of each relocation.
+#[must_use]
+pub fn dry_run(spec: &Spec, linked: &mut Linked, candidates: &mut Candidates<'_>) -> Vec<Fitted> {
+    let Some(local) = &spec.btf else { return Vec::new() };
+    let mut fitted = Vec::new();
+    for part in linked.parts.clone() {
+        for relo in spec.funcs.get(part.func).map_or(&[][..], |func| &func.core) {
+            let at = part.start + relo.at;
+            let asks = asks_existence(relo.kind);
+            let done = one(local, linked, part.start, relo, Some(candidates));
+            // An answer of no is a zero in the instruction.
+            let refused = |insn: &Insn| asks && insn.imm() == 0;
+            let there = |poisoned: bool| !(poisoned || linked.insns.get(at).is_some_and(refused));
+            fitted.push(Fitted { at, what: describe(local, relo), asks, found: done.map(there) });
+        }
+    }
+    fitted
+}
+
+fn asks_existence(kind: CoreReloKind) -> bool {
+    matches!(
+        kind,
+        CoreReloKind::FIELD_EXISTS
+            | CoreReloKind::TYPE_EXISTS
+            | CoreReloKind::TYPE_MATCHES
+            | CoreReloKind::ENUMVAL_EXISTS
+    )
+}
+
+/// Carries out one relocation of the function that begins at `start`; true if the instruction was made invalid.
+fn one(
+    local: &Btf<'_>,
+    linked: &mut Linked,
+    start: usize,
+    relo: &CoreReloc,
+    candidates: Option<&mut Candidates<'_>>,
+) -> Result<bool, MatchError> {
+    let outcome = match candidates {
+        Some(candidates) if relo.kind != CoreReloKind::TYPE_ID_LOCAL => answer(local, relo, candidates)?,
+        _ => Outcome::local_id(relo.type_id),
+    };
+    let at = start + relo.at;
+    let poisoned = patch::apply(&mut linked.insns, at, &outcome)?;
+    if poisoned {
+        linked.poisoned.push(Poisoned { at, what: describe(local, relo) });
+    }
+    Ok(poisoned)
 }
 
 /// `byte_off of struct task_struct (0:1:2)`, for messages.

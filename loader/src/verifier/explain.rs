@@ -1,17 +1,17 @@
 //! Stage: verification. Input: a refusal's log and the program's source places. Output: the error a person reads.
 //!
-//! The same shape on every kernel: the verifier's last line, its reason, the place in the source, the instruction, what
-//! to do. Where the kernel gives a reason and a suggestion of its own (7.3), they are shown; else ours from `advice.rs`.
+//! The same shape on every kernel: the verifier's last line, what it means, the place in the source, the instruction, what
+//! to do. Where the kernel gives a reason and a suggestion of its own (7.3), they are shown; else ours from `messages.rs`.
 //! Read next: `crate::link`.
 
 use std::fmt;
 
-use super::advice::advice;
-use super::parse::{Finding, parse};
+use super::messages::{Meaning, meaning};
+use super::parse::{Finding, Report, is_statistics, parse};
 use crate::errno::Errno;
 
 /// A place in a source file.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Place {
     /// The file.
     pub file: String,
@@ -75,11 +75,25 @@ impl Refusal {
         self
     }
 
-    /// What to do: the kernel's suggestion or ours.
+    /// Everything that can be said about it, as text in fields.
     #[must_use]
-    pub fn advice(&self) -> Option<&str> {
-        let report = self.finding.report.as_ref().map(|report| report.suggestion.as_str());
-        report.filter(|text| !text.is_empty()).or_else(|| advice(&self.log_end()))
+    pub fn explain(&self) -> Explained {
+        let Finding { last_line, insn, insn_text, report, .. } = &self.finding;
+        let ours = meaning(&self.log_end());
+        let theirs = |part: fn(&Report) -> &String| report.as_ref().map(part).filter(|text| !text.is_empty()).cloned();
+        Explained {
+            errno: self.errno.name(),
+            said: last_line.clone(),
+            reason: theirs(|report| &report.reason)
+                .or_else(|| ours.as_ref().map(|Meaning { means, .. }| means.clone())),
+            at: self.place.clone(),
+            source: self.source_text().map(str::to_owned),
+            insn: *insn,
+            insn_text: insn_text.clone(),
+            path: theirs(|report| &report.causal_path),
+            advice: theirs(|report| &report.suggestion)
+                .or_else(|| ours.map(|Meaning { advice, .. }| advice.to_owned())),
+        }
     }
 
     /// The text of the source line, if there is one. Objects written without their source at hand carry the place in
@@ -92,42 +106,65 @@ impl Refusal {
         (!repeats).then_some(text)
     }
 
-    /// The lines after the last instruction, where the verifier says what is wrong.
-    fn log_end(&self) -> String {
-        let lines = self.log.lines().rev().take(12);
-        let said: Vec<&str> = lines.take_while(|line| !line.contains(": (")).collect();
-        said.join("\n")
+    /// The lines after the last instruction, where the verifier says what is wrong, the last one first.
+    fn log_end(&self) -> Vec<&str> {
+        let lines = self.log.lines().rev().take(12).take_while(|line| !line.contains(": ("));
+        lines.filter(|line| !is_state(line) && !is_statistics(line)).collect()
     }
 }
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Finding { last_line, insn, insn_text, report, .. } = &self.finding;
-        let report = report.as_ref();
-        write!(f, "the verifier refused program `{}` ({}): {last_line}", self.name, self.errno.name())?;
-        if let Some(report) = report {
-            row(f, "reason", &report.reason)?;
-        }
-        if let Some(place) = &self.place {
-            row(f, "at", &place.to_string())?;
-        }
-        if let Some(text) = self.source_text() {
-            row(f, "source", text)?;
-        }
-        if let Some(insn) = insn {
-            row(f, "insn", &format!("{insn}: {}", insn_text.as_deref().unwrap_or("?")))?;
-        }
-        if let Some(report) = report {
-            row(f, "path", &report.causal_path)?;
-        }
-        row(f, "advice", self.advice().unwrap_or_default())
+        write!(f, "the verifier refused program `{}` {}", self.name, self.explain())
     }
 }
 
-/// A named part on lines of its own; nothing for an empty one.
-fn row(f: &mut fmt::Formatter<'_>, name: &str, text: &str) -> fmt::Result {
+/// A line of registers and what is in them, such as ` R1_w=pkt(id=0,off=0,r=0) R10=fp0`.
+fn is_state(line: &str) -> bool {
+    let name = line.trim_start().split(['=', '_', '(']).next().unwrap_or_default();
+    name.strip_prefix('R').is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// A refusal, explained: what is not known is `None`. Prints as the parts that are there, a line each.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Explained {
+    /// The name of the kernel's answer, such as `EACCES`.
+    pub errno: String,
+    /// The verifier's last line.
+    pub said: String,
+    /// What that means: the kernel's words (Linux 7.3) or ours.
+    pub reason: Option<String>,
+    /// The source of the instruction it was at.
+    pub at: Option<Place>,
+    /// The text of that line.
+    pub source: Option<String>,
+    /// The instruction, counted in the whole program with its subprograms.
+    pub insn: Option<u32>,
+    /// That instruction as text.
+    pub insn_text: Option<String>,
+    /// What led there (Linux 7.3).
+    pub path: Option<String>,
+    /// What to do: the kernel's suggestion (Linux 7.3) or ours.
+    pub advice: Option<String>,
+}
+
+impl fmt::Display for Explained {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let insn = self.insn.map(|insn| format!("{insn}: {}", self.insn_text.as_deref().unwrap_or("?")));
+        write!(f, "({}): {}", self.errno, self.said)?;
+        row(f, "reason", self.reason.as_deref())?;
+        row(f, "at", self.at.as_ref().map(Place::to_string).as_deref())?;
+        row(f, "source", self.source.as_deref())?;
+        row(f, "insn", insn.as_deref())?;
+        row(f, "path", self.path.as_deref())?;
+        row(f, "advice", self.advice.as_deref())
+    }
+}
+
+/// A named part on lines of its own; nothing for one that is not there.
+fn row(f: &mut fmt::Formatter<'_>, name: &str, text: Option<&str>) -> fmt::Result {
     const WIDTH: usize = 8;
-    for (at, line) in text.lines().enumerate() {
+    for (at, line) in text.unwrap_or_default().lines().enumerate() {
         let name = if at == 0 { format!("{name}:") } else { String::new() };
         write!(f, "\n  {name:WIDTH$}{line}")?;
     }
@@ -146,6 +183,7 @@ mod tests {
         let refusal = Refusal::new("pass", Errno::EACCES, LOG.to_owned());
         insta::assert_snapshot!(refusal, @"
         the verifier refused program `pass` (EACCES): R2 offset is outside of the packet
+          reason: the access at offset 20, size 1, reaches past what was checked: 0 bytes are known to be there
           at:     pass.rs:12
           source: let b = data[20];
           insn:   1: (71) r0 = *(u8 *)(r2 +20)

@@ -2,9 +2,9 @@
 //!
 //! Read next: `parse.rs` (the log's two forms), `explain.rs` (the error a person reads).
 
-mod advice;
 mod explain;
+mod messages;
 mod parse;
 
-pub use explain::{Place, Refusal};
-pub use parse::{Finding, Report, Source, parse};
+pub use explain::{Explained, Place, Refusal};
+pub use parse::{Cost, Finding, Report, Source, cost, parse};

@@ -54,6 +54,34 @@ pub struct Report {
     pub suggestion: String,
 }
 
+/// What verifying a program took, from the statistics at a log's end. What the log does not say is `None` or empty.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Cost {
+    /// Instructions stepped through, on all paths together; a kernel gives up at a million.
+    pub insns: Option<u64>,
+    /// States of the program that were kept to be compared with, over the whole run.
+    pub states: Option<u64>,
+    /// Bytes of stack of each function, in the order of the program (Linux 4.20).
+    pub stack: Vec<u32>,
+}
+
+/// Reads the statistics of a log.
+#[must_use]
+pub fn cost(log: &str) -> Cost {
+    let mut cost = Cost::default();
+    for line in log.lines() {
+        if let Some(insns) = processed(line) {
+            cost.insns = Some(insns);
+            let mut words = line.split_whitespace().skip_while(|word| *word != "total_states");
+            cost.states = words.nth(1).and_then(|number| number.parse().ok());
+        } else if let Some(depths) = line.strip_prefix("stack depth ") {
+            let depths = depths.split_whitespace().next().unwrap_or_default();
+            cost.stack = depths.split('+').filter_map(|bytes| bytes.parse().ok()).collect();
+        }
+    }
+    cost
+}
+
 /// How the report starts.
 const REPORT: &str = "Verification failed:";
 /// How the lines after the verdict start.
@@ -93,7 +121,7 @@ pub fn parse(log: &str) -> Finding {
     finding
 }
 
-fn is_statistics(line: &str) -> bool {
+pub(super) fn is_statistics(line: &str) -> bool {
     STATISTICS.iter().any(|start| line.starts_with(start))
 }
 
@@ -254,6 +282,14 @@ mod tests {
         }
     }
 
+    #[test]
+    fn statistics() {
+        let log = "verification time 81 usec\nstack depth 16+0+8\nprocessed 20 insns (limit 1000000) \
+            max_states_per_insn 0 total_states 3 peak_states 2 mark_read 1\n";
+        assert_eq!(cost(log), Cost { insns: Some(20), states: Some(3), stack: vec![16, 0, 8] });
+        assert_eq!(cost("stack depth x max 4\nprocessed"), Cost::default());
+    }
+
     const LOG_7_3: &str = "0: R1=ctx() R10=fp0\n0: (95) exit\nR0 !read_ok\n\n\
         Verification failed: Register Type Safety: Unreadable register\n\n\
         Reason:\n  R0 has never been initialized on this path, so the verifier cannot use it as an input.\n\n\
@@ -277,7 +313,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_is_read(log in "(?s).{0,400}") {
-            drop(parse(&log));
+            drop((parse(&log), cost(&log)));
         }
 
         #[test]

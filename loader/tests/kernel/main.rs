@@ -3,6 +3,7 @@
 //!
 //! Each test leaves the kernel as it was. What touches interfaces or mounts does so in namespaces of its own.
 
+mod check;
 #[path = "../common/mod.rs"]
 mod common;
 mod denied;
