@@ -40,13 +40,22 @@ fn add_file(tree: &mut Tree, path: &Path) -> Result<()> {
     if let Some(interpreter) = interpreter(&bytes) {
         add(tree, &interpreter).with_context(|| format!("interpreter of {}", path.display()))?;
     } else {
-        // A static program has no libraries, and ldd then fails: there is nothing to add.
-        let output = Command::new("ldd").arg(path).env("LC_ALL", "C").output().context("start ldd")?;
-        for library in libraries(&String::from_utf8_lossy(&output.stdout)) {
-            tree.copy_program(&library, Path::new(&library))?;
-        }
+        add_libraries(tree, path)?;
     }
     tree.program(&path.to_string_lossy(), bytes);
+    Ok(())
+}
+
+/// Adds the libraries that a program is linked with, the one that starts it among them. A static program has none.
+///
+/// # Errors
+/// One of them cannot be read, or the machine cannot list them.
+pub fn add_libraries(tree: &mut Tree, path: &Path) -> Result<()> {
+    // For a static program ldd fails: there is nothing to add.
+    let output = Command::new("ldd").arg(path).env("LC_ALL", "C").output().context("start ldd")?;
+    for library in libraries(&String::from_utf8_lossy(&output.stdout)) {
+        tree.copy_program(&library, Path::new(&library))?;
+    }
     Ok(())
 }
 

@@ -20,6 +20,10 @@ use crate::{lint as rules, seed, tools};
 /// Names of test targets that need a kernel to themselves, and root.
 pub const KERNEL_TARGETS: [&str; 2] = ["kernel", "live"];
 
+/// Package and target of the tests that boot kernels themselves. They are marked `test = false`, so that no other command
+/// runs them, least of all one in a guest.
+const BOOTING_TESTS: (&str, &str) = ("loader-cli", "guests");
+
 /// How a step went.
 #[derive(Clone, Debug)]
 pub struct Step {
@@ -127,28 +131,36 @@ pub fn test(repo: &Repo, arguments: &[String]) -> Result<Step> {
         let this = std::env::current_exe().context("path of this program")?;
         cargo.env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER", format!("{} as-root", this.display()));
     }
-    cargo.env(seed::VARIABLE, seed::of_run()).args(arguments).stdout(Stdio::piped());
-    show(&cargo);
-    let mut child = cargo.spawn().context("start cargo")?;
-    let output = child.stdout.take().context("output of cargo")?;
-    let mut out = std::io::stdout();
-    for line in BufReader::new(output).split(b'\n') {
-        let line = line.context("read cargo's output")?;
-        out.write_all(&line).and_then(|()| out.write_all(b"\n")).context("write to standard output")?;
-        if let Some(tally) = Tally::of_line(&String::from_utf8_lossy(&line)) {
-            step.tally += tally;
-        }
-    }
-    let status = child.wait().context("wait for cargo")?;
-    if !status.success() && step.tally.failed == 0 {
-        step.tally += Tally::BROKEN;
-        step.notes.push("cargo test failed without a failing test: see its messages above".to_owned());
-    }
+    run_tests(&mut step, cargo.args(arguments))?;
     step.time = begin.elapsed();
     Ok(step)
 }
 
-/// The main job and every kernel test, in guests. The report is printed, and written as `report.json` and `report.xml`
+/// Runs tests through cargo, shows their output and counts them.
+fn run_tests(step: &mut Step, cargo: &mut Command) -> Result<()> {
+    cargo.env(seed::VARIABLE, seed::of_run()).stdout(Stdio::piped());
+    show(cargo);
+    let mut child = cargo.spawn().context("start cargo")?;
+    let output = child.stdout.take().context("output of cargo")?;
+    let mut out = std::io::stdout();
+    let mut failed = 0;
+    for line in BufReader::new(output).split(b'\n') {
+        let line = line.context("read cargo's output")?;
+        out.write_all(&line).and_then(|()| out.write_all(b"\n")).context("write to standard output")?;
+        if let Some(tally) = Tally::of_line(&String::from_utf8_lossy(&line)) {
+            failed += tally.failed;
+            step.tally += tally;
+        }
+    }
+    let status = child.wait().context("wait for cargo")?;
+    if !status.success() && failed == 0 {
+        step.tally += Tally::BROKEN;
+        step.notes.push("cargo test failed without a failing test: see its messages above".to_owned());
+    }
+    Ok(())
+}
+
+/// The main job and every kernel test, in guests; then the tests that boot guests themselves. The report is printed, and written as `report.json` and `report.xml`
 /// beside the consoles.
 ///
 /// # Errors
@@ -164,6 +176,10 @@ pub fn kernels(repo: &Repo, options: &Options) -> Result<Step> {
     }
     step.notes.push(format!("reports and consoles: {}", out.display()));
     step.tally = report.tally();
+    if options.filter.is_none() {
+        let (package, target) = BOOTING_TESTS;
+        run_tests(&mut step, &mut repo.cargo(&["test", "--package", package, "--test", target]))?;
+    }
     step.time = begin.elapsed();
     Ok(step)
 }

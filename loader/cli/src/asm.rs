@@ -4,10 +4,11 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use serde::Serialize;
 
 use crate::render::Out;
+use crate::systems;
 
 /// What `loader asm` is asked for.
 #[derive(Debug, clap::Args)]
@@ -30,9 +31,7 @@ struct Assembled {
 /// Runs the command.
 pub(crate) fn run(args: Args, out: &mut Out) -> Result<()> {
     let name = args.file.display().to_string();
-    let text = std::fs::read_to_string(&args.file).with_context(|| format!("cannot read {name}"))?;
-    // The errors of the text are a page of their own, with carets: not one of a chain of causes.
-    let program = asm::text::parse(&name, &text).map_err(|errors| anyhow!("{name} does not assemble\n{errors}"))?;
+    let program = systems::assemble(&args.file)?;
     let bytes = program.object().write().with_context(|| format!("{name} makes no object"))?;
     std::fs::write(&args.output, &bytes).with_context(|| format!("cannot write {}", args.output.display()))?;
     let functions = program.functions().iter().map(|function| function.name.to_string()).collect();

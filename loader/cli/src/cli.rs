@@ -31,6 +31,11 @@ pub(crate) enum Command {
     Down(crate::down::Args),
     /// Show what is wanted, what the kernel has, and where they differ
     Status(crate::status::Args),
+    /// Tell whether programs load: here, on other kernels, or by another kernel's types
+    ///
+    /// Nothing is attached and nothing pinned. What is refused is explained at its source line. Exit status 0 when all
+    /// programs load, 1 when some do not.
+    Check(crate::check::Args),
     /// Load every program and map of one object, and pin them
     Load(crate::load::Args),
     /// Make an object file of assembly text

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod asm;
+mod check;
 mod cli;
 mod disasm;
 mod down;
@@ -24,12 +25,17 @@ use cli::{Cli, Command};
 use render::Out;
 
 fn main() -> ExitCode {
+    // `check --kernel` boots guests with this program as their process 1.
+    if guest_init::process::is_called() {
+        guest_init::process::main();
+    }
     let cli = Cli::parse(); // wrong usage ends here, with status 2
     let mut out = Out::new(cli.json);
     let done = match cli.command {
         Command::Up(args) => up::run(args, &mut out),
         Command::Down(args) => down::run(args, &mut out),
         Command::Status(args) => status::run(args, &mut out),
+        Command::Check(args) => check::run(args, &mut out),
         Command::Load(args) => load::run(args, &mut out),
         Command::Asm(args) => asm::run(args, &mut out),
         Command::Disasm(args) => disasm::run(args, &mut out),
@@ -38,6 +44,8 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if render::is_closed_pipe(&error) => ExitCode::SUCCESS,
+        // The result itself has said it.
+        Err(error) if error.is::<check::NotAll>() => ExitCode::FAILURE,
         Err(error) => {
             out.error(&error);
             ExitCode::FAILURE

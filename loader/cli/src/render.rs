@@ -102,16 +102,14 @@ pub(crate) fn is_closed_pipe(error: &Error) -> bool {
 
 /// A table without lines: columns aligned, the head in capitals; empty when there are no rows.
 pub(crate) fn table<const N: usize>(head: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
+    let rows: Vec<Vec<String>> = rows.into_iter().map(Vec::from).collect();
+    if rows.is_empty() { String::new() } else { columns(&head.map(str::to_uppercase), &rows) }
+}
+
+/// The same for as many columns as there are, the head as it is.
+pub(crate) fn columns(head: &[String], rows: &[Vec<String>]) -> String {
     let mut table = Table::new();
-    table.load_style(NOTHING).set_header(head.map(str::to_uppercase));
-    let mut any = false;
-    for row in rows {
-        any = true;
-        table.add_row(row);
-    }
-    if !any {
-        return String::new();
-    }
+    table.load_style(NOTHING).set_header(head).add_rows(rows);
     let lines = table.lines().map(|line| format!("  {}\n", line.trim_end()));
     lines.collect()
 }

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use loader::manifest::{Diagnostic, Section};
 use loader::system::{Counters, MapSet, Site, System, SystemError, Wants};
 use progs::BuiltIn;
@@ -59,6 +59,25 @@ pub(crate) fn read_object(path: &Path) -> anyhow::Result<Vec<u8>> {
         }
         _ => std::fs::read(path).with_context(|| format!("cannot read the object {name}")),
     }
+}
+
+/// Ends of the names of files with assembly text.
+const TEXTS: [&str; 2] = ["s", "bpf"];
+
+/// The same, and of a file with assembly text the object that it makes.
+pub(crate) fn read_source(path: &Path) -> anyhow::Result<Vec<u8>> {
+    if path.extension().is_none_or(|end| TEXTS.iter().all(|text| end != *text)) {
+        return read_object(path);
+    }
+    assemble(path)?.object().write().with_context(|| format!("{} makes no object", path.display()))
+}
+
+/// The program that a file of assembly text is.
+pub(crate) fn assemble(path: &Path) -> anyhow::Result<asm::text::Program> {
+    let name = path.display().to_string();
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {name}"))?;
+    // The errors of the text are a page of their own, with carets: not one of a chain of causes.
+    asm::text::parse(&name, &text).map_err(|errors| anyhow!("{name} does not assemble\n{errors}"))
 }
 
 impl System for BuiltInSystem {

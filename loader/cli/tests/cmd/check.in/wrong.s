@@ -1,0 +1,4 @@
+.section xdp
+case:
+    r0 = r11
+    exit
