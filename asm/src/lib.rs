@@ -24,8 +24,12 @@
 
 #![forbid(unsafe_code)]
 
+// What the derives write names this crate from outside, and from inside.
+extern crate self as asm;
+
 pub mod btf;
 pub mod codegen;
+pub mod dsl;
 pub mod insn;
 pub mod ir;
 pub mod object;

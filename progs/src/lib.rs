@@ -4,6 +4,7 @@
 //! Next file to read: `lb/mod.rs`.
 #![forbid(unsafe_code)]
 
+pub mod examples;
 pub mod lb;
 pub mod net;
 mod pass;

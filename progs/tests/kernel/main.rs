@@ -4,8 +4,12 @@
 //! A test is a name, a packet in, a verdict, a packet out, and the counter that went up. Packets are put together by
 //! `packets.rs` with etherparse, which shares no code with the programs. Next file to read: `balance.rs`.
 
+#[path = "../cases/mod.rs"]
+mod cases;
+
 mod balance;
 mod decap;
+mod examples;
 mod live;
 mod packets;
 mod support;

@@ -1,0 +1,44 @@
+//! `sockops`: every established IPv4 connection of the cgroup gets into a sockhash, under its tuple.
+//!
+//! Input: events of TCP connections. Output: `socks`, for `sk_msg.rs` to look in. Read next: `synflood.rs`.
+
+use asm::dsl::prelude::*;
+
+/// Address family of IPv4.
+const INET: u32 = 2;
+
+/// What a socket is known by, as its own end sees it.
+#[derive(Layout)]
+#[repr(C)]
+struct Tuple {
+    sip: Be32,
+    dip: Be32,
+    sport: Be32,
+    dport: Be32,
+}
+
+#[map]
+static SOCKS: SockHash<Tuple, 65535> = map();
+
+#[sock_ops]
+fn enroll(ops: &mut SockOps) -> u32 {
+    match ops.op() {
+        SockOps::ACTIVE_ESTABLISHED | SockOps::PASSIVE_ESTABLISHED => {}
+        _ => return 0,
+    }
+    if ops.family() != INET {
+        return 0;
+    }
+    let tuple = Tuple {
+        sip: ops.local_ip4(),
+        dip: ops.remote_ip4(),
+        sport: ops.local_port().to_be(),
+        dport: ops.remote_port(),
+    };
+    SOCKS.add(ops, &tuple, Update::NoExist);
+    0
+}
+
+pub(crate) fn module() -> Module {
+    Module::new(crate::LICENSE).prog(enroll())
+}
