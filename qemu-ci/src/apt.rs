@@ -11,6 +11,7 @@ use std::process::{Command, Output};
 
 use anyhow::{Context, Result, bail};
 
+use crate::arch::Arch;
 use crate::config::{Locked, Package, Wanted};
 use crate::sources::Mirror;
 use crate::version::{Kernel, compare_debian};
@@ -65,7 +66,8 @@ impl Suite {
     /// apt cannot read the index it has just written.
     pub fn newest(&self, wanted: &Wanted) -> Result<Option<Locked>> {
         let directory = self.config.parent().context("root of the suite")?;
-        let names = self.run("apt-cache", &["pkgnames", "linux-"], directory)?;
+        let begin = if wanted.arch == Arch::Um { &wanted.flavour } else { "linux-" };
+        let names = self.run("apt-cache", &["pkgnames", begin], directory)?;
         let names: Vec<_> = names.lines().filter(|name| part_of(name, wanted).is_some()).collect();
         if names.is_empty() {
             return Ok(None);
@@ -79,7 +81,15 @@ impl Suite {
     /// # Errors
     /// The index does not have this version, or the file cannot be had. The text is apt's own.
     pub fn download(&self, package: &Package, directory: &Path) -> Result<PathBuf> {
-        let which = format!("{}={}", package.name, package.version);
+        self.download_named(&package.name, Some(&package.version), directory)
+    }
+
+    /// Downloads a package by name, the newest when no version is given, into `directory`, which must be empty.
+    ///
+    /// # Errors
+    /// As of [`Suite::download`].
+    pub fn download_named(&self, name: &str, version: Option<&str>, directory: &Path) -> Result<PathBuf> {
+        let which = version.map_or_else(|| name.to_owned(), |version| format!("{name}={version}"));
         self.run("apt-get", &["download", &which], directory)?;
         let entries = fs::read_dir(directory).with_context(|| format!("read {}", directory.display()))?;
         let mut files = entries.flatten().map(|entry| entry.path());
@@ -127,8 +137,12 @@ enum Part {
     Base,
 }
 
-/// Reads a package's name: what part of which release it is, if it is one of a wanted kernel.
+/// Reads a package's name: what part of which release it is, if it is one of a wanted kernel. A kernel that is a program
+/// is a package of its own, and only that package's version tells its series.
 fn part_of<'a>(name: &'a str, wanted: &Wanted) -> Option<(Part, &'a str)> {
+    if wanted.arch == Arch::Um {
+        return (name == wanted.flavour).then_some((Part::Image, name));
+    }
     let (part, release) = [
         ("linux-image-", Part::Image),
         ("linux-binary-", Part::Binary),
@@ -170,10 +184,14 @@ fn newest(packages: &[Package], wanted: &Wanted, suite: &str) -> Option<Locked> 
     let mut found: Option<Locked> = None;
     for package in packages {
         let Some((Part::Image | Part::Binary, release)) = part_of(&package.name, wanted) else { continue };
+        if wanted.arch == Arch::Um && !package.version.parse().is_ok_and(|kernel| wanted.series.contains(kernel)) {
+            continue;
+        }
         let Some(kernel) = complete(packages, release, &package.version, wanted) else { continue };
         if found.as_ref().is_none_or(|found| compare_debian(&package.version, &found.version).is_gt()) {
             found = Some(Locked {
                 name: wanted.name.clone(),
+                arch: wanted.arch,
                 release: release.to_owned(),
                 version: package.version.clone(),
                 suite: suite.to_owned(),
@@ -203,10 +221,12 @@ mod tests {
     fn wanted(series: &str) -> Wanted {
         Wanted {
             name: series.to_owned(),
+            arch: Arch::default(),
             series: series.to_owned().try_into().unwrap(),
             flavour: "cloud-amd64".into(),
             suites: vec!["s".into()],
             required: true,
+            only: Vec::new(),
         }
     }
 

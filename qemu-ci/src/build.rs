@@ -10,11 +10,13 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
+use crate::arch::Arch;
+use crate::cross::Cross;
 use crate::repo::{Repo, show};
 use crate::steps::KERNEL_TARGETS;
 
-/// What the binaries are built for. Named, because only then cargo builds its own helpers without the flag below.
-const TARGET: &str = "x86_64-unknown-linux-gnu";
+/// Flags of the compiler.
+const STATIC: &str = "-C target-feature=+crt-static";
 
 /// Process 1 of a guest.
 pub const INIT: &str = "guest-init";
@@ -42,6 +44,8 @@ pub struct Built {
     pub programs: BTreeMap<String, PathBuf>,
     /// Test binaries in the order of packages.
     pub tests: Vec<TestBinary>,
+    /// What they are compiled for.
+    pub arch: Arch,
 }
 
 impl Built {
@@ -51,17 +55,16 @@ impl Built {
     }
 }
 
-/// Builds everything that runs in a guest.
+/// Builds everything that runs in a guest, in one run of cargo: two would choose features twice, and so build what the
+/// programs and the tests share twice.
 ///
 /// # Errors
 /// Something does not compile; cargo's messages are on standard error.
-pub fn build(repo: &Repo) -> Result<Built> {
+pub fn build(repo: &Repo, arch: Arch) -> Result<Built> {
     let targets = targets(&metadata(repo)?);
-    let mut built = programs(repo, &targets, &PROGRAMS)?;
-    let tests = named(&targets, "test", &KERNEL_TARGETS);
-    if !tests.is_empty() {
-        read_messages(&run(repo, &["test", "--no-run"], &tests)?, &targets, &mut built);
-    }
+    let wanted = [named(&targets, "bin", &PROGRAMS), named(&targets, "test", &KERNEL_TARGETS)].concat();
+    let mut built = Built { arch, ..Built::default() };
+    read_messages(&run(repo, arch, &wanted)?, &targets, &mut built);
     built.tests.sort_by(|a, b| (&a.package, &a.target).cmp(&(&b.package, &b.target)));
     Ok(built)
 }
@@ -70,15 +73,11 @@ pub fn build(repo: &Repo) -> Result<Built> {
 ///
 /// # Errors
 /// One does not compile; cargo's messages are on standard error.
-pub fn build_programs(repo: &Repo, names: &[&str]) -> Result<Built> {
+pub fn build_programs(repo: &Repo, arch: Arch, names: &[&str]) -> Result<Built> {
     let wanted: Vec<_> = PROGRAMS.into_iter().filter(|name| *name == INIT || names.contains(name)).collect();
-    programs(repo, &targets(&metadata(repo)?), &wanted)
-}
-
-/// Builds some of [`PROGRAMS`].
-fn programs(repo: &Repo, targets: &[Target], names: &[&str]) -> Result<Built> {
-    let mut built = Built::default();
-    read_messages(&run(repo, &["build"], &named(targets, "bin", names))?, targets, &mut built);
+    let targets = targets(&metadata(repo)?);
+    let mut built = Built { arch, ..Built::default() };
+    read_messages(&run(repo, arch, &named(&targets, "bin", &wanted))?, &targets, &mut built);
     Ok(built)
 }
 
@@ -136,14 +135,18 @@ fn text(value: &Value) -> &str {
 }
 
 /// Runs cargo and returns its messages.
-fn run(repo: &Repo, command: &[&str], targets: &[String]) -> Result<String> {
-    let mut cargo: Command = repo.cargo(command);
-    cargo.args(["--quiet", "--workspace", "--profile", "guest", "--target", TARGET]).args(targets);
+fn run(repo: &Repo, arch: Arch, targets: &[String]) -> Result<String> {
+    let mut cargo: Command = repo.cargo(&["build"]);
+    // The target is named because only then cargo builds its own helpers without the flag below.
+    cargo.args(["--quiet", "--workspace", "--profile", "guest", "--target", arch.target()]).args(targets);
     show(&cargo);
     cargo.arg("--target-dir").arg(repo.out().join("static")).arg("--message-format=json-render-diagnostics");
-    cargo.env("RUSTFLAGS", "-C target-feature=+crt-static").env_remove("CARGO_ENCODED_RUSTFLAGS");
+    cargo.env("RUSTFLAGS", STATIC).env_remove("CARGO_ENCODED_RUSTFLAGS");
+    if let Some(cross) = Cross::of(arch)? {
+        cross.apply(&mut cargo, arch.target(), STATIC);
+    }
     let output = cargo.stderr(Stdio::inherit()).output().context("start cargo")?;
-    ensure!(output.status.success(), "cargo {} failed: what runs in guests does not build", command.join(" "));
+    ensure!(output.status.success(), "cargo build failed: what runs in guests does not build");
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 

@@ -8,6 +8,7 @@
 //! deb/<sha256>.deb                  packages, checked when they are taken out
 //! img/<release>-<sha256, 12 digits> unpacked kernels, see image.rs
 //! apt/<suite>-<architecture>        private apt roots
+//! cross/<version>                   a compiler for another architecture, see cross.rs
 //! ```
 
 use std::env;
@@ -44,7 +45,7 @@ impl Cache {
     /// # Errors
     /// The directory cannot be made.
     pub fn at(root: &Path) -> Result<Self> {
-        for below in ["deb", "img", "apt", "tmp"] {
+        for below in ["deb", "img", "apt", "cross", "tmp"] {
             fs::create_dir_all(root.join(below)).with_context(|| format!("create {}", root.join(below).display()))?;
         }
         Ok(Self { root: root.to_owned() })
@@ -63,6 +64,11 @@ impl Cache {
     /// Where an unpacked kernel is kept.
     pub fn image(&self, release: &str, sha256: &str) -> PathBuf {
         self.root.join("img").join(format!("{release}-{}", sha256.get(..12).unwrap_or(sha256)))
+    }
+
+    /// Where a compiler for another architecture is kept.
+    pub fn cross(&self, version: &str) -> PathBuf {
+        self.root.join("cross").join(version)
     }
 
     /// A fresh directory on the same file system, gone when dropped.

@@ -9,22 +9,29 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
+use crate::arch::Arch;
 use crate::version::Series;
 
 /// One `[[kernel]]` of `kernels.toml`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Wanted {
-    /// What `--kernel` takes.
+    /// What `--kernel` takes; an architecture has each name once.
     pub name: String,
+    /// What it runs on.
+    #[serde(default)]
+    pub arch: Arch,
     /// Which versions it may be.
     pub series: Series,
-    /// The end of the package's name, for example `cloud-amd64`.
+    /// The end of the package's name, for example `cloud-amd64`; its whole name for a kernel that is a program.
     pub flavour: String,
     /// Suites of the archive, the preferred first.
     pub suites: Vec<String>,
     /// Part of every run; red when it cannot be had.
     pub required: bool,
+    /// Beginnings of the names of the tests that make sense on it; without any, all do.
+    #[serde(default)]
+    pub only: Vec<String>,
 }
 
 /// One `[[kernel]]` of `kernels.lock`.
@@ -33,6 +40,9 @@ pub struct Wanted {
 pub struct Locked {
     /// [`Wanted::name`].
     pub name: String,
+    /// [`Wanted::arch`].
+    #[serde(default, skip_serializing_if = "Arch::is_default")]
+    pub arch: Arch,
     /// What the kernel calls itself (`uname -r`).
     pub release: String,
     /// Debian's version of its packages.
@@ -86,7 +96,8 @@ pub(crate) fn parse_wanted(text: &str) -> Result<Vec<Wanted>> {
     let Intent { kernel } = toml::from_str(text)?;
     for (index, one) in kernel.iter().enumerate() {
         ensure!(!one.suites.is_empty(), "kernel {}: no suite to look in", one.name);
-        ensure!(kernel[..index].iter().all(|other| other.name != one.name), "kernel {} stands there twice", one.name);
+        let same = |other: &&Wanted| (other.arch, &other.name) == (one.arch, &one.name);
+        ensure!(kernel[..index].iter().find(same).is_none(), "kernel {} stands there twice", one.label());
     }
     Ok(kernel)
 }
@@ -125,16 +136,30 @@ fn lock_text(kernel: &[Locked]) -> Result<String> {
     ))
 }
 
-/// Picks kernels by `--kernel`: names with commas, `all` for every one, nothing for the required ones.
+impl Wanted {
+    /// Its name among those of all architectures, also that of its directory.
+    pub fn label(&self) -> String {
+        if self.arch.is_default() { self.name.clone() } else { format!("{}-{}", self.arch, self.name) }
+    }
+
+    /// True when the lock's row is about this kernel.
+    pub fn is(&self, locked: &Locked) -> bool {
+        (self.arch, &self.name) == (locked.arch, &locked.name)
+    }
+}
+
+/// Picks kernels of an architecture by `--kernel`: names with commas, `all` for every one, nothing for the required ones,
+/// which only the default architecture has; of the others nothing means every one too.
 ///
 /// # Errors
 /// A name that `kernels.toml` does not have.
-pub fn pick(wanted: &[Wanted], names: Option<&str>) -> Result<Vec<Wanted>> {
+pub fn pick(wanted: &[Wanted], arch: Arch, names: Option<&str>) -> Result<Vec<Wanted>> {
+    let wanted: Vec<_> = wanted.iter().filter(|one| one.arch == arch).cloned().collect();
     let Some(names) = names else {
-        return Ok(wanted.iter().filter(|one| one.required).cloned().collect());
+        return Ok(wanted.into_iter().filter(|one| one.required || !arch.is_default()).collect());
     };
     if names == "all" {
-        return Ok(wanted.to_vec());
+        return Ok(wanted);
     }
     let mut picked = Vec::new();
     for name in names.split(',').map(str::trim) {
@@ -142,7 +167,7 @@ pub fn pick(wanted: &[Wanted], names: Option<&str>) -> Result<Vec<Wanted>> {
             Some(one) => picked.push(one.clone()),
             None => {
                 let known: Vec<_> = wanted.iter().map(|one| one.name.as_str()).collect();
-                bail!("no kernel `{name}`; kernels.toml has {}", known.join(", "));
+                bail!("no kernel `{name}` for {arch}; kernels.toml has {}", known.join(", "));
             }
         }
     }
@@ -158,10 +183,13 @@ mod tests {
         let text = include_str!("../kernels.toml");
         let kernels = parse_wanted(text).unwrap();
         let names = |kernels: Vec<Wanted>| kernels.into_iter().map(|one| one.name).collect::<Vec<_>>().join(" ");
-        assert_eq!(names(pick(&kernels, None).unwrap()), "5.10 6.1 6.12 6.18 7");
-        assert_eq!(names(pick(&kernels, Some("6.1, 5.10")).unwrap()), "6.1 5.10");
-        assert_eq!(pick(&kernels, Some("all")).unwrap().len(), kernels.len());
-        assert!(pick(&kernels, Some("4.19")).unwrap_err().to_string().contains("no kernel `4.19`"));
+        let pick = |arch, names| pick(&kernels, arch, names);
+        assert_eq!(names(pick(Arch::X86_64, None).unwrap()), "5.10 6.1 6.12 6.18 7");
+        assert_eq!(names(pick(Arch::X86_64, Some("6.1, 5.10")).unwrap()), "6.1 5.10");
+        assert_eq!(names(pick(Arch::Aarch64, None).unwrap()), "6.1 6.12 6.18 7");
+        let all: usize = Arch::ALL.into_iter().map(|arch| pick(arch, Some("all")).unwrap().len()).sum();
+        assert_eq!(all, kernels.len());
+        assert!(pick(Arch::Um, Some("4.19")).unwrap_err().to_string().contains("no kernel `4.19` for um"));
         assert!(!text.contains("://"), "a host in kernels.toml");
     }
 
@@ -190,6 +218,7 @@ mod tests {
         };
         let lock = vec![Locked {
             name: "6.12".into(),
+            arch: Arch::Aarch64,
             release: "6.12.1+deb13-cloud-amd64".into(),
             version: "6.12.1-1".into(),
             suite: "trixie".into(),

@@ -10,6 +10,7 @@ use std::fs;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::apt::Suite;
+use crate::arch::Arch;
 use crate::cache::{Cache, checksum};
 use crate::config::{Locked, Wanted};
 use crate::image::Image;
@@ -108,13 +109,13 @@ impl Fetcher {
 
     /// The newest of a series in one suite.
     fn newest(&mut self, suite: &str, wanted: &Wanted) -> Result<Locked> {
-        let newest = self.suite(suite, &wanted.flavour)?.newest(wanted)?;
+        let newest = self.suite(suite, wanted.arch)?.newest(wanted)?;
         newest.with_context(|| format!("{suite} has no kernel {}", wanted.name))
     }
 
     /// The suite's apt root. A suite that could not be reached is not tried again.
-    fn suite(&mut self, name: &str, flavour: &str) -> Result<&Suite> {
-        let architecture = flavour.rsplit('-').next().unwrap_or(flavour);
+    fn suite(&mut self, name: &str, arch: Arch) -> Result<&Suite> {
+        let architecture = arch.debian();
         let key = format!("{name}/{architecture}");
         if !self.suites.contains_key(&key) {
             eprintln!("reading the index of {name} for {architecture}");
@@ -143,7 +144,7 @@ impl Fetcher {
             }
             eprintln!("downloading {} {} ({} MB)", package.name, package.version, package.size.div_ceil(1_000_000));
             let scratch = self.cache.scratch()?;
-            let path = self.suite(&kernel.suite, &kernel.release)?.download(package, scratch.path())?;
+            let path = self.suite(&kernel.suite, kernel.arch)?.download(package, scratch.path())?;
             let bytes = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
             let sum = checksum(&bytes);
             ensure!(sum == package.sha256, "{}: sha256 is {sum}, the lock says {}", package.path, package.sha256);

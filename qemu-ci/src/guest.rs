@@ -7,6 +7,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -15,7 +16,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use guest_init::{PLAN_PATH, Plan};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 
+use crate::arch::Arch;
 use crate::console::{self, Ended, Ending, Stream};
 use crate::initramfs::{Tree, archive};
 use crate::qemu::{Machine, arguments};
@@ -39,9 +43,11 @@ impl Default for Patience {
 /// What a guest is made of.
 #[derive(Debug)]
 pub struct Guest<'a> {
-    /// The emulator.
-    pub qemu: &'a Path,
-    /// The file that QEMU starts.
+    /// What it runs on.
+    pub arch: Arch,
+    /// The program to start: see [`Arch::emulator`].
+    pub emulator: &'a Path,
+    /// The kernel's file.
     pub kernel: &'a Path,
     /// The part of the initramfs that all guests share, an archive already.
     pub shared: &'a [u8],
@@ -108,12 +114,16 @@ fn attempt(guest: &Guest<'_>) -> Run {
     tried.unwrap_or_else(|error| Run { total: begin.elapsed(), ..Run::broken(items, format!("{error:#}")) })
 }
 
-/// A QEMU process that does not outlive this one.
+/// A QEMU process, with those that it starts (User-mode Linux makes one of each of a guest's), that does not outlive this
+/// one.
 struct Qemu(Child);
 
 impl Drop for Qemu {
     fn drop(&mut self) {
-        // Both fail only when it is gone already.
+        // Each fails only when it is gone already.
+        if let Ok(group) = i32::try_from(self.0.id()) {
+            let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
+        }
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -121,11 +131,18 @@ impl Drop for Qemu {
 
 /// Writes the initramfs and starts QEMU.
 fn start(guest: &Guest<'_>) -> Result<Qemu> {
-    let machine = prepare(guest, Some(guest.directory.join("console.log")))?;
-    let child = command(guest.qemu, &machine)
+    let console = guest.directory.join("console.log");
+    let machine = prepare(guest, Some(console.clone()))?;
+    let errors = match guest.arch {
+        // Its console is its standard error.
+        Arch::Um => Stdio::from(File::create(&console).with_context(|| format!("create {}", console.display()))?),
+        Arch::X86_64 | Arch::Aarch64 => Stdio::piped(),
+    };
+    let child = command(guest.emulator, &machine)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
+        .stderr(errors)
+        .process_group(0)
         .spawn()
         .context("start QEMU")?;
     Ok(Qemu(child))
@@ -147,6 +164,7 @@ fn prepare(guest: &Guest<'_>, console: Option<PathBuf>) -> Result<Machine> {
         .and_then(|()| file.write_all(&archive(&own).map_err(std::io::Error::other)?))
         .with_context(writing)?;
     Ok(Machine {
+        arch: guest.arch,
         kernel: guest.kernel.to_owned(),
         memory_mb: guest.memory_mb.max(enough(file.metadata().with_context(writing)?.len())),
         initrd,
@@ -159,14 +177,6 @@ fn prepare(guest: &Guest<'_>, console: Option<PathBuf>) -> Result<Machine> {
 /// MiB with which an initramfs of so many bytes can be unpacked: for a moment it is there twice.
 fn enough(bytes: u64) -> u64 {
     128 + 2 * bytes.div_ceil(1 << 20)
-}
-
-/// The emulator of this machine.
-///
-/// # Errors
-/// It is not installed.
-pub fn qemu() -> Result<PathBuf> {
-    tools::find("qemu-system-x86_64").context("qemu-system-x86_64 is missing: apt-get install qemu-system-x86")
 }
 
 /// QEMU, in a wrapper that ends it with us where the machine has one.
@@ -186,7 +196,7 @@ fn command(qemu: &Path, machine: &Machine) -> Command {
 /// Reads results until the guest has ended, or has to be.
 fn listen(guest: &Guest<'_>, mut qemu: Qemu, begin: Instant) -> Result<Run> {
     let lines = reader(qemu.0.stdout.take().context("QEMU's standard output")?);
-    let errors = gather(qemu.0.stderr.take().context("QEMU's standard error")?);
+    let errors = qemu.0.stderr.take().map(gather);
     let mut stream = Stream::new(&guest.plan.nonce, guest.plan.items.len());
     let mut boot = None;
     let silent = loop {
@@ -210,7 +220,9 @@ fn listen(guest: &Guest<'_>, mut qemu: Qemu, begin: Instant) -> Result<Run> {
     let console = String::from_utf8_lossy(&console);
     let ending = match silent {
         None if stream.is_over() => Ending::Done,
-        None => console::ending(&how(status, &errors.recv().unwrap_or_default()), &console),
+        None => {
+            console::ending(&how(status, &errors.and_then(|errors| errors.recv().ok()).unwrap_or_default()), &console)
+        }
         Some(after) if stream.hello().is_none() => Ending::Stalled { after },
         Some(after) => Ending::Hung { after },
     };
@@ -275,7 +287,7 @@ fn gather(mut stream: impl Read + Send + 'static) -> Receiver<String> {
 /// It could not be started.
 pub fn interactive(guest: &Guest<'_>) -> Result<()> {
     let machine = prepare(guest, None)?;
-    command(guest.qemu, &machine).status().context("start QEMU")?;
+    command(guest.emulator, &machine).status().context("start QEMU")?;
     Ok(())
 }
 

@@ -3,7 +3,8 @@
 //! In: its packages. Out: a directory of the cache. Next to read: `modules.rs`.
 //!
 //! ```text
-//! vmlinux          uncompressed ELF, or `bzImage` as it was shipped when it could not be extracted
+//! vmlinux          uncompressed ELF, or `bzImage` as it was shipped when it could not be extracted; ARM's `Image`;
+//!                  `linux`, a kernel that is a program
 //! config           the kernel's build configuration
 //! modules.builtin  paths of the modules that are built in
 //! modules/x.ko[.xz]
@@ -11,12 +12,16 @@
 
 use std::fs;
 use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
 use crate::cache::Cache;
 use crate::{deb, vmlinux};
+
+/// Offset of the magic number in an image for 64-bit ARM, which is not compressed.
+const ARM_MAGIC: usize = 56;
 
 /// An unpacked kernel.
 #[derive(Clone, Debug)]
@@ -76,7 +81,7 @@ impl Image {
 
 /// The kernel's file in an image's directory.
 fn kernel_of(directory: &Path) -> Option<PathBuf> {
-    ["vmlinux", "bzImage"].map(|name| directory.join(name)).into_iter().find(|path| path.is_file())
+    ["vmlinux", "bzImage", "Image", "linux"].map(|name| directory.join(name)).into_iter().find(|path| path.is_file())
 }
 
 /// Keeps a package's file if it is of use. Only its last component is used, so no path leads out of the directory.
@@ -86,6 +91,9 @@ fn keep(directory: &Path, path: &str, contents: &mut dyn Read) -> Result<()> {
     let write = |to: PathBuf, bytes: &[u8]| fs::write(&to, bytes).with_context(|| format!("write {}", to.display()));
     if name.starts_with("vmlinuz") {
         contents.read_to_end(&mut bytes)?;
+        if bytes.get(ARM_MAGIC..ARM_MAGIC + 4) == Some(b"ARM\x64") {
+            return write(directory.join("Image"), &bytes);
+        }
         // The boot loader's way works for any image; it only takes the guest half a second longer.
         match vmlinux::extract(&bytes) {
             Ok(kernel) => write(directory.join("vmlinux"), &kernel),
@@ -94,6 +102,11 @@ fn keep(directory: &Path, path: &str, contents: &mut dyn Read) -> Result<()> {
                 write(directory.join("bzImage"), &bytes)
             }
         }
+    } else if name == "linux.uml" {
+        contents.read_to_end(&mut bytes)?;
+        let kernel = directory.join("linux");
+        write(kernel.clone(), &bytes)?;
+        fs::set_permissions(&kernel, fs::Permissions::from_mode(0o755)).context("make the kernel a program")
     } else if name == "config" || name.starts_with("config-") {
         contents.read_to_end(&mut bytes)?;
         write(directory.join("config"), &bytes)

@@ -5,6 +5,7 @@
 
 use anyhow::Result;
 
+use crate::arch::Arch;
 use crate::cache::Cache;
 use crate::config::{self, Locked, Wanted};
 use crate::fetch::{Fetcher, Obtained};
@@ -18,40 +19,41 @@ pub type Choice = (Wanted, Option<Locked>);
 ///
 /// # Errors
 /// One of the files cannot be read, or a name is unknown.
-pub fn chosen(repo: &Repo, names: Option<&str>) -> Result<Vec<Choice>> {
+pub fn chosen(repo: &Repo, arch: Arch, names: Option<&str>) -> Result<Vec<Choice>> {
     let wanted = config::wanted(&repo.path("qemu-ci/kernels.toml"))?;
-    choose(&wanted, &config::locked(&repo.path("qemu-ci/kernels.lock"))?, names)
+    choose(&wanted, &config::locked(&repo.path("qemu-ci/kernels.lock"))?, arch, names)
 }
 
-/// Kernels as asked for, by the two files as they were when this was built: for programs that run without the workspace.
+/// Kernels of a PC as asked for, by the two files as they were when this was built: for programs that run without the
+/// workspace.
 ///
 /// # Errors
 /// A name is unknown.
 pub fn built_in(names: Option<&str>) -> Result<Vec<Choice>> {
     let wanted = config::parse_wanted(include_str!("../kernels.toml"))?;
-    choose(&wanted, &config::parse_locked(include_str!("../kernels.lock"))?, names)
+    choose(&wanted, &config::parse_locked(include_str!("../kernels.lock"))?, Arch::default(), names)
 }
 
 /// Picks kernels and finds what the lock says of each.
-fn choose(wanted: &[Wanted], locked: &[Locked], names: Option<&str>) -> Result<Vec<Choice>> {
-    let lock_of = |wanted: &Wanted| locked.iter().find(|kernel| kernel.name == wanted.name).cloned();
-    Ok(config::pick(wanted, names)?.into_iter().map(|wanted| (wanted.clone(), lock_of(&wanted))).collect())
+fn choose(wanted: &[Wanted], locked: &[Locked], arch: Arch, names: Option<&str>) -> Result<Vec<Choice>> {
+    let lock_of = |wanted: &Wanted| locked.iter().find(|kernel| wanted.is(kernel)).cloned();
+    Ok(config::pick(wanted, arch, names)?.into_iter().map(|wanted| (wanted.clone(), lock_of(&wanted))).collect())
 }
 
 /// `cargo ci resolve`: writes the lock anew; kernels not asked for keep their entry. True when each was found.
 ///
 /// # Errors
 /// A file cannot be read or written.
-pub fn resolve(repo: &Repo, names: Option<&str>) -> Result<bool> {
+pub fn resolve(repo: &Repo, arch: Arch, names: Option<&str>) -> Result<bool> {
     let names = names.unwrap_or("all");
     let all = config::wanted(&repo.path("qemu-ci/kernels.toml"))?;
-    let picked = config::pick(&all, Some(names))?;
+    let picked = config::pick(&all, arch, Some(names))?;
     let old = config::locked(&repo.path("qemu-ci/kernels.lock"))?;
     let mut fetcher = Fetcher::new(Cache::of_user()?, false);
     let mut well = true;
     let mut lock = Vec::new();
     for wanted in &all {
-        let before = old.iter().find(|kernel| kernel.name == wanted.name);
+        let before = old.iter().find(|kernel| wanted.is(kernel));
         if !picked.contains(wanted) {
             lock.extend(before.cloned());
             continue;
@@ -84,10 +86,10 @@ pub fn resolve(repo: &Repo, names: Option<&str>) -> Result<bool> {
 ///
 /// # Errors
 /// The cache cannot be used at all.
-pub fn fetch(repo: &Repo, names: Option<&str>, strict: bool) -> Result<bool> {
+pub fn fetch(repo: &Repo, arch: Arch, names: Option<&str>, strict: bool) -> Result<bool> {
     let mut fetcher = Fetcher::new(Cache::of_user()?, strict);
     let mut well = true;
-    for (wanted, lock) in chosen(repo, names)? {
+    for (wanted, lock) in chosen(repo, arch, names)? {
         match fetcher.obtain(&wanted, lock.as_ref()) {
             Ok(Obtained { kernel, drift, .. }) => {
                 let drift = drift.map(|drift| format!("DRIFT: {drift}")).unwrap_or_default();
@@ -108,18 +110,20 @@ pub fn fetch(repo: &Repo, names: Option<&str>, strict: bool) -> Result<bool> {
 /// A file cannot be read.
 pub fn list(repo: &Repo) -> Result<bool> {
     let cache = Cache::of_user()?;
-    println!("{:<6} {:<9} {:<32} {:<20} {:<18} cache", "name", "required", "release", "version", "suite");
-    for (wanted, lock) in chosen(repo, Some("all"))? {
+    println!("{:<13} {:<9} {:<32} {:<20} {:<18} cache", "name", "required", "release", "version", "suite");
+    let all = Arch::ALL.map(|arch| chosen(repo, arch, Some("all")));
+    for (wanted, lock) in all.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten() {
         let required = if wanted.required { "yes" } else { "" };
+        let (label, arch, name) = (wanted.label(), wanted.arch, &wanted.name);
         let Some(kernel) = lock else {
-            println!("{:<6} {required:<9} not resolved: cargo ci resolve --kernel {}", wanted.name, wanted.name);
+            println!("{label:<13} {required:<9} not resolved: cargo ci resolve --arch {arch} --kernel {name}");
             continue;
         };
         let first = kernel.package.first();
         let there = first.is_some_and(|first| Image::find(&cache, &kernel.release, &first.sha256).is_some());
         let there = if there { "unpacked" } else { "" };
         let Locked { release, version, suite, .. } = kernel;
-        println!("{:<6} {required:<9} {release:<32} {version:<20} {suite:<18} {there}", wanted.name);
+        println!("{label:<13} {required:<9} {release:<32} {version:<20} {suite:<18} {there}");
     }
     Ok(true)
 }

@@ -19,10 +19,12 @@
 #![forbid(unsafe_code)]
 
 pub mod apt;
+pub mod arch;
 pub mod build;
 pub mod cache;
 pub mod config;
 pub mod console;
+pub mod cross;
 pub mod deb;
 pub mod fetch;
 pub mod guest;

@@ -6,6 +6,7 @@
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use qemu_ci::arch::Arch;
 use qemu_ci::matrix::Options;
 use qemu_ci::repo::Repo;
 use qemu_ci::run::{self, Job};
@@ -80,6 +81,9 @@ enum Command {
 /// Which kernels.
 #[derive(Args)]
 struct Choice {
+    /// What the kernels run on: x86_64, aarch64, or um (User-mode Linux)
+    #[arg(long, default_value_t)]
+    arch: Arch,
     /// Names of kernels.toml, with commas, or `all`; without it the required ones
     #[arg(long)]
     kernel: Option<String>,
@@ -134,19 +138,19 @@ fn dispatch(command: Command) -> anyhow::Result<bool> {
         Command::Check => steps::alone(steps::check(&repo)?),
         Command::Lint => steps::alone(steps::lint(&repo)?),
         Command::Test { arguments } => steps::alone(steps::test(&repo, &arguments)?),
-        Command::Resolve(choice) => kernels::resolve(&repo, choice.kernel.as_deref())?,
-        Command::Fetch(choice) => kernels::fetch(&repo, choice.kernel.as_deref(), choice.locked)?,
+        Command::Resolve(choice) => kernels::resolve(&repo, choice.arch, choice.kernel.as_deref())?,
+        Command::Fetch(choice) => kernels::fetch(&repo, choice.arch, choice.kernel.as_deref(), choice.locked)?,
         Command::List => kernels::list(&repo)?,
-        Command::Kernels { choice: Choice { kernel, locked }, jobs, filter } => {
-            let options = Options { kernels: kernel, strict: locked, jobs, filter };
+        Command::Kernels { choice: Choice { arch, kernel, locked }, jobs, filter } => {
+            let options = Options { arch, kernels: kernel, strict: locked, jobs, filter };
             steps::alone(steps::kernels(&repo, &options)?)
         }
-        Command::Run { choice: Choice { kernel, locked }, jobs, along, command } => {
-            let options = Options { kernels: kernel, strict: locked, jobs, filter: None };
+        Command::Run { choice: Choice { arch, kernel, locked }, jobs, along, command } => {
+            let options = Options { arch, kernels: kernel, strict: locked, jobs, filter: None };
             run::run(&repo, &options, &along.job(command))?
         }
-        Command::Shell { choice: Choice { kernel, locked }, along } => {
-            let options = Options { kernels: kernel, strict: locked, ..Options::default() };
+        Command::Shell { choice: Choice { arch, kernel, locked }, along } => {
+            let options = Options { arch, kernels: kernel, strict: locked, ..Options::default() };
             run::shell(&repo, &options, &along.job(Vec::new()))?
         }
         Command::All => steps::all(&repo)?,

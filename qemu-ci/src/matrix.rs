@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow};
 use guest_init::Plan;
 
+use crate::arch::Arch;
 use crate::build;
 use crate::cache::Cache;
 use crate::config::Wanted;
@@ -29,6 +30,8 @@ use crate::version::Kernel;
 /// What to run where.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
+    /// What the kernels run on.
+    pub arch: Arch,
     /// Names of kernels with commas; `None`: the required ones.
     pub kernels: Option<String>,
     /// Refuse what differs from the lock.
@@ -55,7 +58,11 @@ pub fn run(repo: &Repo, options: &Options) -> Result<Report> {
     run_work(repo, options, || {
         // The tests take much longer to build than the programs that a job starts.
         let a_job = options.filter.as_deref().is_some_and(|filter| suites.is_job(filter));
-        let built = if a_job { build::build_programs(repo, &["loader"])? } else { build::build(repo)? };
+        let built = if a_job {
+            build::build_programs(repo, options.arch, &["loader"])?
+        } else {
+            build::build(repo, options.arch)?
+        };
         suites.work(repo, &built, options.filter.as_deref())
     })
 }
@@ -66,7 +73,7 @@ pub fn run(repo: &Repo, options: &Options) -> Result<Report> {
 /// What concerns all kernels alike.
 pub fn run_work(repo: &Repo, options: &Options, work: impl FnOnce() -> Result<Work> + Send) -> Result<Report> {
     let begin = Instant::now();
-    let chosen = kernels::chosen(repo, options.kernels.as_deref())?;
+    let chosen = kernels::chosen(repo, options.arch, options.kernels.as_deref())?;
     let table = Table::read(&repo.path("qemu-ci/verdicts.toml"))?;
     let Done { work, guests, prepared } = on_each(&chosen, options, &repo.out(), work)?;
     let rows = guests.into_iter().map(|guest| judge(guest, &work, &table)).collect();
@@ -165,14 +172,15 @@ fn take(queue: &Mutex<Vec<usize>>) -> Option<usize> {
 fn boot(out: &Path, wanted: &Wanted, kernel: &Obtained, work: &Work) -> Run {
     let tried = prepare(wanted, kernel, work);
     match tried {
-        Ok((qemu, image, own, plan)) => guest::run(&Guest {
-            qemu: &qemu,
+        Ok((emulator, image, own, plan)) => guest::run(&Guest {
+            arch: wanted.arch,
+            emulator: &emulator,
             kernel: &image,
             shared: &work.shared,
             own,
             plan,
             memory_mb: work.memory_mb,
-            directory: out.join(&wanted.name),
+            directory: out.join(wanted.label()),
             patience: Patience::default(),
         }),
         Err(error) => Run::broken(work.tasks.len(), format!("{error:#}")),
@@ -200,8 +208,10 @@ fn prepare(wanted: &Wanted, kernel: &Obtained, work: &Work) -> Result<(PathBuf, 
         item.modules = resolved.get(task.modules.as_slice()).cloned().unwrap_or_default();
         items.push(item);
     }
-    let plan = Plan { nonce: guest::nonce(), env: work.env.clone(), items, shell: None };
-    Ok((guest::qemu()?, kernel.image.kernel()?, own, plan))
+    let port = wanted.arch.results().to_owned();
+    let plan = Plan { nonce: guest::nonce(), port, env: work.env.clone(), items, shell: None };
+    let image = kernel.image.kernel()?;
+    Ok((wanted.arch.emulator(&image)?, image, own, plan))
 }
 
 /// Judges a guest's results.
@@ -218,7 +228,7 @@ fn judge(OnKernel { wanted, kernel, run }: OnKernel, work: &Work, table: &Table)
         TestRow::new(&task.item.name, ended, verdict)
     });
     Row {
-        name: wanted.name,
+        name: wanted.label(),
         required: wanted.required,
         release,
         version: kernel.as_ref().map_or_else(String::new, |kernel| kernel.kernel.version.clone()),

@@ -10,6 +10,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use guest_init::{Item, Plan};
 
+use crate::arch::Arch;
 use crate::build;
 use crate::cache::Cache;
 use crate::fetch::Fetcher;
@@ -49,8 +50,8 @@ pub struct Job {
 /// # Errors
 /// The command is not there, or what concerns all kernels alike.
 pub fn run(repo: &Repo, options: &Options, job: &Job) -> Result<bool> {
-    tools::ensure(&[tools::LINKER, tools::QEMU])?;
-    let report = matrix::run_work(repo, options, || work(repo, job))?;
+    tools::ensure(&tools::of_guests(options.arch))?;
+    let report = matrix::run_work(repo, options, || work(repo, options.arch, job))?;
     for row in &report.rows {
         println!("---- Linux {} ({})", row.name, row.release);
         row.tests.iter().for_each(|test| print!("{}", test.detail));
@@ -67,9 +68,9 @@ fn table(report: &Report) -> String {
 }
 
 /// One task and what it needs.
-fn work(repo: &Repo, job: &Job) -> Result<Work> {
+fn work(repo: &Repo, arch: Arch, job: &Job) -> Result<Work> {
     let words: Vec<_> = job.command.iter().map(String::as_str).collect();
-    let built = build::build_programs(repo, &words)?;
+    let built = build::build_programs(repo, arch, &words)?;
     let mut tree = base(&built)?;
     let here = env::current_dir().context("current directory")?;
     tree.directory(&here.to_string_lossy());
@@ -113,11 +114,12 @@ const SHELL: [&str; 22] = [
 /// # Errors
 /// The kernel is not to be had, or there is no shell here.
 pub fn shell(repo: &Repo, options: &Options, job: &Job) -> Result<bool> {
-    tools::ensure(&[tools::LINKER, tools::QEMU])?;
-    let chosen = kernels::chosen(repo, options.kernels.as_deref())?;
+    tools::ensure(&tools::of_guests(options.arch))?;
+    let chosen = kernels::chosen(repo, options.arch, options.kernels.as_deref())?;
     let Some((wanted, lock)) = chosen.last() else { bail!("no kernel to boot") };
     let kernel = Fetcher::new(Cache::of_user()?, options.strict).obtain(wanted, lock.as_ref())?;
-    let built = build::build_programs(repo, &["loader"])?;
+    let image = kernel.image.kernel()?;
+    let built = build::build_programs(repo, options.arch, &["loader"])?;
     let mut tree = base(&built)?;
     for program in SHELL.iter().filter(|program| tools::find(program).is_some()) {
         host::add(&mut tree, program)?;
@@ -138,11 +140,18 @@ pub fn shell(repo: &Repo, options: &Options, job: &Job) -> Result<bool> {
     }
     let command = [format!("/bin/{shell}"), "-i".to_owned()].to_vec();
     let env = BTreeMap::from_iter(environment().into_iter().chain([("TERM".to_owned(), "vt100".to_owned())]));
-    let plan = Plan { nonce: guest::nonce(), env, items: vec![item], shell: Some(command) };
+    let plan = Plan {
+        nonce: guest::nonce(),
+        port: wanted.arch.results().to_owned(),
+        env,
+        items: vec![item],
+        shell: Some(command),
+    };
     eprintln!("Linux {}: `exit` ends the guest", kernel.kernel.release);
     guest::interactive(&Guest {
-        qemu: &guest::qemu()?,
-        kernel: &kernel.image.kernel()?,
+        arch: wanted.arch,
+        emulator: &wanted.arch.emulator(&image)?,
+        kernel: &image,
         shared: &archive(&tree)?,
         own,
         plan,

@@ -167,7 +167,7 @@ fn run_tests(step: &mut Step, cargo: &mut Command) -> Result<()> {
 /// What concerns all kernels alike; what concerns one is a red row.
 pub fn kernels(repo: &Repo, options: &Options) -> Result<Step> {
     let (mut step, begin) = Step::begin("kernels");
-    tools::ensure(&[tools::LINKER, tools::QEMU])?;
+    tools::ensure(&tools::of_guests(options.arch))?;
     let report = matrix::run(repo, options)?;
     print!("{}", report.text());
     let out = repo.out();

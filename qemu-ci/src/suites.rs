@@ -13,7 +13,9 @@ use anyhow::{Context, Result, ensure};
 use guest_init::{INIT_PATH, Item};
 use serde::Deserialize;
 
+use crate::arch::Arch;
 use crate::build::{Built, INIT, TestBinary};
+use crate::cross::Cross;
 use crate::host;
 use crate::initramfs::{Tree, archive};
 use crate::qemu::MEMORY_MB;
@@ -124,7 +126,7 @@ impl Suites {
             tree.directory(&binary.directory.to_string_lossy());
             let path = format!("/tests/{}-{}", binary.package, binary.target);
             let before = tasks.len();
-            let tests = list(binary)?.into_iter().map(|test| self.test_task(binary, row, &path, &test));
+            let tests = list(binary, built.arch)?.into_iter().map(|test| self.test_task(binary, row, &path, &test));
             tasks.extend(tests.filter(|task| chosen(task)));
             if tasks.len() > before {
                 tree.copy_program(&path, &binary.path)?;
@@ -200,13 +202,14 @@ pub fn base(built: &Built) -> Result<Tree> {
 }
 
 /// The names of a binary's tests.
-fn list(binary: &TestBinary) -> Result<Vec<String>> {
+fn list(binary: &TestBinary, arch: Arch) -> Result<Vec<String>> {
     let listing = || format!("{} --list", binary.path.display());
-    let output = Command::new(&binary.path)
-        .args(["--list", "--format", "terse"])
-        .current_dir(&binary.directory)
-        .output()
-        .with_context(listing)?;
+    let mut command = match Cross::of(arch)? {
+        Some(cross) => cross.runner(&binary.path),
+        None => Command::new(&binary.path),
+    };
+    let output =
+        command.args(["--list", "--format", "terse"]).current_dir(&binary.directory).output().with_context(listing)?;
     ensure!(output.status.success(), "{}: {}", listing(), String::from_utf8_lossy(&output.stderr).trim());
     Ok(parse_list(&String::from_utf8_lossy(&output.stdout)))
 }

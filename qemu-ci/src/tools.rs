@@ -10,17 +10,22 @@ use std::process::Command;
 use anyhow::{Result, bail};
 use nix::unistd::geteuid;
 
+use crate::arch::Arch;
 use crate::repo::show_and_run;
 
 /// A program of the machine, and the Debian package it comes in.
 #[derive(Clone, Copy, Debug)]
 pub struct Tool {
-    program: &'static str,
+    /// What it is called.
+    pub program: &'static str,
     package: &'static str,
 }
 
 /// Emulates the guests.
 pub const QEMU: Tool = Tool { program: "qemu-system-x86_64", package: "qemu-system-x86" };
+
+/// Emulates ARM machines.
+pub const QEMU_ARM: Tool = Tool { program: "qemu-system-aarch64", package: "qemu-system-arm" };
 
 /// Links the binaries.
 pub const LINKER: Tool = Tool { program: "cc", package: "gcc" };
@@ -30,6 +35,11 @@ pub const BPFTOOL: Tool = Tool { program: "bpftool", package: "bpftool" };
 
 /// Second opinion of netlink's tests.
 pub const IPROUTE: Tool = Tool { program: "ip", package: "iproute2" };
+
+/// What guests of an architecture need of this machine.
+pub fn of_guests(arch: Arch) -> Vec<Tool> {
+    [LINKER].into_iter().chain(arch.tool()).collect()
+}
 
 /// Where programs of the system lie, beside `$PATH`.
 const SYSTEM_DIRECTORIES: [&str; 2] = ["/usr/sbin", "/sbin"];
@@ -52,13 +62,13 @@ fn is_program(path: &Path) -> bool {
 /// # Errors
 /// Something is missing and could not be installed.
 pub fn ensure(tools: &[Tool]) -> Result<()> {
-    let missing: Vec<_> = tools.iter().filter(|tool| find(tool.program).is_none()).collect();
+    let missing: Vec<_> = tools.iter().filter(|tool| find(tool.program).is_none()).copied().collect();
     if missing.is_empty() {
         return Ok(());
     }
     let packages: Vec<_> = missing.iter().map(|tool| tool.package).collect();
     let words: Vec<_> = missing.iter().map(|tool| tool.program).collect();
-    let by_hand = format!("apt-get install --no-install-recommends {}", packages.join(" "));
+    let by_hand = by_hand(&missing);
     if !geteuid().is_root() || find("apt-get").is_none() {
         bail!("missing: {}; install it as root with `{by_hand}`", words.join(", "));
     }
@@ -71,6 +81,12 @@ pub fn ensure(tools: &[Tool]) -> Result<()> {
         None => Ok(()),
         Some(tool) => bail!("{} is still missing after `{by_hand}`", tool.program),
     }
+}
+
+/// What a user types to have these tools.
+pub fn by_hand(tools: &[Tool]) -> String {
+    let packages: Vec<_> = tools.iter().map(|tool| tool.package).collect();
+    format!("apt-get install --no-install-recommends {}", packages.join(" "))
 }
 
 /// Installs packages; true when apt is content.

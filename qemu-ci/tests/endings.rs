@@ -9,6 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use guest_init::{Item, Plan};
+use qemu_ci::arch::Arch;
 use qemu_ci::console::{Ended, Ending};
 use qemu_ci::guest::{Guest, Patience, Run, run};
 use qemu_ci::initramfs::Tree;
@@ -40,7 +41,8 @@ fn play(directory: &Path, script: &str) -> Run {
     fs::set_permissions(&qemu, fs::Permissions::from_mode(0o755)).expect("our own file");
     let item = |name: &str| Item { name: name.to_owned(), timeout_ms: 300, ..Item::default() };
     run(&Guest {
-        qemu: &qemu,
+        arch: Arch::X86_64,
+        emulator: &qemu,
         kernel: Path::new("/no/kernel"),
         shared: b"",
         own: Tree::new(),

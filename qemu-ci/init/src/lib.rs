@@ -1,5 +1,5 @@
-//! What host and guest say to each other: a [`Plan`] goes in with the initramfs, [`Line`]s come out of the second
-//! serial port.
+//! What host and guest say to each other: a [`Plan`] goes in with the initramfs, [`Line`]s come out of a
+//! serial port of their own.
 //!
 //! The guest half is process 1 (`process.rs`); the host half is `qemu-ci`'s `console.rs`. Both are built from this file, so
 //! they cannot drift apart. Next to read: `process.rs`.
@@ -30,6 +30,8 @@ pub const DETAIL_LIMIT: usize = 16 * 1024;
 pub struct Plan {
     /// Drawn anew for each boot and repeated in each line, so that a line of another run can never be taken for ours.
     pub nonce: String,
+    /// The device on which [`Line`]s leave, which differs between machines.
+    pub port: String,
     /// Environment of every command.
     pub env: BTreeMap<String, String>,
     /// The tests.

@@ -1,4 +1,4 @@
-//! The second serial port, on which results leave the guest, and the machine's off switch.
+//! The serial port on which results leave the guest, and the machine's off switch.
 //!
 //! In: [`Event`]s. Out: one JSON line each. Next to read: `lib.rs`, for the events.
 
@@ -20,15 +20,15 @@ pub(crate) struct Port {
 }
 
 impl Port {
-    /// Opens the second serial port, in raw mode: a terminal would turn each newline into two characters.
+    /// Opens the port, in raw mode: a terminal would turn each newline into two characters.
     ///
     /// # Errors
-    /// There is no second port, or it cannot be set up.
-    pub(crate) fn open() -> Result<Self> {
-        let tty = OpenOptions::new().read(true).write(true).open("/dev/ttyS1").context("open /dev/ttyS1")?;
-        let mut settings = tcgetattr(&tty).context("settings of /dev/ttyS1")?;
+    /// There is no such port, or it cannot be set up.
+    pub(crate) fn open(path: &str) -> Result<Self> {
+        let tty = OpenOptions::new().read(true).write(true).open(path).with_context(|| format!("open {path}"))?;
+        let mut settings = tcgetattr(&tty).with_context(|| format!("settings of {path}"))?;
         cfmakeraw(&mut settings);
-        tcsetattr(&tty, SetArg::TCSANOW, &settings).context("set /dev/ttyS1 to raw mode")?;
+        tcsetattr(&tty, SetArg::TCSANOW, &settings).with_context(|| format!("set {path} to raw mode"))?;
         Ok(Self { tty, seq: 0 })
     }
 
@@ -41,7 +41,7 @@ impl Port {
         let mut text = serde_json::to_vec(&line).context("encode a result line")?;
         text.push(b'\n');
         self.seq += 1;
-        self.tty.write_all(&text).context("write to /dev/ttyS1")
+        self.tty.write_all(&text).context("write to the result port")
     }
 
     /// Waits until the last byte has left the port; without it the end of the stream is lost when the machine stops.
@@ -49,7 +49,7 @@ impl Port {
     /// # Errors
     /// The wait was broken off.
     pub(crate) fn drain(&self) -> Result<()> {
-        tcdrain(&self.tty).context("drain /dev/ttyS1")
+        tcdrain(&self.tty).context("drain the result port")
     }
 }
 

@@ -1,6 +1,6 @@
 //! Process 1 of a test guest: mounts, runs the plan's items, reports each, ends the machine.
 //!
-//! In: [`PLAN_PATH`] from the initramfs. Out: [`crate::Line`]s on the second serial port; its own words on the first (the
+//! In: [`PLAN_PATH`] from the initramfs. Out: [`crate::Line`]s on the port that the plan names; its own words on the first (the
 //! console). It needs no file of the host and no program but the tests themselves. It is a library's function so that a
 //! program which boots guests to run itself in them can be their process 1 too: one file does it all. Next to read: `item.rs`.
 
@@ -44,12 +44,12 @@ pub(crate) fn wrapper(index: usize) -> Command {
 /// What process 1 itself could not do; a failing test is no error.
 fn run() -> Result<()> {
     mounts::guest()?;
-    let mut port = Port::open()?;
     let plan = read_plan()?;
-    let mut log = kmsg::Log::open()?;
     if let Some(command) = &plan.shell {
         return shell(command, &plan);
     }
+    let mut port = Port::open(&plan.port)?;
+    let mut log = kmsg::Log::open()?;
     let hello = Event::Hello {
         release: fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned(),
         memory_kb: available_memory(),
@@ -87,7 +87,10 @@ fn shell(command: &[String], plan: &Plan) -> Result<()> {
     let (program, arguments) = command.split_first().context("the shell command is empty")?;
     // The first terminal that a session's leader opens becomes the session's: the shell then has job control.
     setsid().context("begin a session")?;
-    let terminal = File::options().read(true).write(true).open("/dev/ttyS0").context("open the console")?;
+    // `/dev/console` itself cannot become a session's terminal; the last of those behind it can.
+    let active = fs::read_to_string("/sys/class/tty/console/active").context("which terminal is the console")?;
+    let path = format!("/dev/{}", active.split_whitespace().last().unwrap_or("console"));
+    let terminal = File::options().read(true).write(true).open(&path).with_context(|| format!("open {path}"))?;
     let (input, output) = (terminal.try_clone()?, terminal.try_clone()?);
     let mut child = Command::new(program);
     let status =

@@ -11,7 +11,7 @@ use qemu_ci::console::{Ended, Ending};
 use qemu_ci::initramfs::{Tree, archive};
 use qemu_ci::matrix::{self, OnKernel, Options};
 use qemu_ci::suites::{Task, Work, environment};
-use qemu_ci::{guest, host, kernels};
+use qemu_ci::{host, kernels, tools};
 
 use super::{Checked, Checkup, Kernel, Object};
 use crate::render::Out;
@@ -39,7 +39,8 @@ pub(super) fn known(names: &str) -> Result<String> {
 /// What concerns all kernels alike: no QEMU here, no place for the kernels.
 pub(super) fn ask(objects: &[Object], names: &str, out: &mut Out) -> Result<Checked> {
     let chosen = kernels::built_in(Some(names))?;
-    guest::qemu().context("kernels are booted in QEMU")?;
+    tools::find(tools::QEMU.program)
+        .with_context(|| format!("kernels are booted in QEMU: {}", tools::by_hand(&[tools::QEMU])))?;
     let scratch = Cache::of_user()?.scratch()?;
     out.progress(format_args!("booting {} kernels", chosen.len()));
     let options = Options::default();
