@@ -52,19 +52,44 @@ fn traces(blocks: &[MBlock], first: usize) -> Vec<usize> {
     let mut order = Vec::with_capacity(blocks.len());
     let mut placed = vec![false; blocks.len()];
     let mut work = vec![first];
+    let ranks = ranks(blocks, first);
     while let Some(start) = work.pop() {
         let mut at = Some(start).filter(|start| !placed[*start]);
         while let Some(block) = at {
             placed[block] = true;
             order.push(block);
             let mut next: Vec<usize> = blocks[block].term.targets().filter(|to| !placed[*to]).collect();
-            // The way that goes on stays; the one that leaves is jumped to.
-            next.sort_by_key(|to| (leaves(&blocks[*to]), std::cmp::Reverse(blocks[*to].depth)));
+            // The way that goes on stays, the one that leaves is jumped to; a way that comes to the other one goes first.
+            next.sort_by_key(|to| (leaves(&blocks[*to]), std::cmp::Reverse(blocks[*to].depth), ranks[*to]));
             at = next.first().copied();
             work.extend(next.into_iter().skip(1));
         }
     }
     order
+}
+
+/// Place of each block in reverse postorder: before those it leads to, but for loops.
+fn ranks(blocks: &[MBlock], first: usize) -> Vec<usize> {
+    let mut ranks = vec![usize::MAX; blocks.len()];
+    let mut seen = vec![false; blocks.len()];
+    let mut left = blocks.len();
+    let mut stack = vec![(first, 0)];
+    seen[first] = true;
+    while let Some((at, edge)) = stack.pop() {
+        match blocks[at].term.targets().nth(edge) {
+            None => {
+                left -= 1;
+                ranks[at] = left;
+            }
+            Some(to) => {
+                stack.push((at, edge + 1));
+                if !std::mem::replace(&mut seen[to], true) {
+                    stack.push((to, 0));
+                }
+            }
+        }
+    }
+    ranks
 }
 
 /// Does the block leave the function?

@@ -38,6 +38,7 @@ use std::sync::Arc;
 
 use crate::insn::{Code, Source};
 use crate::ir::{Func, Linkage, Module, Param, Ty, verify};
+use crate::object::{self, ProgDef};
 
 /// A function as instructions, and what its definition in an object needs.
 #[derive(Clone, Debug)]
@@ -54,6 +55,30 @@ pub struct Compiled {
     pub code: Code,
     /// Bytes of stack, at most 512.
     pub stack: u32,
+}
+
+impl Compiled {
+    /// The function as the object writer takes it. Numbers are described as what they are, pointers as 64-bit numbers.
+    #[must_use]
+    pub fn definition(self) -> ProgDef {
+        let def = match self.linkage {
+            Linkage::Prog { section, .. } => return ProgDef::new(&section, &self.name, self.code),
+            Linkage::Static => ProgDef::subprog(&self.name, self.code),
+            Linkage::Global => ProgDef::subprog(&self.name, self.code).global(),
+        };
+        let def = self.params.iter().fold(def, |def, param| def.param(&param.name, described(param.ty)));
+        def.returns(self.ret.map_or_else(object::Ty::void, described))
+    }
+}
+
+/// A type for BTF.
+fn described(ty: Ty) -> object::Ty {
+    match ty {
+        Ty::I8 => object::Ty::of::<u8>(),
+        Ty::I16 => object::Ty::of::<u16>(),
+        Ty::I32 => object::Ty::of::<u32>(),
+        _ => object::Ty::of::<u64>(),
+    }
 }
 
 /// Compiles every function of a module.

@@ -16,6 +16,8 @@ pub struct Profile {
     pub store_imm_ctx: bool,
     /// Bounds survive a byte swap and a negation. Linux 6.18 as measured.
     pub bounds_after_swap: bool,
+    /// Lookups in arrays under constant keys are known to find something. Linux 6.18 as measured.
+    pub array_lookups: bool,
     /// Run the passes. Off, code is slow and correct: for tests.
     pub passes: bool,
     /// How registers are given out.
@@ -44,6 +46,7 @@ impl Profile {
             gotol: false,
             store_imm_ctx: false,
             bounds_after_swap: false,
+            array_lookups: false,
             passes: true,
             allocation: Allocation::Best,
         }
@@ -64,7 +67,7 @@ impl Profile {
     /// The newest kernel that was measured: 6.18.
     #[must_use]
     pub const fn newest() -> Self {
-        Self { bounds_after_swap: true, ..Self::linux_6_12() }
+        Self { bounds_after_swap: true, array_lookups: true, ..Self::linux_6_12() }
     }
 
     /// The named profile for a release such as `5.10`: that of the newest one that is not above it.

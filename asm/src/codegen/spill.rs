@@ -23,11 +23,14 @@ pub(super) fn rewrite(machine: &mut Machine, groups: &[Vec<VReg>], temporaries: 
     let group_of: HashMap<VReg, usize> =
         groups.iter().enumerate().flat_map(|(i, group)| group.iter().map(move |reg| (*reg, i))).collect();
     let homes = homes(machine, groups.len(), &group_of);
-    let mut spiller = Spiller { group_of, homes, temporaries, regs: machine.regs };
+    let mut spiller = Spiller { group_of, homes, temporaries, regs: machine.regs, near: Vec::new() };
     for block in &mut machine.blocks {
         let insts = std::mem::take(&mut block.insts);
+        spiller.near.clear();
         for inst in insts {
+            let (_, destroyed) = inst.op.fixed();
             spiller.inst(inst, &mut block.insts);
+            spiller.pass(destroyed != 0);
         }
         spiller.term(&mut block.term, block.loc, &mut block.insts);
     }
@@ -63,11 +66,37 @@ struct Spiller<'a> {
     homes: Vec<Home>,
     temporaries: &'a mut Vec<VReg>,
     regs: u32,
+    /// What was in a register just now: group, register, and for how many more instructions it may be taken from there.
+    near: Vec<(usize, VReg, u32)>,
 }
+
+/// For how many instructions a value that was loaded or stored is taken from the register it was in.
+const NEAR: u32 = 3;
 
 impl Spiller<'_> {
     fn home(&self, reg: VReg) -> Option<Home> {
         self.group_of.get(&reg).map(|group| self.homes[*group].clone())
+    }
+
+    /// One more instruction lies behind; a call forgets everything.
+    fn pass(&mut self, call: bool) {
+        self.near.retain_mut(|(_, _, left)| {
+            *left -= 1;
+            *left > 0 && !call
+        });
+    }
+
+    /// The register that holds a group's value since just now.
+    fn nearby(&self, reg: VReg) -> Option<VReg> {
+        let group = self.group_of.get(&reg)?;
+        self.near.iter().find(|(near, _, _)| near == group).map(|(_, held, _)| *held)
+    }
+
+    /// A group's value is in `held`, and on the stack.
+    fn note(&mut self, reg: VReg, held: VReg) {
+        let Some(group) = self.group_of.get(&reg).copied() else { return };
+        self.near.retain(|(near, _, _)| *near != group);
+        self.near.push((group, held, NEAR));
     }
 
     fn temporary(&mut self) -> VReg {
@@ -100,10 +129,17 @@ impl Spiller<'_> {
         let mut op = inst.op.clone();
         op.regs_mut(|reg, role| {
             let Some(home) = self.home(*reg) else { return };
-            let known = seen.iter().find(|(old, _)| old == reg).map(|(_, new)| *new);
+            let mut known = seen.iter().find(|(old, _)| old == reg).map(|(_, new)| *new);
+            if known.is_none() && role == Role::Use {
+                known = self.nearby(*reg);
+            }
             let new = known.unwrap_or_else(|| self.temporary());
             if known.is_none() && role != Role::Def {
                 out.push(MInst { op: Self::fetch(&home, new), loc });
+            }
+            // The definition of what is made again at each use goes away.
+            if role == Role::Use || matches!(home, Home::Slot(_)) {
+                self.note(*reg, new);
             }
             if role != Role::Use {
                 match home {
@@ -132,13 +168,33 @@ impl Spiller<'_> {
             Src::Imm(_) => None,
         };
         let loc = inst.loc;
+        let held = from.as_ref().and_then(|_| match src {
+            Src::Reg(from) => self.nearby(from),
+            Src::Imm(_) => None,
+        });
+        if let Some(group) = self.group_of.get(&dst) {
+            self.near.retain(|(near, _, _)| near != group);
+        }
         match (self.home(dst), from, src) {
             (Some(Home::Slot(to)), Some(Home::Slot(from)), _) if to == from => {}
-            (Some(Home::Slot(to)), None, src) => out.push(store(to, src, loc)),
-            (None, Some(home), _) => out.push(MInst { op: Self::fetch(&home, dst), loc }),
-            (Some(Home::Slot(to)), Some(home), _) => {
+            (Some(Home::Slot(to)), None, Src::Reg(src)) if src.is_machine() => {
+                // What a call gave is often tested at once.
                 let via = self.temporary();
-                out.push(MInst { op: Self::fetch(&home, via), loc });
+                out.push(MInst { op: MOp::Mov { width: Width::W64, dst: via, src: Src::Reg(src) }, loc });
+                out.push(store(to, Src::Reg(via), loc));
+                self.note(dst, via);
+            }
+            (Some(Home::Slot(to)), None, src) => out.push(store(to, src, loc)),
+            (None, Some(home), _) => match held {
+                Some(held) => out.push(MInst { op: MOp::Mov { width: Width::W64, dst, src: Src::Reg(held) }, loc }),
+                None => out.push(MInst { op: Self::fetch(&home, dst), loc }),
+            },
+            (Some(Home::Slot(to)), Some(home), _) => {
+                let via = held.unwrap_or_else(|| {
+                    let via = self.temporary();
+                    out.push(MInst { op: Self::fetch(&home, via), loc });
+                    via
+                });
                 out.push(store(to, Src::Reg(via), loc));
             }
             _ => return false,
@@ -150,7 +206,7 @@ impl Spiller<'_> {
         let mut seen: Vec<(VReg, VReg)> = Vec::new();
         term.regs_mut(|reg| {
             let Some(home) = self.home(*reg) else { return };
-            let known = seen.iter().find(|(old, _)| old == reg).map(|(_, new)| *new);
+            let known = seen.iter().find(|(old, _)| old == reg).map(|(_, new)| *new).or_else(|| self.nearby(*reg));
             let new = known.unwrap_or_else(|| {
                 let new = self.temporary();
                 out.push(MInst { op: Self::fetch(&home, new), loc });

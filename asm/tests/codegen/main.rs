@@ -1,12 +1,14 @@
 //! From IR to instructions, run in the interpreter.
 
+mod author;
 mod random;
 
 use asm::codegen::{Allocation, Compiled, Profile, compile_func};
 use asm::insn::{AtomicOp, Code, Cond, helper};
-use asm::ir::{Func, FuncBuilder, MapDecl, Ty};
+use asm::ir::{Func, FuncBuilder, Ty};
 use asm::object::MapType;
 use asm::vm::{MapSpec, Vm, Xdp};
+use author::counters;
 
 /// Every way to compile: passes on and off, registers given out well, badly, not at all.
 fn profiles() -> Vec<Profile> {
@@ -34,17 +36,6 @@ fn listing(code: &Code) -> String {
         at += slots;
     }
     text
-}
-
-fn counters() -> MapDecl {
-    MapDecl {
-        name: "counters".into(),
-        map_type: MapType::ARRAY,
-        key_size: 4,
-        value_size: 8,
-        max_entries: 4,
-        inner: None,
-    }
 }
 
 /// Counts packets of at least 14 bytes under their first byte modulo four.

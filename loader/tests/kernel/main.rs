@@ -4,6 +4,7 @@
 //! Each test leaves the kernel as it was. What touches interfaces or mounts does so in namespaces of its own.
 
 mod check;
+mod codegen;
 #[path = "../common/mod.rs"]
 mod common;
 mod denied;

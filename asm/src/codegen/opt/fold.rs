@@ -6,10 +6,11 @@
 
 use super::super::profile::Profile;
 use super::super::select::swapped;
-use super::{bits, definitions, eval, number};
+use super::{bits, definitions, eval, number, use_counts};
 use crate::insn::{AluOp, Cond, Size, Width};
 use crate::ir::vars::{find, fits, reachable, replace_all, tidy};
 use crate::ir::{Func, Inst, Op, Target, Term, Ty, Value};
+use crate::object::ProgType;
 
 /// What becomes of an operation.
 enum New {
@@ -22,7 +23,8 @@ enum New {
 }
 
 pub(super) fn run(func: &mut Func, profile: &Profile) -> bool {
-    let mut folder = Folder { ops: definitions(func), same: (0..func.values.len()).map(Value::of).collect(), profile };
+    let same = (0..func.values.len()).map(Value::of).collect();
+    let mut folder = Folder { ops: definitions(func), same, uses: use_counts(func), profile };
     let mut changed = false;
     for block in 0..func.blocks.len() {
         changed |= folder.block(func, block);
@@ -39,6 +41,8 @@ pub(super) fn run(func: &mut Func, profile: &Profile) -> bool {
 struct Folder<'a> {
     ops: Vec<Option<Op>>,
     same: Vec<Value>,
+    /// How often each value was used when the pass began.
+    uses: Vec<u32>,
     profile: &'a Profile,
 }
 
@@ -216,8 +220,27 @@ impl Folder<'_> {
         }
     }
 
+    /// Is a test of bits better than a mask and a comparison? It has no inverse: where the way on for a set bit is the one
+    /// that falls through it takes a jump more, which is no more than the copy of a value that is needed again.
+    fn test_pays(&self, func: &Func, x: Value, set: &Target) -> bool {
+        let leaves = matches!(func.blocks[set.block.index()].term, Term::Return(_));
+        leaves || self.uses.get(x.index()).is_some_and(|uses| *uses > 1)
+    }
+
+    /// A program's result: of XDP and traffic control the kernel looks at the low half only.
+    fn result(&self, func: &Func, term: &mut Term) -> bool {
+        let Term::Return(Some(value)) = term else { return false };
+        match (&self.ops[value.index()], func.prog_type()) {
+            (Some(Op::Low { bits: 32, a }), Some(ProgType::XDP | ProgType::SCHED_CLS)) => {
+                *value = *a;
+                true
+            }
+            _ => false,
+        }
+    }
+
     fn term(&mut self, func: &mut Func, term: &mut Term, out: &mut Vec<Inst>) -> bool {
-        let Term::If { cond, width, a, b, then, other } = term else { return false };
+        let Term::If { cond, width, a, b, then, other } = term else { return self.result(func, term) };
         if let (Some(x), Some(y)) = (self.number(*a), self.number(*b)) {
             let to = if eval::compare(*cond, *width, x, y) { then } else { other };
             *term = Term::Jump(Target { block: to.block, args: std::mem::take(&mut to.args) });
@@ -243,7 +266,10 @@ impl Folder<'_> {
                 true
             }
             Op::Alu { op: AluOp::And, a: x, b: mask, .. }
-                if equality && k == 0 && self.number(mask).is_some_and(|mask| mask <= 0xffff_ffff) =>
+                if equality
+                    && k == 0
+                    && self.number(mask).is_some_and(|mask| mask <= 0xffff_ffff)
+                    && self.test_pays(func, x, if *cond == Cond::Eq { other } else { then }) =>
             {
                 if *cond == Cond::Eq {
                     std::mem::swap(then, other);

@@ -1,13 +1,15 @@
 //! Stage: code generation. Pass: a map key that lies in the packet, or in another map's value, as it is wanted is used in its place.
 //!
 //! Input and output: a function. The key was read, stored into an object on the stack of just that size, and that object is
-//! used for nothing else. Between read and call nothing may write there, and nothing may move the packet. The verifier
+//! used for nothing else. Between read and call nothing may write there, and nothing may move the packet: seen in one
+//! block, or because the whole function neither writes to the packet nor moves it. The verifier
 //! takes keys in packets and map values on all kernels, from the helpers that look up, store and delete. Next: `merge.rs`.
 
 use super::super::profile::Profile;
 use super::{address, definitions};
 use crate::insn::helper;
-use crate::ir::{Callee, Func, Inst, Op, Region, StackId, Ty, Value};
+use crate::ir::dom::Dominators;
+use crate::ir::{Block, Callee, Func, Inst, Op, Region, StackId, Ty, Value};
 
 pub(super) fn run(func: &mut Func, _profile: &Profile) -> bool {
     let mut changed = false;
@@ -20,40 +22,73 @@ pub(super) fn run(func: &mut Func, _profile: &Profile) -> bool {
 /// Replaces one object, if it is only a key's copy.
 fn replace(func: &mut Func, id: StackId) -> Option<()> {
     let ops = definitions(func);
-    let (block, store, call) = uses(func, &ops, id)?;
-    let data = &func.blocks[block];
-    let Op::Store { size, value, .. } = data.insts[store].op else { return None };
-    if u32::from(size.bytes()) != func.stack[id.index()].size {
-        return None;
-    }
-    let load = data.insts.iter().position(|inst| inst.result == Some(value))?;
-    let Op::Load { size: read, ptr, off } = data.insts[load].op else { return None };
+    let Uses { store: (block, store), calls } = uses(func, &ops, id)?;
+    let Op::Store { size, value, .. } = func.blocks[block].insts[store].op else { return None };
+    let Some(Op::Load { size: read, ptr, off }) = ops[value.index()].clone() else { return None };
     let readable = matches!(func.ty(ptr), Ty::Packet | Ty::Ptr(Region::MapValue(_)));
-    let quiet = data.insts[load + 1..call].iter().all(|inst| inst.op.is_pure() || is_harmless(func, inst));
-    if read != size || !readable || !quiet || load > store {
+    if u32::from(size.bytes()) != func.stack[id.index()].size || read != size || !readable {
         return None;
     }
-    let ty = func.ty(ptr);
-    let loc = data.insts[store].loc;
+    if !(func.ty(ptr) == Ty::Packet && packet_is_fixed(func)) {
+        let near = |(b, call): (usize, usize)| b == block && is_quiet(func, block, value, call).is_some();
+        calls.iter().all(|call| near(*call)).then_some(())?;
+    }
     let by = func.value(Ty::I64);
-    let key = func.value(ty);
+    let key = func.value(func.ty(ptr));
+    let loc = func.blocks[block].insts[store].loc;
     let made = [
         Inst { result: Some(by), op: Op::Const(i64::from(off).cast_unsigned()), loc },
         Inst { result: Some(key), op: Op::PtrAdd { ptr, by }, loc },
     ];
-    let insts = &mut func.blocks[block].insts;
-    if let Op::Call { args, .. } = &mut insts[call].op {
-        for arg in args.iter_mut().filter(|arg| is_object(&ops, **arg, id)) {
-            *arg = key;
+    for (block, call) in calls {
+        if let Op::Call { args, .. } = &mut func.blocks[block].insts[call].op {
+            for arg in args.iter_mut().filter(|arg| is_object(&ops, **arg, id)) {
+                *arg = key;
+            }
         }
     }
-    insts.splice(store..=store, made);
+    func.blocks[block].insts.splice(store..=store, made);
     Some(())
 }
 
-/// The one store into the object and the one call that takes it as key, both in one block.
-fn uses(func: &Func, ops: &[Option<Op>], id: StackId) -> Option<(usize, usize, usize)> {
-    let (mut store, mut call) = (None, None);
+/// Does the packet stay as and where it is, from the start of the function to its end?
+fn packet_is_fixed(func: &Func) -> bool {
+    func.blocks.iter().flat_map(|block| &block.insts).all(|inst| match &inst.op {
+        Op::Store { ptr, .. } | Op::Atomic { ptr, .. } => !func.ty(*ptr).is_packet(),
+        Op::Call { callee: Callee::Helper(id), args } => {
+            let Some(helper) = id.helper() else { return false };
+            let only_keys = TAKES_PACKETS.contains(id) || args.iter().all(|arg| !func.ty(*arg).is_packet());
+            !helper.moves_packet && only_keys
+        }
+        Op::Call { .. } => false,
+        _ => true,
+    })
+}
+
+/// Is nothing written where the key was read, between that and the call in the same block?
+fn is_quiet(func: &Func, block: usize, value: Value, call: usize) -> Option<()> {
+    let insts = &func.blocks[block].insts;
+    let load = insts.iter().position(|inst| inst.result == Some(value)).filter(|load| *load < call)?;
+    let quiet = insts[load + 1..call].iter().all(|inst| match inst.op {
+        Op::Load { .. } => true,
+        Op::Store { ptr, .. } => matches!(func.ty(ptr), Ty::Ptr(Region::Stack(_))),
+        ref op => op.is_pure(),
+    });
+    quiet.then_some(())
+}
+
+/// Helpers that may be handed pointers into a packet as keys; they only read them.
+const TAKES_PACKETS: [helper::Id; 3] = [helper::MAP_LOOKUP_ELEM, helper::MAP_UPDATE_ELEM, helper::MAP_DELETE_ELEM];
+
+/// The one store into an object, and the calls that take it as key: block and place of each.
+struct Uses {
+    store: (usize, usize),
+    calls: Vec<(usize, usize)>,
+}
+
+/// How the object is used, if that is all.
+fn uses(func: &Func, ops: &[Option<Op>], id: StackId) -> Option<Uses> {
+    let (mut store, mut calls) = (None, Vec::new());
     for (block, data) in func.blocks.iter().enumerate() {
         for (at, inst) in data.insts.iter().enumerate() {
             let mut named = 0;
@@ -61,15 +96,16 @@ fn uses(func: &Func, ops: &[Option<Op>], id: StackId) -> Option<(usize, usize, u
             match &inst.op {
                 _ if named == 0 => {}
                 Op::PtrAdd { .. } => {}
-                Op::Store { ptr, value, .. } if store.is_none() && named == 1 && !is_object(ops, *value, id) => {
+                Op::Store { ptr, off: 0, value, .. }
+                    if store.is_none() && named == 1 && !is_object(ops, *value, id) =>
+                {
                     (address(ops, *ptr, 0).1 == 0).then_some(())?;
                     store = Some((block, at));
                 }
-                Op::Call { callee: Callee::Helper(called), args } if call.is_none() && named == 1 => {
+                Op::Call { callee: Callee::Helper(called), args } if named == 1 => {
                     let place = args.iter().position(|arg| is_object(ops, *arg, id))?;
-                    let takes_packets = [helper::MAP_LOOKUP_ELEM, helper::MAP_UPDATE_ELEM, helper::MAP_DELETE_ELEM];
-                    (takes_packets.contains(called) && place == 1).then_some(())?;
-                    call = Some((block, at));
+                    (TAKES_PACKETS.contains(called) && place == 1).then_some(())?;
+                    calls.push((block, at));
                 }
                 _ => return None,
             }
@@ -80,19 +116,15 @@ fn uses(func: &Func, ops: &[Option<Op>], id: StackId) -> Option<(usize, usize, u
             return None;
         }
     }
-    let ((block, store), (same, call)) = (store?, call?);
-    (block == same && store < call).then_some((block, store, call))
+    let store = store?;
+    let dominators = Dominators::of(func);
+    let behind = |(block, call): &(usize, usize)| {
+        let same = *block == store.0;
+        same && *call > store.1 || !same && dominators.dominates(Block::of(store.0), Block::of(*block))
+    };
+    (!calls.is_empty() && calls.iter().all(behind)).then_some(Uses { store, calls })
 }
 
 fn is_object(ops: &[Option<Op>], v: Value, id: StackId) -> bool {
     ops[address(ops, v, 0).0.index()] == Some(Op::Stack(id))
-}
-
-/// A read, or a store to the stack: writes to nothing that a key is read from.
-fn is_harmless(func: &Func, inst: &Inst) -> bool {
-    match inst.op {
-        Op::Load { .. } => true,
-        Op::Store { ptr, .. } => matches!(func.ty(ptr), Ty::Ptr(Region::Stack(_))),
-        _ => false,
-    }
 }

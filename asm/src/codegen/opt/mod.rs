@@ -14,6 +14,8 @@ mod fold;
 mod keys;
 mod legal;
 mod merge;
+mod nulls;
+mod sets;
 
 use super::Error;
 use super::profile::Profile;
@@ -26,7 +28,8 @@ type Pass = fn(&mut Func, &Profile) -> bool;
 const SHRINK: &[(&str, Pass)] = &[("cfg", cfg::run), ("fold", fold::run), ("cse", cse::run), ("dce", dce::run)];
 
 /// Run once, in this order, each followed by [`SHRINK`].
-const ONCE: &[(&str, Pass)] = &[("checks", checks::run), ("keys", keys::run), ("merge", merge::run)];
+const ONCE: &[(&str, Pass)] =
+    &[("checks", checks::run), ("sets", sets::run), ("nulls", nulls::run), ("keys", keys::run), ("merge", merge::run)];
 
 /// More rounds than any program needs.
 const ROUNDS: usize = 16;
