@@ -1,7 +1,10 @@
 //! Stage: what this kernel can do. Input: nothing but the kernel. Output: yes or no for each [`Feature`].
 //!
 //! Every answer is tried out, never guessed from the release: vendors and stable kernels carry features back. The first
-//! kernel of a feature is told beside the answer, for the person who has to choose one. Read next: `permission.rs`.
+//! kernel of a feature is told beside the answer, for the person who has to choose one. Read next: `features/survey.rs`.
+
+pub mod iface;
+pub mod survey;
 
 use std::fmt;
 use std::path::Path;
@@ -181,6 +184,7 @@ pub fn map_type(map_type: MapType) -> Result<bool, Errno> {
         MapType::ARENA => (0, 0, 1),
         MapType::BLOOM_FILTER | MapType::QUEUE | MapType::STACK => (0, 4, 1),
         MapType::LPM_TRIE => (8, 4, 1),
+        MapType::STACK_TRACE => (4, 8, 1),
         MapType::CGROUP_STORAGE | MapType::PERCPU_CGROUP_STORAGE => (8, 4, 0),
         _ => (4, 4, 1),
     };

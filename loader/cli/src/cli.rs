@@ -36,6 +36,10 @@ pub(crate) enum Command {
     /// Nothing is attached and nothing pinned. What is refused is explained at its source line. Exit status 0 when all
     /// programs load, 1 when some do not.
     Check(crate::check::Args),
+    /// Show what this kernel can do, or what the driver of an interface can
+    ///
+    /// Everything is tried out or asked, nothing guessed from the release; nothing stays behind.
+    Features(crate::features::Args),
     /// Load every program and map of one object, and pin them
     Load(crate::load::Args),
     /// Make an object file of assembly text

@@ -9,6 +9,7 @@ mod check;
 mod cli;
 mod disasm;
 mod down;
+mod features;
 mod interrupt;
 mod load;
 mod render;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         Command::Down(args) => down::run(args, &mut out),
         Command::Status(args) => status::run(args, &mut out),
         Command::Check(args) => check::run(args, &mut out),
+        Command::Features(args) => features::run(args, &mut out),
         Command::Load(args) => load::run(args, &mut out),
         Command::Asm(args) => asm::run(args, &mut out),
         Command::Disasm(args) => disasm::run(args, &mut out),

@@ -28,7 +28,7 @@ pub struct Target {
 }
 
 /// The enumerations that say what a kernel knows.
-const ENUMS: [&str; 4] = ["bpf_func_id", "bpf_map_type", "bpf_prog_type", "bpf_attach_type"];
+const ENUMS: [&str; 5] = ["bpf_func_id", "bpf_map_type", "bpf_prog_type", "bpf_attach_type", "bpf_link_type"];
 
 impl Target {
     /// Reads what the types say.
@@ -46,11 +46,23 @@ impl Target {
     }
 
     /// Whether an enumeration has a number; `None` if these types do not have the enumeration.
-    fn has(&self, name: &'static str, number: u32) -> Option<bool> {
+    pub(crate) fn has(&self, name: &'static str, number: u32) -> Option<bool> {
         let values = self.enums.get(name)?;
         // The last enumerator of each only counts the others.
         let counts = |value: &str| value.starts_with("__MAX_BPF") || value.starts_with("__BPF_FUNC_MAX_ID");
         Some(values.iter().any(|(value, known)| *known == u64::from(number) && !counts(value)))
+    }
+
+    /// The kinds of links that it knows, in the field's words.
+    pub(crate) fn links(&self) -> Option<Vec<String>> {
+        let names = self.enums.get("bpf_link_type")?.iter().map(|(name, _)| name);
+        let names = names.filter_map(|name| Some(name.strip_prefix("BPF_LINK_TYPE_")?.to_lowercase()));
+        Some(names.filter(|name| name != "unspec").collect())
+    }
+
+    /// A type of the kernel itself.
+    pub(crate) fn find(&self, name: &str, kind: Kind) -> Option<TypeId> {
+        self.btf.find_all(&[(name, kind)]).get(&(name, kind)).filter(|(module, _)| *module == 0).map(|&(_, id)| id)
     }
 
     /// The functions that are marked as kernel functions for programs; empty where these types have no such marks

@@ -1,6 +1,7 @@
 //! Features: what the kernel answers fits its release; nothing stays behind.
 
 use loader::features::FEATURES;
+use loader::features::survey::Survey;
 use loader::permission::kernel_release;
 
 use crate::support::need_root;
@@ -21,4 +22,41 @@ fn every_feature_is_there_from_its_first_kernel_on() {
         assert!(found || release < since || OPTIONAL.contains(&feature.name), "{feature}: not on {release:?}");
         assert_eq!(feature.probe(), Ok(found), "{feature}: asked twice");
     }
+}
+
+/// What is tried out has to agree with what is known: with the helper table's first kernels for the type that is tested most,
+/// and with the map types that every kernel from the floor on has.
+#[test]
+fn a_survey_finds_what_every_kernel_has() {
+    need_root();
+    let survey = Survey::take(Some(asm::object::ProgType::XDP)).expect("root may ask");
+    let [xdp] = survey.prog_types.as_slice() else { panic!("{:?}", survey.prog_types) };
+    assert_eq!((xdp.known.name, xdp.known.here), ("xdp", Some(true)));
+    let helpers = xdp.helpers.as_ref().expect("helpers of XDP");
+    for name in ["map_lookup_elem", "xdp_adjust_head", "redirect_map", "ktime_get_ns", "fib_lookup"] {
+        assert!(helpers.contains(&name), "{name}: {helpers:?}");
+    }
+    assert!(!helpers.contains(&"skb_store_bytes"), "{helpers:?}");
+    println!("Linux {}: {} helpers for XDP, links {:?}", survey.release, helpers.len(), survey.links);
+}
+
+/// Types of maps that no option of the configuration takes away.
+#[test]
+fn map_types_of_every_kernel_are_found() {
+    need_root();
+    let survey = Survey::take(None).expect("root may ask");
+    for name in
+        ["hash", "array", "percpu_hash", "lru_hash", "lpm_trie", "hash_of_maps", "ringbuf", "queue", "devmap_hash"]
+    {
+        let row = survey.map_types.iter().find(|row| row.name == name).expect(name);
+        assert_eq!(row.here, Some(true), "{name}");
+    }
+    let release = kernel_release().unwrap();
+    for row in survey.map_types.iter().filter(|row| row.here == Some(true)) {
+        println!("{} since {}", row.name, row.since);
+    }
+    let since =
+        |text: &str| text.split_once('.').and_then(|(major, minor)| Some((major.parse().ok()?, minor.parse().ok()?)));
+    let newer = survey.map_types.iter().filter(|row| since(row.since).is_some_and(|since| since > release));
+    assert!(newer.into_iter().all(|row| row.here != Some(true)), "a map type is older than the table says");
 }
