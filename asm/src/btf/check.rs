@@ -61,6 +61,11 @@ pub(crate) fn is_c_identifier(name: &str) -> bool {
     name.len() <= MAX_NAME && name.starts_with(first) && name.chars().all(|c| first(c) || c.is_ascii_digit())
 }
 
+/// Whether a variable may have this name: those inside of functions are called `function.variable`.
+pub(crate) fn is_variable_name(name: &str) -> bool {
+    is_c_identifier(&name.replace('.', "_"))
+}
+
 /// A problem, unless `fine`.
 fn rule(fine: bool, problem: &'static str) -> Result<(), &'static str> {
     if fine { Ok(()) } else { Err(problem) }
@@ -114,13 +119,13 @@ fn check_type(btf: &Btf<'_>, id: TypeId, ty: &Type<&str>) -> Result<(), &'static
                 return Err("a function's type must be a prototype");
             };
             rule(
-                params.iter().all(|p| is_c_identifier(p.name) || is_ellipsis(p)),
+                *linkage == Linkage::EXTERN || params.iter().all(|p| is_c_identifier(p.name) || is_ellipsis(p)),
                 "every parameter of a function needs a name",
             )
         }
         Type::FuncProto { ret, params } => check_proto(btf, *ret, params),
         Type::Var { name, ty, linkage } => {
-            required_name(name)?;
+            rule(is_variable_name(name), "its name must be a C identifier of 1 to 127 bytes; dots are allowed")?;
             rule(linkage.0 <= Linkage::EXTERN.0, "this linkage is not known")?;
             rule(*linkage == Linkage::EXTERN || btf.size_of(*ty).is_ok(), "a variable must have a size")
         }

@@ -77,6 +77,8 @@ pub struct BtfBuilder {
     types: Vec<Option<Type<StrOff>>>,
     seen: HashMap<Type<StrOff>, TypeId>,
     strings: StringTable,
+    /// Types that were begun by key: their numbers, once they have one.
+    keyed: HashMap<usize, Option<TypeId>>,
     first_error: Option<EncodeError>,
 }
 
@@ -123,6 +125,41 @@ impl BtfBuilder {
         match place.and_then(|place| self.types.get_mut(place)) {
             Some(slot) => *slot = Some(ty),
             None => self.fail(EncodeError::Undefined { id }),
+        }
+    }
+
+    /// Begins the type under `key`, unless it was begun before: then its number. What is added until [`BtfBuilder::end`] may
+    /// ask for it again, and so close a circle.
+    pub(crate) fn begin(&mut self, key: usize) -> Option<TypeId> {
+        if self.keyed.contains_key(&key) {
+            return Some(self.promise(key).0);
+        }
+        self.keyed.insert(key, None);
+        None
+    }
+
+    /// Ends the type under `key`: gives it the number that was asked for in between, or that of an equal type, or a new one.
+    pub(crate) fn end(&mut self, key: usize, ty: Type<&str>) -> TypeId {
+        let id = match self.keyed.get(&key).copied().flatten() {
+            Some(id) => {
+                self.define(id, ty);
+                id
+            }
+            None => self.add(ty),
+        };
+        self.keyed.insert(key, Some(id));
+        id
+    }
+
+    /// The number of the type under `key`, and whether it is a new one that somebody has to define.
+    pub(crate) fn promise(&mut self, key: usize) -> (TypeId, bool) {
+        match self.keyed.get(&key).copied() {
+            Some(Some(id)) => (id, false),
+            begun => {
+                let id = self.declare();
+                self.keyed.insert(key, Some(id));
+                (id, begun.is_none())
+            }
         }
     }
 

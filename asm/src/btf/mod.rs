@@ -37,7 +37,7 @@ mod types;
 pub mod wire;
 
 pub use check::Refused;
-pub(crate) use check::is_c_identifier;
+pub(crate) use check::{is_c_identifier, is_variable_name};
 pub use decode::Btf;
 pub use describe::BtfType;
 #[doc(hidden)]

@@ -54,6 +54,17 @@ impl fmt::Debug for Ty {
     }
 }
 
+/// A text that a function, parameter or variable is marked with, for whoever reads the types (`BTF_KIND_DECL_TAG`, Linux 5.16).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeclTag {
+    /// The parameter that is meant, from 0; nothing for the whole.
+    pub component: Option<u32>,
+    /// The text.
+    pub text: Arc<str>,
+    /// An attribute of the compiler's rather than a plain tag (the kind's flag, Linux 6.15).
+    pub attr: bool,
+}
+
 /// Whether a map is shared through bpffs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Pinning {
@@ -197,6 +208,7 @@ pub struct ProgDef {
     pub(super) linkage: Linkage,
     pub(super) params: Option<Vec<(Arc<str>, Ty)>>,
     pub(super) ret: Ty,
+    pub(super) tags: Vec<DeclTag>,
     pub(super) core: Vec<CoreDef>,
 }
 
@@ -215,7 +227,8 @@ impl ProgDef {
     #[must_use]
     pub fn new(section: &str, name: &str, code: Code) -> Self {
         let (section, name) = (section.into(), name.into());
-        Self { section, name, code, linkage: Linkage::GLOBAL, params: None, ret: Ty::of::<i32>(), core: Vec::new() }
+        let (params, ret) = (None, Ty::of::<i32>());
+        Self { section, name, code, linkage: Linkage::GLOBAL, params, ret, tags: Vec::new(), core: Vec::new() }
     }
 
     /// A function in `.text`, for programs of this object to call. It is static: verified at each call.
@@ -234,6 +247,13 @@ impl ProgDef {
     #[must_use]
     pub fn param(mut self, name: &str, ty: Ty) -> Self {
         self.params.get_or_insert_default().push((name.into(), ty));
+        self
+    }
+
+    /// Marks the function or one of its parameters.
+    #[must_use]
+    pub fn decl_tag(mut self, tag: DeclTag) -> Self {
+        self.tags.push(tag);
         self
     }
 
@@ -261,16 +281,42 @@ pub struct GlobalDef {
     pub(super) ty: Ty,
     pub(super) bytes: Vec<u8>,
     pub(super) align: u32,
+    pub(super) linkage: Linkage,
+    pub(super) tags: Vec<DeclTag>,
+    /// Programs that it holds the addresses of, by offset.
+    pub(super) pointers: Vec<(u32, Arc<str>)>,
 }
 
 impl GlobalDef {
     /// The variable `name` of type `ty`, which starts as `bytes`, in a section of any of the kinds `.rodata` (the program
     /// reads it; user space sets it before the load), `.data` and `.bss` (starts as zeros: no bytes). More sections, hence
-    /// more maps, are named like `.data.counters`.
+    /// more maps, are named like `.data.counters`. A variable in `.struct_ops` or `.struct_ops.link` is an implementation of
+    /// the kernel's interface that its type is named after (Linux 5.6; the link 6.4); see [`GlobalDef::pointer`].
     #[must_use]
     pub fn new(section: &str, name: &str, ty: Ty, bytes: &[u8]) -> Self {
         let align = ty.size.next_power_of_two().clamp(1, 8);
-        Self { section: section.into(), name: name.into(), ty, bytes: bytes.to_vec(), align }
+        let (section, name, bytes) = (section.into(), name.into(), bytes.to_vec());
+        Self { section, name, ty, bytes, align, linkage: Linkage::GLOBAL, tags: Vec::new(), pointers: Vec::new() }
+    }
+
+    /// Nobody outside of the object sees the variable: loaders do not offer it to user space.
+    #[must_use]
+    pub fn local(self) -> Self {
+        Self { linkage: Linkage::STATIC, ..self }
+    }
+
+    /// Marks the variable.
+    #[must_use]
+    pub fn decl_tag(mut self, tag: DeclTag) -> Self {
+        self.tags.push(tag);
+        self
+    }
+
+    /// For a variable in `.struct_ops`: the member at `offset` is the program of that name.
+    #[must_use]
+    pub fn pointer(mut self, offset: u32, prog: &str) -> Self {
+        self.pointers.push((offset, prog.into()));
+        self
     }
 
     /// The variable `name`, which starts as `value`.
@@ -286,11 +332,12 @@ impl GlobalDef {
     }
 }
 
-/// Something of the kernel's that the object names: a kernel function or variable.
+/// Something of the kernel's that the object names: a kernel function, variable or configuration value.
 #[derive(Clone, Debug)]
 pub struct ExternDef {
     pub(super) name: Arc<str>,
     pub(super) weak: bool,
+    pub(super) tags: Vec<DeclTag>,
     pub(super) what: Extern,
 }
 
@@ -299,15 +346,23 @@ pub struct ExternDef {
 pub(super) enum Extern {
     /// Result and parameters of a function.
     Func { ret: Ty, params: Vec<(Arc<str>, Ty)> },
+    /// The prototype of a function.
+    Proto(Ty),
     /// Type of a variable.
-    Var { ty: Ty },
+    Var(Ty),
+    /// Type of a configuration value.
+    Config(Ty),
 }
 
 impl ExternDef {
+    fn new(name: &str, what: Extern) -> Self {
+        Self { name: name.into(), weak: false, tags: Vec::new(), what }
+    }
+
     /// A kernel function with that result. Loaders compare the prototype with the kernel's.
     #[must_use]
     pub fn kfunc(name: &str, ret: Ty) -> Self {
-        Self { name: name.into(), weak: false, what: Extern::Func { ret, params: Vec::new() } }
+        Self::new(name, Extern::Func { ret, params: Vec::new() })
     }
 
     /// Adds a parameter to a kernel function.
@@ -319,10 +374,31 @@ impl ExternDef {
         self
     }
 
+    /// A kernel function whose prototype is given whole.
+    #[must_use]
+    pub fn func(name: &str, proto: Ty) -> Self {
+        Self::new(name, Extern::Proto(proto))
+    }
+
     /// A kernel variable of type `ty`; [`Ty::void`] when only its address is wanted.
     #[must_use]
     pub fn ksym(name: &str, ty: Ty) -> Self {
-        Self { name: name.into(), weak: false, what: Extern::Var { ty } }
+        Self::new(name, Extern::Var(ty))
+    }
+
+    /// A value of the kernel's configuration, such as `CONFIG_HZ`, or `LINUX_KERNEL_VERSION`; the code gets its address as
+    /// that of a kernel variable. The loader fills the value in before the load. `ty` is an integer, `bool`, `char`, an array
+    /// of `char`, or the enumeration `libbpf_tristate`.
+    #[must_use]
+    pub fn config(name: &str, ty: Ty) -> Self {
+        Self::new(name, Extern::Config(ty))
+    }
+
+    /// Marks it.
+    #[must_use]
+    pub fn decl_tag(mut self, tag: DeclTag) -> Self {
+        self.tags.push(tag);
+        self
     }
 
     /// The object loads also where the kernel has no such thing.

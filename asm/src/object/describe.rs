@@ -6,7 +6,7 @@
 
 use super::Object;
 use super::context::context;
-use super::def::{Extern, MapDef, ProgDef, Ty};
+use super::def::{DeclTag, Extern, MapDef, ProgDef, Ty};
 use super::error::Error;
 use super::kinds::MapType;
 use super::layout::{CodeSection, DataSection, LICENSE, Layout, Place};
@@ -105,30 +105,48 @@ fn describe_data(b: &mut BtfBuilder, object: &Object, section: &DataSection) {
         if section.is_rodata() {
             ty = b.add(Type::Const { ty });
         }
-        let ty = b.var(&global.name, ty, Linkage::GLOBAL);
+        let ty = b.var(&global.name, ty, global.linkage);
+        mark(b, ty, &global.tags);
         vars.push(VarSecinfo { ty, offset: place.offset, size: place.size });
     }
     b.datasec(&section.name, section.size, &vars);
 }
 
-/// What the object names of the kernel's, and the section `.ksyms` that exists only here.
+/// The tags of a declaration.
+fn mark(b: &mut BtfBuilder, ty: TypeId, tags: &[DeclTag]) {
+    for tag in tags {
+        b.push(Type::DeclTag { name: &tag.text, ty, component: tag.component, attr: tag.attr });
+    }
+}
+
+/// What the object names of the kernel's, and the sections `.ksyms` and `.kconfig`, which exist only here.
 fn describe_externs(b: &mut BtfBuilder, object: &Object) {
-    let mut vars = Vec::new();
+    let (mut symbols, mut values) = (Vec::new(), Vec::new());
     for external in &object.externs {
-        let ty = match &external.what {
+        let var = |b: &mut BtfBuilder, ty: &Ty| {
+            let ty = (ty.make)(b);
+            b.var(&external.name, ty, Linkage::EXTERN)
+        };
+        let (ty, size) = match &external.what {
             Extern::Func { ret, params } => {
                 let proto = describe_proto(b, ret, params);
-                b.func(&external.name, proto, Linkage::EXTERN)
+                (b.func(&external.name, proto, Linkage::EXTERN), 0)
             }
-            Extern::Var { ty } => {
-                let ty = (ty.make)(b);
-                b.var(&external.name, ty, Linkage::EXTERN)
+            Extern::Proto(proto) => {
+                let proto = (proto.make)(b);
+                (b.func(&external.name, proto, Linkage::EXTERN), 0)
             }
+            Extern::Var(ty) => (var(b, ty), 0),
+            Extern::Config(ty) => (var(b, ty), ty.size),
         };
-        vars.push(VarSecinfo { ty, offset: 0, size: 0 });
+        mark(b, ty, &external.tags);
+        let section = if size == 0 { &mut symbols } else { &mut values };
+        section.push(VarSecinfo { ty, offset: 0, size });
     }
-    if !vars.is_empty() {
-        b.datasec(".ksyms", 0, &vars);
+    for (name, vars) in [(".ksyms", symbols), (".kconfig", values)] {
+        if !vars.is_empty() {
+            b.datasec(name, 0, &vars);
+        }
     }
 }
 
@@ -159,7 +177,9 @@ fn describe_func(b: &mut BtfBuilder, place: Place, prog: &ProgDef) -> FuncInfo {
             b.func_proto(ret, &[("ctx", ctx)])
         }
     };
-    FuncInfo { insn_off: place.offset, ty: b.func(&prog.name, proto, prog.linkage) }
+    let ty = b.func(&prog.name, proto, prog.linkage);
+    mark(b, ty, &prog.tags);
+    FuncInfo { insn_off: place.offset, ty }
 }
 
 /// The line records of one section: every function has one at its first instruction.

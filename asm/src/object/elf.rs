@@ -50,6 +50,9 @@ pub(super) fn write(object: &Object, layout: &Layout, types: &Types) -> Result<V
     for (section, id) in layout.code.iter().zip(&code) {
         section.patches.iter().try_for_each(|patch| w.patch(*id, patch))?;
     }
+    for (section, id) in layout.data.iter().zip(w.data.clone()) {
+        section.pointers.iter().try_for_each(|at| w.relocate(id, at.offset, at.to, R_BPF_64_ABS64))?;
+    }
     if let Some(maps) = maps {
         layout.slots.iter().try_for_each(|slot| w.relocate(maps, slot.offset, slot.to, R_BPF_64_ABS64))?;
     }
@@ -141,7 +144,8 @@ impl Writer<'_> {
         self.data.push(id);
         for place in &section.vars {
             let Some(global) = self.object.globals.get(place.item) else { continue };
-            let symbol = self.symbol(&global.name, *place, id, SymbolKind::Data, false);
+            let local = global.linkage == Linkage::STATIC;
+            let symbol = self.symbol(&global.name, *place, id, SymbolKind::Data, local);
             if let Some(slot) = self.globals.get_mut(place.item) {
                 *slot = Some(symbol);
             }

@@ -84,6 +84,16 @@ pub enum Error {
         /// Bytes given.
         have: usize,
     },
+    /// A variable that is to hold the address of a program, and cannot.
+    #[error("variable {variable:?} is to hold the address of {name:?}, but {problem}")]
+    Pointer {
+        /// The variable.
+        variable: String,
+        /// The program.
+        name: String,
+        /// What is wrong.
+        problem: &'static str,
+    },
     /// An alignment that is not a power of two.
     #[error("variable {name:?}: alignment {align} is not a power of two")]
     Align {

@@ -11,11 +11,13 @@ use super::error::Error;
 use super::kinds::MapType;
 use super::relocate::Relocator;
 use super::{ExternDef, Object};
-use crate::btf::is_c_identifier;
+use crate::btf::{is_c_identifier, is_variable_name};
 use crate::insn::Insn;
 
 /// The section of the functions that programs call.
 pub(super) const TEXT: &str = ".text";
+/// The section of implementations of the kernel's interfaces; its relative `.struct_ops.link` is for those that are attached by a link.
+const STRUCT_OPS: &str = ".struct_ops";
 /// The variable that holds the license, in the section `license`.
 pub(super) const LICENSE: &str = "_license";
 
@@ -75,6 +77,8 @@ pub(super) struct DataSection {
     pub(super) size: u32,
     pub(super) align: u32,
     pub(super) vars: Vec<Place>,
+    /// Addresses of programs; offsets are in the section.
+    pub(super) pointers: Vec<Patch>,
 }
 
 impl DataSection {
@@ -112,6 +116,7 @@ pub(super) fn lay_out(object: &Object) -> Result<Layout, Error> {
     let maps = lay_out_maps(&object.maps)?;
     let slots = fill_slots(&object.maps, &maps, &names)?;
     let mut layout = Layout { code: Vec::new(), data: lay_out_data(&object.globals)?, maps, slots };
+    layout.data.iter_mut().try_for_each(|section| fill_pointers(section, object, &names))?;
     for (item, prog) in object.progs.iter().enumerate() {
         add_prog(&mut layout, item, prog)?;
     }
@@ -129,7 +134,8 @@ fn names(object: &Object) -> Result<HashMap<&str, Item>, Error> {
         object.externs.iter().enumerate().map(|(n, e): (_, &ExternDef)| ("external", &*e.name, Item::Extern(n)));
     let mut names = HashMap::new();
     for (what, name, item) in maps.chain(progs).chain(globals).chain(externs) {
-        if !is_c_identifier(name) {
+        let fine = if matches!(item, Item::Global(_)) { is_variable_name(name) } else { is_c_identifier(name) };
+        if !fine {
             return Err(Error::Name { what, name: name.to_owned() });
         }
         if name == LICENSE || names.insert(name, item).is_some() {
@@ -181,6 +187,30 @@ fn fill_slots(maps: &[MapDef], places: &[Place], names: &HashMap<&str, Item>) ->
     Ok(slots)
 }
 
+/// The programs that the variables of a section hold the addresses of.
+fn fill_pointers(section: &mut DataSection, object: &Object, names: &HashMap<&str, Item>) -> Result<(), Error> {
+    for place in &section.vars {
+        let Some(global) = object.globals.get(place.item) else { continue };
+        for (at, name) in &global.pointers {
+            let wrong = |problem| Error::Pointer { variable: global.name.to_string(), name: name.to_string(), problem };
+            if !in_family(&section.name, STRUCT_OPS) {
+                return Err(wrong(
+                    "loaders fill in addresses of programs only in `.struct_ops` and `.struct_ops.link`",
+                ));
+            }
+            let Some(item @ Item::Prog(_)) = names.get(&**name) else {
+                return Err(wrong("there is no program of that name"));
+            };
+            let room = place.size.checked_sub(8).is_some_and(|last| *at <= last);
+            let Some(offset) = place.offset.checked_add(*at).filter(|_| room) else {
+                return Err(wrong("the variable ends before that member"));
+            };
+            section.pointers.push(Patch { offset, to: Symbol::Item(*item), call: false });
+        }
+    }
+    Ok(())
+}
+
 /// What loaders refuse in a map.
 fn check_map(map: &MapDef) -> Result<(), Error> {
     let refuse = |problem| Err(Error::Map { name: map.name.to_string(), problem });
@@ -219,7 +249,7 @@ fn lay_out_data(globals: &[GlobalDef]) -> Result<Vec<DataSection>, Error> {
     let mut sections: Vec<DataSection> = Vec::new();
     for (item, global) in globals.iter().enumerate() {
         let name = &*global.section;
-        if ![".rodata", ".data", ".bss"].iter().any(|family| in_family(name, family)) {
+        if ![".rodata", ".data", ".bss", STRUCT_OPS].iter().any(|family| in_family(name, family)) {
             let advice = "variables go into `.rodata`, `.data`, `.bss` or a relative such as `.data.counters`";
             return Err(Error::Section { what: "a variable", name: name.to_owned(), advice });
         }
@@ -233,6 +263,7 @@ fn lay_out_data(globals: &[GlobalDef]) -> Result<Vec<DataSection>, Error> {
                 size: 0,
                 align: 1,
                 vars: Vec::new(),
+                pointers: Vec::new(),
             });
             sections.len() - 1
         });

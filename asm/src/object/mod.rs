@@ -32,7 +32,7 @@ mod layout;
 mod relocate;
 pub mod section;
 
-pub use def::{ExternDef, GlobalDef, MapDef, Pinning, ProgDef, Ty};
+pub use def::{DeclTag, ExternDef, GlobalDef, MapDef, Pinning, ProgDef, Ty};
 pub use error::Error;
 pub use kinds::{AttachType, MapType, ProgType};
 
