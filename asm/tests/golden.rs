@@ -27,7 +27,7 @@ fn outcome(name: &str, text: &str) -> String {
     let file = object::File::parse(&*bytes).expect("our own ELF");
     for section in file.sections() {
         let (name, relocations) = (section.name().unwrap_or("?"), section.relocations().count());
-        if ![".BTF", ".rel", ".sym", ".str", ".shstr"].iter().any(|ours| name.starts_with(ours)) {
+        if ![".BTF", ".rel", ".symtab", ".strtab", ".shstrtab"].iter().any(|ours| name.starts_with(ours)) {
             out += &format!("{name} {} bytes, {relocations} relocations\n", section.size());
         }
     }

@@ -1,18 +1,18 @@
 //! Stage: spec → assembly text, the road backwards. Input: a [`Spec`]. Output: a file that the assembler reads into the
 //! same instructions, symbols, maps and variables. Next file: `asm/src/text/mod.rs`, which reads it.
 //!
-//! What the text cannot say stands in it as a comment: values of the host's configuration, map types without a name. Of
-//! types that it has no words for (bit fields, nameless structs) the sizes are kept.
+//! What the text cannot say stands in it as a comment: map types without a name. Of types that no object that loads has (names
+//! that are none in C) the sizes are kept.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
-use asm::btf::{Type, TypeId};
+use asm::btf::{Kind, Type, TypeId};
 use asm::insn::{Code, InsnIdx, LineRec, Reloc, RelocKind as Named, Source};
 use asm::text::{self, Declarations};
 
-use crate::spec::{CoreReloc, Extern, ExternKind, Func, InitValue, MapSpec, Pinning, RelocKind, Spec};
+use crate::spec::{CoreReloc, Extern, ExternKind, Func, InitValue, MapOrigin, MapSpec, Pinning, RelocKind, Spec};
 
 /// The object as assembly text; with `lines`, source positions and their texts too.
 #[must_use]
@@ -24,7 +24,7 @@ pub fn disasm(spec: &Spec, lines: bool) -> String {
     // Writing to a string does not fail.
     let _ = listing.write(&mut body);
     // What the body names is declared before it.
-    let types = listing.types.as_ref().map_or("", Declarations::text);
+    let types = listing.types.as_mut().map_or("", |types| types.text());
     let gap = if types.is_empty() { "" } else { "\n" };
     format!(".license {:?}\n{gap}{types}{body}", spec.license)
 }
@@ -34,7 +34,8 @@ struct Variable {
     name: String,
     off: u32,
     size: u32,
-    ty: Option<TypeId>,
+    /// The variable in the BTF, and its type.
+    ty: Option<(TypeId, TypeId)>,
 }
 
 struct Listing<'s> {
@@ -79,15 +80,22 @@ impl Listing<'_> {
                 let signature = self.types.as_mut().and_then(|types| types.signature(ty));
                 writeln!(out, ".extern {weak}func {name}{}", signature.as_deref().unwrap_or("()"))
             }
-            ExternKind::Ksym => writeln!(out, ".extern {weak}var {name}: void"),
-            ExternKind::TypedKsym(ty) => {
-                let ty = self.expr(Some(ty));
-                writeln!(out, ".extern {weak}var {name}: {}", ty.as_deref().unwrap_or("u64"))
+            ExternKind::Ksym | ExternKind::TypedKsym(_) => {
+                let ty = self.declared(name).unwrap_or_else(|| "void".to_owned());
+                writeln!(out, ".extern {weak}var {name}: {ty}")
             }
             ExternKind::Kconfig { size, .. } => {
-                writeln!(out, "// {size} bytes of the host's configuration: {name}")
+                let ty = self.declared(name).unwrap_or_else(|| format!("u{}", size * 8));
+                writeln!(out, ".extern {weak}config {name}: {ty}")
             }
         }
+    }
+
+    /// The type that the object's own types give a variable.
+    fn declared(&mut self, name: &str) -> Option<String> {
+        let btf = self.spec.btf.as_ref()?;
+        let Type::Var { ty, .. } = btf.get(btf.find(name, Kind::VAR)?).ok()? else { return None };
+        self.expr(Some(ty))
     }
 
     fn map(&mut self, out: &mut String, map: &MapSpec) -> fmt::Result {
@@ -202,7 +210,8 @@ impl Listing<'_> {
 
     /// A section of variables, with their types and first values.
     fn data(&mut self, out: &mut String, map: &MapSpec, variables: &[Variable]) -> fmt::Result {
-        if variables.is_empty() {
+        // The loader makes the configuration's map from the names alone.
+        if variables.is_empty() || map.origin == MapOrigin::Kconfig {
             return Ok(());
         }
         writeln!(out, "\n.section {}", section_name(&map.name))?;
@@ -211,7 +220,7 @@ impl Listing<'_> {
             let Variable { name, off, size, .. } = variable;
             let start = *off as usize;
             let bytes = map.contents.as_deref().and_then(|all| all.get(start..start.checked_add(*size as usize)?));
-            let typed = self.typed(variable, bytes.unwrap_or_default());
+            let typed = self.typed(variable, bytes.unwrap_or_default(), map.origin == MapOrigin::Rodata);
             let align = typed.as_ref().map_or(1, |typed| typed.align);
             if end_of(end, align) != Some(*off) {
                 // Between two variables lies nothing else: what is missing is alignment.
@@ -219,7 +228,7 @@ impl Listing<'_> {
                 writeln!(out, ".balign {}", align.unwrap_or(1))?;
             }
             match typed {
-                Some(typed) => writeln!(out, ".var {name}: {}", typed.text)?,
+                Some(typed) => writeln!(out, ".var {}{name}: {}", typed.linkage, typed.text)?,
                 None => writeln!(out, ".var {name}: {}", untyped(*size, bytes.unwrap_or_default()))?,
             }
             end = off.saturating_add(*size);
@@ -228,8 +237,8 @@ impl Listing<'_> {
     }
 
     /// A variable's type and first value, where the text has words for both.
-    fn typed(&mut self, variable: &Variable, bytes: &[u8]) -> Option<Typed> {
-        let (types, ty) = (self.types.as_mut()?, variable.ty?);
+    fn typed(&mut self, variable: &Variable, bytes: &[u8], constant: bool) -> Option<Typed> {
+        let (types, (var, ty)) = (self.types.as_mut()?, variable.ty?);
         let (size, align) = types.layout(ty).filter(|(size, _)| *size == variable.size)?;
         let zeros;
         let bytes = if bytes.is_empty() {
@@ -238,9 +247,10 @@ impl Listing<'_> {
         } else {
             bytes
         };
-        let (expr, value) = (types.variable(ty)?, types.initial(ty, bytes)?);
+        let (expr, value) = (types.variable(var, constant)?, types.initial(ty, bytes)?);
         let text = if value.is_empty() { expr } else { format!("{expr} = {value}") };
-        Some(Typed { text, align })
+        let linkage = if types.is_static(var) { "static " } else { "" };
+        Some(Typed { linkage, text, align })
     }
 
     fn lines_of(&self, func: &Func) -> (Vec<LineRec>, Vec<Source>) {
@@ -249,8 +259,14 @@ impl Listing<'_> {
         for line in &func.lines {
             let file: Arc<str> = self.spec.text(line.file).into();
             let text = self.spec.text(line.text).replace(['\n', '\r'], " ");
-            files.entry(file.clone()).or_default().insert(line.line, text);
-            records.push(LineRec { at: InsnIdx::from(line.at), file, line: line.line, col: line.col });
+            // A place alone stands for a line that was not known.
+            if text != format!("{file}:{}:{}", line.line, line.col) {
+                files.entry(file.clone()).or_default().insert(line.line, text);
+            }
+            let same = |last: &LineRec| (&last.file, last.line, last.col) == (&file, line.line, line.col);
+            if !records.last().is_some_and(same) {
+                records.push(LineRec { at: InsnIdx::from(line.at), file, line: line.line, col: line.col });
+            }
         }
         let sources = files.iter().map(|(file, lines)| {
             Source::from_lines(file.clone(), lines.iter().map(|(number, text)| (*number, text.as_str())))
@@ -261,6 +277,7 @@ impl Listing<'_> {
 
 /// What stands behind a variable's name, and what it is aligned to.
 struct Typed {
+    linkage: &'static str,
     text: String,
     align: u32,
 }
@@ -272,12 +289,10 @@ fn end_of(end: u32, align: u32) -> Option<u32> {
 
 /// A variable of which only the bytes are known.
 fn untyped(size: u32, bytes: &[u8]) -> String {
-    let mut out = format!("u8[{size}]");
-    if bytes.iter().any(|byte| *byte != 0) {
-        let bytes: Vec<_> = bytes.iter().map(|byte| format!("{byte:#04x}")).collect();
-        let _ = write!(out, " = {}", bytes.join(", "));
-    }
-    out
+    let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    let bytes: Vec<_> = bytes[..used].iter().map(ToString::to_string).collect();
+    let value = if used > 0 { format!(" = {}", bytes.join(", ")) } else { String::new() };
+    format!("u8[{size}]{value}")
 }
 
 /// A section's name, quoted where it is not a plain word.
@@ -325,7 +340,7 @@ fn named_variables(spec: &Spec, map: &MapSpec) -> Option<Vec<Variable>> {
     let Type::DataSec { vars, .. } = btf.get(map.value_type?).ok()? else { return None };
     let name = |var: &asm::btf::VarSecinfo| btf.name(var.ty).ok().filter(|name| !name.is_empty()).map(str::to_owned);
     let ty = |var: &asm::btf::VarSecinfo| match btf.get(var.ty).ok()? {
-        Type::Var { ty, .. } => Some(ty),
+        Type::Var { ty, .. } => Some((var.ty, ty)),
         _ => None,
     };
     let variable =

@@ -9,18 +9,20 @@ use std::sync::Arc;
 
 use super::diag::Collector;
 use super::parse::{Parsed, wrong, wrong_help};
-use super::program::{Function, Param, Program, Variable};
-use super::types::{Type, Types};
+use super::program::{External, Function, Program, Variable};
+use super::types::{Proto, Tag, Type, Types};
 use super::unit::{Known, Unit};
 use crate::insn::{Code, Source};
-use crate::object::{ExternDef, MapDef};
+use crate::object::MapDef;
 
 /// A prototype, from `.func`.
 #[derive(Clone, Debug)]
-pub(super) struct Proto {
-    pub(super) params: Option<Vec<Param>>,
-    pub(super) ret: Type,
+pub(super) struct Prototype {
+    pub(super) proto: Proto,
+    /// Does the text say anything of parameters?
+    pub(super) has_params: bool,
     pub(super) is_static: bool,
+    pub(super) tags: Vec<Tag>,
     pub(super) span: Range<usize>,
 }
 
@@ -32,6 +34,17 @@ pub(super) struct Var<'s> {
     pub(super) at: usize,
     pub(super) ty: Option<Type>,
     pub(super) align: u32,
+    pub(super) is_static: bool,
+    pub(super) tags: Vec<Tag>,
+    /// Functions that it holds the addresses of: bytes from its start, name, place in the text.
+    pub(super) pointers: Vec<(u32, &'s str, Range<usize>)>,
+}
+
+impl<'s> Var<'s> {
+    /// A variable of which only the place is known.
+    pub(super) fn untyped(name: &'s str, span: Range<usize>, at: usize, align: u32) -> Self {
+        Self { name, span, at, ty: None, align, is_static: false, tags: Vec::new(), pointers: Vec::new() }
+    }
 }
 
 /// Bytes of a data section.
@@ -61,8 +74,9 @@ pub(super) struct File<'s> {
     pub(super) name: Arc<str>,
     pub(super) types: Types<'s>,
     pub(super) maps: Vec<(&'s str, MapDef)>,
-    pub(super) externs: Vec<(&'s str, Known, ExternDef)>,
-    pub(super) protos: HashMap<&'s str, Proto>,
+    /// What the kernel has: name, whether it may be missing, what it is.
+    pub(super) externs: Vec<(&'s str, bool, External)>,
+    pub(super) protos: HashMap<&'s str, Prototype>,
     pub(super) globals: HashMap<&'s str, Range<usize>>,
     pub(super) license: Option<String>,
     /// Names of source files, for line marks; 0 is this file.
@@ -80,7 +94,7 @@ pub(super) const MAX_DATA: usize = 64 << 20;
 /// Does a section of this name hold variables?
 pub(super) fn is_data(name: &str) -> bool {
     let family = |family: &str| name.strip_prefix(family).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
-    family(".data") || family(".rodata") || family(".bss") || name == "license"
+    [".data", ".rodata", ".bss", ".struct_ops"].into_iter().any(family) || name == "license"
 }
 
 impl<'s> File<'s> {
@@ -169,7 +183,7 @@ impl<'s> File<'s> {
             Body::Data(data) => {
                 let (aligned, at) = data.aligned;
                 let align = if at == data.bytes.len() { aligned.max(1) } else { 1 };
-                data.vars.push(Var { name, span: span.clone(), at: data.bytes.len(), ty: None, align });
+                data.vars.push(Var::untyped(name, span.clone(), data.bytes.len(), align));
                 self.take_name(name, Known::Variable, &span)
             }
         }
@@ -234,16 +248,24 @@ impl<'s> File<'s> {
         let sections = std::mem::take(&mut self.sections);
         let mut code = Vec::new();
         let mut variables = Vec::new();
+        let mut pointers = Vec::new();
         for section in sections {
             match section.body {
                 Body::Code(unit) if unit.len() > 0 => code.push((section.name, unit)),
                 Body::Code(_) => {}
                 Body::Data(data) if section.name == "license" => self.set_license(&data),
-                Body::Data(data) => cut_data(section.name, data, &mut variables, errors),
+                Body::Data(data) => {
+                    pointers.extend(data.vars.iter().flat_map(|var| var.pointers.clone()));
+                    cut_data(section.name, data, &mut variables, errors);
+                }
             }
         }
         // All names of functions are known before the first reference is resolved.
         let starts: Vec<_> = code.iter().map(|(section, unit)| self.starts(section, unit, errors)).collect();
+        for (_, name, span) in pointers.into_iter().filter(|(_, name, _)| self.known(name) != Known::Function) {
+            let help = Some("a pointer in a variable holds the address of a function of this file, or 0".to_owned());
+            errors.add(span, format!("there is no function `{name}`"), help);
+        }
         let sources = self.sources(text);
         let mut functions = Vec::new();
         for ((section, unit), starts) in code.into_iter().zip(starts) {
@@ -257,10 +279,11 @@ impl<'s> File<'s> {
             }
         }
         self.check_leftovers(&functions, errors);
+        self.types.close();
         let license = self.license.take().unwrap_or_default();
         let maps = self.maps.into_iter().map(|(_, map)| map).collect();
-        let externs = self.externs.into_iter().map(|(.., external)| external).collect();
-        Program { license, functions, variables, maps, externs }
+        let externs = self.externs.into_iter().map(|(name, weak, external)| (name.into(), weak, external)).collect();
+        Program { license, functions, variables, maps, externs, tags: self.types.tags }
     }
 
     fn set_license(&mut self, data: &Data<'_>) {
@@ -302,8 +325,10 @@ impl<'s> File<'s> {
     fn function(&self, section: &str, name: &str, code: Code) -> Function {
         let proto = self.protos.get(name);
         let global = self.globals.contains_key(name) || (section != ".text" && !proto.is_some_and(|p| p.is_static));
-        let (params, ret) = proto.map_or((None, None), |p| (p.params.clone(), Some(p.ret.clone())));
-        Function { section: section.into(), name: name.into(), global, params, ret, code, core: Vec::new() }
+        let params = proto.filter(|p| p.has_params).map(|p| p.proto.params.clone());
+        let ret = proto.map(|p| p.proto.ret.clone());
+        let tags = proto.map_or_else(Vec::new, |p| p.tags.clone());
+        Function { section: section.into(), name: name.into(), global, params, ret, tags, code, core: Vec::new() }
     }
 
     /// Declarations without a definition.
@@ -335,7 +360,16 @@ fn cut_data(section: &str, data: Data<'_>, out: &mut Vec<Variable>, errors: &mut
         if bytes.is_empty() {
             errors.add(var.span.clone(), format!("the variable `{}` has no bytes", var.name), None);
         }
-        let (section, name) = (section.into(), var.name.into());
-        out.push(Variable { section, name, ty: var.ty.clone(), bytes, align: var.align });
+        let pointers = var.pointers.iter().map(|&(at, name, _)| (at, name.into())).collect();
+        out.push(Variable {
+            section: section.into(),
+            name: var.name.into(),
+            ty: var.ty.clone(),
+            bytes,
+            align: var.align,
+            is_static: var.is_static,
+            tags: var.tags.clone(),
+            pointers,
+        });
     }
 }

@@ -159,18 +159,19 @@ fn jump_target(at: usize, op: Op) -> Option<usize> {
     usize::try_from(i64::try_from(at).ok()? + 1 + distance).ok()
 }
 
+/// Is this a name, though perhaps a register's?
+pub(super) fn is_word(name: &str) -> bool {
+    let byte = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'$');
+    !name.is_empty() && name.bytes().all(byte) && !name.as_bytes()[0].is_ascii_digit()
+}
+
 /// Can this name stand in a text as it is?
 pub(super) fn is_plain(name: &str) -> bool {
-    let byte = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'$');
     let register = |name: &str| {
         name.strip_prefix(['r', 'w'])
             .is_some_and(|n| !n.is_empty() && n.len() < 3 && n.bytes().all(|b| b.is_ascii_digit()))
     };
-    !name.is_empty()
-        && name.bytes().all(byte)
-        && !name.as_bytes()[0].is_ascii_digit()
-        && !register(name)
-        && name != "pc"
+    is_word(name) && !register(name) && name != "pc"
 }
 
 /// A symbol, in quotes where it is no plain name.

@@ -4,10 +4,10 @@
 
 use std::sync::Arc;
 
-use super::types::{Form, Type};
+use super::types::{Form, Param, Proto, Tag, Tags, Type};
 use super::unit::Core;
 use crate::insn::{Code, InsnIdx};
-use crate::object::{ExternDef, GlobalDef, MapDef, Object, ProgDef, Ty};
+use crate::object::{DeclTag, ExternDef, GlobalDef, MapDef, Object, ProgDef, Ty};
 
 /// What an assembly file says: functions, variables and maps.
 #[derive(Clone, Debug)]
@@ -16,14 +16,21 @@ pub struct Program {
     pub(super) functions: Vec<Function>,
     pub(super) variables: Vec<Variable>,
     pub(super) maps: Vec<MapDef>,
-    pub(super) externs: Vec<ExternDef>,
+    /// What the kernel has: name, whether it may be missing, what it is.
+    pub(super) externs: Vec<(Arc<str>, bool, External)>,
+    pub(super) tags: Tags,
 }
 
-/// A parameter of a function.
+/// Something of the kernel's.
 #[derive(Clone, Debug)]
-pub(super) struct Param {
-    pub(super) name: Arc<str>,
-    pub(super) ty: Type,
+pub(super) enum External {
+    Func {
+        proto: Proto,
+        tags: Vec<Tag>,
+    },
+    Var(Type),
+    /// A value of its configuration.
+    Config(Type),
 }
 
 /// A function of a [`Program`].
@@ -39,6 +46,7 @@ pub struct Function {
     pub code: Code,
     pub(super) params: Option<Vec<Param>>,
     pub(super) ret: Option<Type>,
+    pub(super) tags: Vec<Tag>,
     pub(super) core: Vec<Core>,
 }
 
@@ -50,6 +58,15 @@ pub(super) struct Variable {
     pub(super) ty: Option<Type>,
     pub(super) bytes: Vec<u8>,
     pub(super) align: u32,
+    pub(super) is_static: bool,
+    pub(super) tags: Vec<Tag>,
+    /// Functions that it holds the addresses of, by offset.
+    pub(super) pointers: Vec<(u32, Arc<str>)>,
+}
+
+/// The tags of a declaration, or of one of its parts.
+fn decl_tags(component: Option<u32>, tags: &[Tag]) -> impl Iterator<Item = DeclTag> {
+    tags.iter().map(move |tag| DeclTag { component, text: tag.text.clone(), attr: tag.attr })
 }
 
 impl Program {
@@ -73,20 +90,36 @@ impl Program {
             object = object.map(map.clone());
         }
         for variable in &self.variables {
-            object = object.global(variable.def());
+            object = object.global(variable.def(&self.tags));
         }
-        for external in &self.externs {
-            object = object.external(external.clone());
+        for (name, weak, external) in &self.externs {
+            let def = external.def(name, &self.tags);
+            object = object.external(if *weak { def.weak() } else { def });
         }
         for function in &self.functions {
-            object = object.prog(function.def());
+            object = object.prog(function.def(&self.tags));
         }
         object
     }
 }
 
+impl External {
+    fn def(&self, name: &str, types: &Tags) -> ExternDef {
+        match self {
+            Self::Func { proto, tags } => {
+                let params = proto.params.iter().zip(0..);
+                let of_params = params.flat_map(|(param, place)| decl_tags(Some(place), &param.tags));
+                let all = of_params.chain(decl_tags(None, tags));
+                all.fold(ExternDef::func(name, Type::proto(proto.clone()).ty(types)), ExternDef::decl_tag)
+            }
+            Self::Var(ty) => ExternDef::ksym(name, ty.ty(types)),
+            Self::Config(ty) => ExternDef::config(name, ty.ty(types)),
+        }
+    }
+}
+
 impl Function {
-    fn def(&self) -> ProgDef {
+    fn def(&self, types: &Tags) -> ProgDef {
         let code = self.code.clone();
         let mut def = if &*self.section == ".text" {
             let def = ProgDef::subprog(&self.name, code);
@@ -95,30 +128,40 @@ impl Function {
             ProgDef::new(&self.section, &self.name, code)
         };
         // The context's struct is described by the object layer where the text does not declare it.
-        let undeclared = |param: &Param| matches!(&param.ty.form, Form::Ptr(to) if matches!(to.form, Form::Fwd(_)));
+        let undeclared = |param: &Param| match &param.ty.form {
+            Form::Ptr(to) => matches!(&to.form, Form::Fwd(fwd) if types.get(&fwd.name).is_none()),
+            _ => false,
+        };
         let params = match self.params.as_deref() {
             Some([ctx]) if &*self.section != ".text" && undeclared(ctx) => &[],
             Some(params) => params,
             None => &[],
         };
         for param in params {
-            def = def.param(&param.name, param.ty.ty());
+            def = def.param(&param.name, param.ty.ty(types));
         }
+        for (param, place) in self.params.iter().flatten().zip(0..) {
+            def = decl_tags(Some(place), &param.tags).fold(def, ProgDef::decl_tag);
+        }
+        def = decl_tags(None, &self.tags).fold(def, ProgDef::decl_tag);
         for core in &self.core {
-            def = def.core(InsnIdx::from(core.at), core.kind, core.ty.ty(), &core.access);
+            def = def.core(InsnIdx::from(core.at), core.kind, core.ty.ty(types), &core.access);
         }
         match &self.ret {
-            Some(ret) => def.returns(ret.ty()),
+            Some(ret) => def.returns(ret.ty(types)),
             None => def,
         }
     }
 }
 
 impl Variable {
-    fn def(&self) -> GlobalDef {
+    fn def(&self, types: &Tags) -> GlobalDef {
         let size = u32::try_from(self.bytes.len()).unwrap_or(u32::MAX);
-        let ty = self.ty.as_ref().map_or_else(|| Ty::bytes(size), Type::ty);
+        let ty = self.ty.as_ref().map_or_else(|| Ty::bytes(size), |ty| ty.ty(types));
         let bytes: &[u8] = if self.section.starts_with(".bss") { &[] } else { &self.bytes };
-        GlobalDef::new(&self.section, &self.name, ty, bytes).align(self.align)
+        let def = GlobalDef::new(&self.section, &self.name, ty, bytes).align(self.align);
+        let def = if self.is_static { def.local() } else { def };
+        let def = decl_tags(None, &self.tags).fold(def, GlobalDef::decl_tag);
+        self.pointers.iter().fold(def, |def, (at, func)| def.pointer(*at, func))
     }
 }

@@ -44,7 +44,7 @@ impl Unit<'_> {
                 Ok(Some(RelocKind::MapValue { name: name(), off }))
             }
             FixKind::Ksym => {
-                must_be(&[Known::Ksym], "declared kernel variable")?;
+                must_be(&[Known::Ksym, Known::Kfunc], "declared kernel symbol")?;
                 Ok(Some(RelocKind::Ksym { name: name() }))
             }
         }
@@ -63,8 +63,8 @@ impl Unit<'_> {
             }
             _ if off != 0 => refuse(format!("`{}` has no inside to point into", fix.name), None),
             Known::Map => Ok(Some(RelocKind::Map { name: name() })),
-            Known::Ksym => Ok(Some(RelocKind::Ksym { name: name() })),
-            Known::Kfunc => refuse(format!("the address of `{}` cannot be taken, only called", fix.name), None),
+            // The address of a weak function of the kernel says whether there is one.
+            Known::Ksym | Known::Kfunc => Ok(Some(RelocKind::Ksym { name: name() })),
             Known::Function => Ok(self.resolve_function(at, fix.name, inside, snippet)),
             Known::Nothing if inside.is_some() => Ok(self.resolve_function(at, fix.name, inside, snippet)),
             Known::Nothing => Ok(Some(RelocKind::Map { name: name() })),

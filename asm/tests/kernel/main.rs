@@ -2,6 +2,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod interfaces;
 mod types;
 
 use std::path::Path;

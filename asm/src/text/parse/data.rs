@@ -7,6 +7,7 @@ use std::ops::Range;
 use super::expr::escape;
 use super::{Parsed, Parser, wrong, wrong_help};
 use crate::text::declare::MAX_NUMBERS;
+use crate::text::diag::nearest;
 use crate::text::file::{MAX_DATA, Var};
 use crate::text::lex::{Tok, op};
 use crate::text::types::{Form, Type};
@@ -16,12 +17,17 @@ use crate::text::unit::Known;
 const TOO_MUCH: &str = "a map has room for so much, and is made by the loader";
 
 impl<'s> Parser<'s> {
-    /// `.var name: type [= value, value …]`; what is not given is zero.
+    /// `.var [static] name: type [= value]`; what is not given is zero.
     pub(super) fn declare_var(&mut self) -> Parsed<()> {
+        let is_static = self.word() == "static" && self.peek().tok == Tok::Name;
+        if is_static {
+            self.bump();
+        }
         let span = self.tok.span();
         let name = self.name("the variable's name")?;
         self.expect(":")?;
         let ty = self.type_expr()?;
+        let tags = self.decl_tags()?;
         let room = MAX_DATA.saturating_sub(self.file.data_len());
         let (section, data) = self.file.data(&span)?;
         // A `.balign` right before the variable is about the variable.
@@ -38,7 +44,8 @@ impl<'s> Parser<'s> {
         }
         let is_bss = section.starts_with(".bss");
         data.bytes.resize(end, 0);
-        data.vars.push(Var { name, span: span.clone(), at, ty: Some(ty.clone()), align });
+        let var = Var::untyped(name, span.clone(), at, align);
+        data.vars.push(Var { ty: Some(ty.clone()), is_static, tags, ..var });
         self.file.take_name(name, Known::Variable, &span)?;
         if self.tok.tok == op("=") && is_bss {
             return wrong_help(self.tok.span(), "a variable in `.bss` starts as zeros", "put it into `.data`");
@@ -46,21 +53,18 @@ impl<'s> Parser<'s> {
         if self.eat("=") { self.initial_values(&ty, at, &span) } else { Ok(()) }
     }
 
+    /// What a variable starts as: a text, `{ field: value }`, `bytes 1, 2`, or the numbers in it one after the other.
     fn initial_values(&mut self, ty: &Type, at: usize, span: &Range<usize>) -> Parsed<()> {
-        if self.tok.tok == Tok::Str {
-            let text_span = self.tok.span();
-            let text = self.string()?;
-            if !matches!(&ty.bare().form, Form::Array(elem, _) if elem.size == 1) || text.len() > ty.size as usize {
-                let help = format!("this text takes `u8[{}]`", text.len());
-                return wrong_help(text_span, "a text needs an array of bytes that is long enough", help);
-            }
-            let (_, data) = self.file.data(span)?;
-            data.bytes[at..at + text.len()].copy_from_slice(&text);
-            return Ok(());
+        if self.tok.tok == Tok::Str || self.tok.tok == op("{") {
+            return self.initial_value(ty, at, at, span);
         }
         let mut leaves = Vec::new();
-        if ty.leaves(0, MAX_NUMBERS, &mut leaves).is_none() {
-            return wrong(span.clone(), "a variable with so many numbers cannot be given values here");
+        if self.word() == "bytes" && self.constant("bytes").is_none() {
+            self.bump();
+            leaves.extend((0..ty.size).map(|byte| (byte, 1)));
+        } else if ty.leaves(0, &mut { MAX_NUMBERS }, &mut leaves).is_none() {
+            let help = "give it `{ field: value }`, or `bytes 1, 2`";
+            return wrong_help(span.clone(), "a variable with bit fields or so many numbers needs another form", help);
         }
         let mut leaves = leaves.into_iter();
         loop {
@@ -70,13 +74,86 @@ impl<'s> Parser<'s> {
                 return wrong(self.since(&start), "the type has no room for so many numbers");
             };
             let bytes = fit(value, size as usize, self.since(&start))?;
-            let place = at + offset as usize;
-            let (_, data) = self.file.data(span)?;
-            data.bytes[place..place + bytes.len()].copy_from_slice(&bytes);
+            self.put(at + offset as usize, &bytes, span)?;
             if !self.eat(",") {
                 return Ok(());
             }
         }
+    }
+
+    /// One value of a variable that begins at `var`, for its part of type `ty` at `at`.
+    fn initial_value(&mut self, ty: &Type, var: usize, at: usize, span: &Range<usize>) -> Parsed<()> {
+        let start = self.tok.span();
+        if self.tok.tok == Tok::Str {
+            let text = self.string()?;
+            if !matches!(&ty.bare().form, Form::Array(elem, _) if elem.size == 1) || text.len() > ty.size as usize {
+                let help = format!("this text takes `u8[{}]`", text.len());
+                return wrong_help(start, "a text needs an array of bytes that is long enough", help);
+            }
+            return self.put(at, &text, span);
+        }
+        if self.tok.tok == op("{") {
+            return self.block(|p| p.initial_field(ty, var, at, span));
+        }
+        let is_pointer = matches!(ty.bare().form, Form::Ptr(_));
+        if is_pointer && self.tok.tok == Tok::Name && self.constant(self.word()).is_none() {
+            let name = self.name("a function")?;
+            let (_, data) = self.file.data(span)?;
+            let last = data.vars.last_mut().map(|var| &mut var.pointers);
+            let offset = u32::try_from(at - var).unwrap_or(u32::MAX);
+            last.into_iter().for_each(|pointers| pointers.push((offset, name, start.clone())));
+            return Ok(());
+        }
+        if !is_pointer && !matches!(ty.bare().form, Form::Base(_) | Form::Enum(_)) {
+            return wrong_help(
+                start,
+                "this part is no number",
+                "a struct is given as `{ field: value }`, bytes as a text",
+            );
+        }
+        let value = self.expr()?;
+        if value != 0 && matches!(&ty.bare().form, Form::Base(base) if base.int.is_none()) {
+            let help = "give the whole variable as `bytes 1, 2`";
+            return wrong_help(self.since(&start), "a floating point number is not written here", help);
+        }
+        let bytes = fit(value, ty.size as usize, self.since(&start))?;
+        self.put(at, &bytes, span)
+    }
+
+    /// `field: value`.
+    fn initial_field(&mut self, ty: &Type, var: usize, at: usize, span: &Range<usize>) -> Parsed<()> {
+        let start = self.tok.span();
+        let name = self.name("a field")?;
+        let Some((offset, field)) = ty.field(name) else {
+            let known = ty.fields().iter().map(|field| &*field.name);
+            let help = nearest(name, known).map(|near| format!("did you mean `{near}`?"));
+            let help = help.unwrap_or_else(|| "a struct is given as `{ field: value }`".to_owned());
+            return wrong_help(start, format!("the type has no field `{name}`"), help);
+        };
+        self.expect(":")?;
+        let Some(bits) = field.place.bits else {
+            return self.initial_value(&field.ty, var, at + offset as usize, span);
+        };
+        let value_span = self.tok.span();
+        let value = self.expr()?;
+        let (low, high) = (-(1i128 << (bits.get() - 1)), 1i128 << bits.get());
+        if value < low || value >= high {
+            return wrong(self.since(&value_span), format!("{value} does not fit into {bits} bits"));
+        }
+        let first = (field.place.bit % 8) as usize;
+        let (_, data) = self.file.data(span)?;
+        for bit in (0..usize::from(bits.get())).filter(|bit| value >> bit & 1 == 1) {
+            let place = at + offset as usize + (first + bit) / 8;
+            data.bytes[place] |= 1 << ((first + bit) % 8);
+        }
+        Ok(())
+    }
+
+    /// Bytes of a variable that has its room already.
+    fn put(&mut self, at: usize, bytes: &[u8], span: &Range<usize>) -> Parsed<()> {
+        let (_, data) = self.file.data(span)?;
+        data.bytes[at..at + bytes.len()].copy_from_slice(bytes);
+        Ok(())
     }
 
     /// A string, its escapes replaced.

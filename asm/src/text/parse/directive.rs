@@ -1,7 +1,7 @@
 //! Stage: text in. Directives.
 //!
 //! Input: a name that starts with `.`. Output: changes to the [`File`](crate::text::file::File). What other assemblers
-//! write about symbols and does not matter here (`.type`, `.size`, `.ident` …) is read over. Next: `types.rs`, `data.rs`, `map.rs`.
+//! write about symbols and does not matter here (`.type`, `.size`, `.ident` …) is read over. Next: `types.rs`, `declare.rs`, `data.rs`, `map.rs`.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -15,9 +15,38 @@ use crate::text::unit::{Core, Mark};
 
 /// All directives, for "did you mean".
 const KNOWN: &[&str] = &[
-    ".section", ".text", ".data", ".rodata", ".bss", ".globl", ".global", ".equ", ".set", ".license", ".map",
-    ".struct", ".union", ".enum", ".typedef", ".func", ".extern", ".var", ".byte", ".short", ".long", ".quad",
-    ".ascii", ".asciz", ".zero", ".balign", ".p2align", ".file", ".loc", ".insn", ".core",
+    ".section",
+    ".text",
+    ".data",
+    ".rodata",
+    ".bss",
+    ".globl",
+    ".global",
+    ".equ",
+    ".set",
+    ".license",
+    ".map",
+    ".struct",
+    ".union",
+    ".enum",
+    ".typedef",
+    ".basetype",
+    ".func",
+    ".extern",
+    ".var",
+    ".byte",
+    ".short",
+    ".long",
+    ".quad",
+    ".ascii",
+    ".asciz",
+    ".zero",
+    ".balign",
+    ".p2align",
+    ".file",
+    ".loc",
+    ".insn",
+    ".core",
 ];
 
 impl<'s> Parser<'s> {
@@ -39,6 +68,7 @@ impl<'s> Parser<'s> {
             ".union" => self.declare_struct(true),
             ".enum" => self.declare_enum(),
             ".typedef" => self.declare_typedef(),
+            ".basetype" => self.declare_base(),
             ".func" => self.declare_func(),
             ".extern" => self.declare_extern(),
             ".var" => self.declare_var(),
@@ -196,9 +226,9 @@ impl<'s> Parser<'s> {
         }
     }
 
-    fn utf8(&mut self) -> Parsed<String> {
+    pub(super) fn utf8(&mut self) -> Parsed<String> {
         let span = self.tok.span();
-        String::from_utf8(self.string()?).or_else(|_| wrong(span, "a file's name is UTF-8"))
+        String::from_utf8(self.string()?).or_else(|_| wrong(span, "a text is UTF-8"))
     }
 
     /// `.loc "file" line [column] ["text"]`, `.loc 1 line [column]`: what follows comes from there.

@@ -75,11 +75,13 @@ impl Parser<'_> {
     fn map_value_of(&mut self, field: &str) -> Parsed<Field> {
         Ok(match field {
             "key" => {
-                let ty = self.type_expr()?.ty();
+                let ty = self.type_expr()?;
+                let ty = ty.ty(&self.file.types.tags);
                 Box::new(|map| map.key(ty))
             }
             "value" => {
-                let ty = self.type_expr()?.ty();
+                let ty = self.type_expr()?;
+                let ty = ty.ty(&self.file.types.tags);
                 Box::new(|map| map.value(ty))
             }
             "pinning" => {

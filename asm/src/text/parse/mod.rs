@@ -13,6 +13,7 @@ use super::unit::Mark;
 use crate::insn::{Reg, Width};
 
 mod data;
+mod declare;
 mod directive;
 mod expr;
 mod insn;

@@ -1,95 +1,178 @@
-//! Stage: text in. Type expressions, and the declarations `.struct`, `.union`, `.enum`, `.typedef`, `.func`, `.extern`.
+//! Stage: text in. Type expressions.
 //!
-//! Input: tokens. Output: entries of [`Types`](crate::text::types::Types) and prototypes. Next: `data.rs`.
+//! Input: tokens. Output: [`Type`]. The declarations that give types names are in `declare.rs`. Next: `declare.rs`.
 //!
 //! ```text
-//! .struct Eth {
-//!     dst: u8[6]
-//!     src: u8[6]
-//!     proto: be16
-//! }
-//! .func balance(ctx: *xdp_md) -> s32
+//! u32    *Eth    u8[6]    (*Eth)[4]    const "unsigned int"    tag("kptr") T    struct Eth
+//! *fn(sk: *sock, u32) -> int
+//! union { whole: u32, half: u16[2] }
 //! ```
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use super::{Parsed, Parser, wrong, wrong_help};
-use crate::object::ExternDef;
 use crate::text::diag::nearest;
-use crate::text::file::Proto;
 use crate::text::lex::{Tok, op};
-use crate::text::program::Param;
-use crate::text::types::{Form, Qualifier, Rules, TAG, Type, Wanted, builtin_names, lay_out};
-use crate::text::unit::Known;
-
-/// Pointers and arrays nest this deep at most.
-const MAX_DEPTH: u32 = 32;
+use crate::text::types::{
+    Bits, Form, MAX_DEPTH, Param, Proto, Qualifier, Rules, Tag, Type, Wanted, builtin_names, lay_out,
+};
 
 /// BTF counts members in 16 bits.
 const MAX_MEMBERS: usize = 0xffff;
 
 impl<'s> Parser<'s> {
-    /// `u32`, `Eth`, `*T`, `T[4]`.
+    /// A type.
     pub(super) fn type_expr(&mut self) -> Parsed<Type> {
-        self.type_at(0)
+        self.type_at(0, false)
     }
 
-    fn type_at(&mut self, depth: u32) -> Parsed<Type> {
+    /// A type so deep in others; behind a star it may be a struct that is declared later, or nowhere.
+    fn type_at(&mut self, depth: u16, pointee: bool) -> Parsed<Type> {
         let span = self.tok.span();
-        if depth > MAX_DEPTH {
-            return wrong(span, format!("types nest at most {MAX_DEPTH} deep"));
+        let ty = if depth > MAX_DEPTH { None } else { Some(self.type_here(depth, pointee)?) };
+        match ty {
+            Some(ty) if ty.depth <= MAX_DEPTH => Ok(ty),
+            _ => wrong(span, format!("types nest at most {MAX_DEPTH} deep")),
         }
+    }
+
+    fn type_here(&mut self, depth: u16, pointee: bool) -> Parsed<Type> {
+        let span = self.tok.span();
         if self.eat("*") {
-            return self.pointer(depth);
+            return Ok(Type::pointer(self.type_at(depth + 1, true)?));
         }
         if let Some(qualifier) = Qualifier::ALL.into_iter().find(|q| self.eat_word(q.word())) {
-            return Ok(self.type_at(depth + 1)?.qualified(qualifier));
+            return Ok(self.type_at(depth + 1, pointee)?.qualified(qualifier));
         }
-        if self.eat_word(TAG) {
-            return self.tagged(depth);
+        let opened = self.peek().tok == op("(");
+        match self.word() {
+            word @ ("tag" | "attr") if opened => {
+                self.bump();
+                let tag = self.tag_text(word == "attr")?;
+                Ok(self.type_at(depth + 1, pointee)?.tagged(tag))
+            }
+            "fn" if opened => {
+                self.bump();
+                self.prototype(depth)
+            }
+            _ => {
+                let base = if self.eat("(") {
+                    let inside = self.type_at(depth + 1, pointee)?;
+                    self.expect(")")?;
+                    inside
+                } else {
+                    self.named_type(depth, pointee)?
+                };
+                self.arrays_of(base, &span)
+            }
         }
-        let base = if self.eat("(") {
-            let inside = self.type_at(depth + 1)?;
-            self.expect(")")?;
-            inside
-        } else {
-            self.named_type()?
-        };
-        self.arrays_of(base, &span)
     }
 
-    /// `("kptr") T`, behind `tag`.
-    fn tagged(&mut self, depth: u32) -> Parsed<Type> {
+    /// `("kptr")`, behind `tag`, `attr`, `decl_tag` and `decl_attr`.
+    fn tag_text(&mut self, attr: bool) -> Parsed<Tag> {
         self.expect("(")?;
-        let tag = self.symbol("the tag")?;
+        let text = self.utf8()?;
         self.expect(")")?;
-        Ok(self.type_at(depth + 1)?.tagged(tag))
+        Ok(Tag { text: text.into(), attr })
     }
 
-    fn pointer(&mut self, depth: u32) -> Parsed<Type> {
-        if self.eat_word("struct") {
-            return Ok(Type::pointer(self.struct_or_fwd()?));
+    /// `decl_tag("…")` behind a declaration, any number of times.
+    pub(super) fn decl_tags(&mut self) -> Parsed<Vec<Tag>> {
+        let mut tags = Vec::new();
+        while matches!(self.word(), "decl_tag" | "decl_attr") {
+            let attr = self.word() == "decl_attr";
+            self.bump();
+            tags.push(self.tag_text(attr)?);
         }
-        let known = match self.tok.tok {
-            Tok::Name if self.word() == TAG || Qualifier::ALL.iter().any(|q| q.word() == self.word()) => true,
-            Tok::Name => self.word() == "void" || self.file.types.get(self.word()).is_some(),
-            _ => true,
-        };
-        let to = if known { self.type_at(depth + 1)? } else { self.struct_or_fwd()? };
-        Ok(Type::pointer(to))
+        Ok(tags)
     }
 
-    /// A type by its name; names with blanks are in quotes.
-    fn named_type(&mut self) -> Parsed<Type> {
+    /// `fn(a: T, U, ...) -> R`, from its parenthesis on.
+    fn prototype(&mut self, depth: u16) -> Parsed<Type> {
+        let (params, variadic) = self.params(depth)?;
+        let ret = if self.eat("->") { self.type_at(depth + 1, false)? } else { Type::void() };
+        Ok(Type::proto(Proto { params, variadic, ret }))
+    }
+
+    /// `(a: T, U, ...)`: parameters, and whether more may follow.
+    pub(super) fn params(&mut self, depth: u16) -> Parsed<(Vec<Param>, bool)> {
+        self.expect("(")?;
+        let (mut params, mut variadic) = (Vec::new(), false);
+        while !self.eat(")") {
+            if variadic || !params.is_empty() {
+                self.expect(",")?;
+            }
+            if self.eat_word("...") {
+                variadic = true;
+                self.expect(")")?;
+                break;
+            }
+            let named = self.tok.tok == Tok::Name && self.peek().tok == op(":");
+            let name = if named { self.name("a parameter")? } else { "" };
+            if named {
+                self.expect(":")?;
+            }
+            let ty = self.type_at(depth + 1, false)?;
+            params.push(Param { name: name.into(), ty, tags: self.decl_tags()? });
+            if params.len() > MAX_MEMBERS {
+                return wrong(self.tok.span(), "too many parameters");
+            }
+        }
+        Ok((params, variadic))
+    }
+
+    /// A type by its name (names with blanks are in quotes), or a nameless one.
+    fn named_type(&mut self, depth: u16, pointee: bool) -> Parsed<Type> {
         let span = self.tok.span();
-        self.eat_word("struct");
-        match self.symbol("a type")? {
-            "void" => Ok(Type::void()),
-            name => match self.file.types.get(name) {
-                Some(ty) => Ok(ty),
-                None => self.unknown_type(name, span),
+        match self.word() {
+            word @ ("struct" | "union") => {
+                self.bump();
+                self.struct_type(word == "union", depth)
+            }
+            "enum" => {
+                self.bump();
+                self.enum_type(span)
+            }
+            _ => match self.symbol("a type")? {
+                "void" => Ok(Type::void()),
+                name => match self.file.types.get(name) {
+                    Some(ty) => Ok(ty),
+                    None if pointee => Ok(Type::forward(name, false, false)),
+                    None => self.unknown_type(name, span),
+                },
             },
+        }
+    }
+
+    /// Behind `struct` or `union`: a name, or a body.
+    fn struct_type(&mut self, union: bool, depth: u16) -> Parsed<Type> {
+        let span = self.tok.span();
+        let next = self.peek();
+        let body = self.tok.tok == op("{")
+            || (matches!(self.word(), "packed" | "size") && (next.tok == op("{") || next.tok == Tok::Number))
+            || (self.word() == "packed" && self.lexer.text(next) == "size");
+        if body {
+            return self.struct_body("", union, Vec::new(), &span, depth);
+        }
+        let name = self.name("a struct")?;
+        Ok(self.file.types.tagged(name).unwrap_or_else(|| Type::forward(name, union, true)))
+    }
+
+    /// Behind `enum`: a name, or a body.
+    fn enum_type(&mut self, span: Range<usize>) -> Parsed<Type> {
+        let next = self.peek();
+        let body = self.tok.tok == op("{")
+            || (matches!(self.word(), "size" | "signed" | "unsigned" | "wide")
+                && (next.tok == op("{") || matches!(next.tok, Tok::Number | Tok::Name)));
+        if body {
+            let ty = self.enum_body("")?;
+            self.file.types.note_enumerators(&ty);
+            return Ok(ty);
+        }
+        let name = self.name("an enumeration")?;
+        match self.file.types.tagged(name) {
+            Some(ty) => Ok(ty),
+            None => self.unknown_type(name, span),
         }
     }
 
@@ -97,7 +180,7 @@ impl<'s> Parser<'s> {
     fn arrays_of(&mut self, base: Type, span: &Range<usize>) -> Parsed<Type> {
         let mut lens = Vec::new();
         while self.tok.tok == op("[") {
-            if lens.len() >= MAX_DEPTH as usize {
+            if lens.len() >= MAX_DEPTH.into() {
                 return wrong(span.clone(), format!("arrays nest at most {MAX_DEPTH} deep"));
             }
             lens.push(self.array_len()?);
@@ -119,11 +202,6 @@ impl<'s> Parser<'s> {
             }
         };
         wrong_help(span, format!("there is no type `{name}`"), help)
-    }
-
-    fn struct_or_fwd(&mut self) -> Parsed<Type> {
-        let name = self.name("a struct")?;
-        Ok(self.file.types.get(name).unwrap_or_else(|| Type::forward(name)))
     }
 
     fn array_len(&mut self) -> Parsed<u32> {
@@ -172,131 +250,79 @@ impl<'s> Parser<'s> {
         }
     }
 
-    /// `.struct Name [packed] [size N] { field: type [@ offset] … }`, `.union …`.
-    pub(super) fn declare_struct(&mut self, union: bool) -> Parsed<()> {
-        let span = self.tok.span();
-        let name = self.name("the struct's name")?;
+    /// `[packed] [size N] { field: type [: bits] [@ byte[:bit]] … }`.
+    pub(super) fn struct_body(
+        &mut self,
+        name: &str,
+        union: bool,
+        tags: Vec<Tag>,
+        span: &Range<usize>,
+        depth: u16,
+    ) -> Parsed<Type> {
         let packed = self.eat_word("packed");
         let size = if self.eat_word("size") { Some(self.unsigned()?) } else { None };
         let mut fields: Vec<Wanted> = Vec::new();
         self.block(|p| {
-            let at = p.tok.span();
-            let field = p.name("a field's name")?;
-            if fields.iter().any(|(name, ..)| &**name == field) {
-                return wrong(at, format!("the field `{field}` is there already"));
-            }
-            p.expect(":")?;
-            let ty = p.type_expr()?;
-            if ty.size == 0 && matches!(ty.form, Form::Void | Form::Fwd(_)) {
-                return wrong_help(at, format!("the field `{field}` has no size"), "a pointer to it is `*T`");
-            }
-            let offset = if p.eat("@") { Some(p.unsigned()?) } else { None };
-            fields.push((field.into(), ty, offset));
+            let field = p.field(&fields, depth)?;
+            fields.push(field);
             Ok(())
         })?;
-        let Some(ty) = lay_out(name, fields, Rules { union, packed, size }) else {
-            return wrong(span, "the fields outgrow the struct's size, or 4 GiB");
-        };
-        self.add_type(name, ty, span)
-    }
-
-    /// `.enum name { A, B = 5 }`.
-    pub(super) fn declare_enum(&mut self) -> Parsed<()> {
-        let span = self.tok.span();
-        let name = self.name("the enumeration's name")?;
-        let mut values: Vec<(Arc<str>, i64)> = Vec::new();
-        self.block(|p| {
-            let start = p.tok.span();
-            let enumerator = p.name("an enumerator")?;
-            let next = values.last().map_or(Some(0), |(_, last)| last.checked_add(1)).map(i128::from);
-            let value = if p.eat("=") { Some(p.expr()?) } else { next };
-            match value.and_then(|value| i64::try_from(value).ok()) {
-                Some(value) => values.push((enumerator.into(), value)),
-                None => return wrong(p.since(&start), "an enumerator has 64 bits"),
-            }
-            Ok(())
-        })?;
-        self.add_type(name, Type::enumeration(name, values), span)
-    }
-
-    /// `.typedef name = type`.
-    pub(super) fn declare_typedef(&mut self) -> Parsed<()> {
-        let span = self.tok.span();
-        let name = self.name("the new name")?;
-        self.expect("=")?;
-        let to = self.type_expr()?;
-        self.add_type(name, to.named(name), span)
-    }
-
-    fn add_type(&mut self, name: &'s str, ty: Type, span: Range<usize>) -> Parsed<()> {
-        if self.file.types.add(name, ty) { Ok(()) } else { wrong(span, format!("there is a type `{name}` already")) }
-    }
-
-    /// `.func [static] name[(a: u32, b: *T)] [-> type]`.
-    pub(super) fn declare_func(&mut self) -> Parsed<()> {
-        let is_static = self.eat_word("static");
-        let span = self.tok.span();
-        let name = self.name("the function's name")?;
-        let (params, ret) = self.signature()?;
-        let proto = Proto { params, ret, is_static, span: span.clone() };
-        match self.file.protos.insert(name, proto) {
-            None => Ok(()),
-            Some(_) => wrong(span, format!("`{name}` has a prototype already")),
+        match lay_out(name, fields, Rules { union, packed, size, keyword: false }, tags) {
+            Some(ty) => Ok(ty),
+            None => wrong(span.clone(), "the fields outgrow the struct's size, or 4 GiB"),
         }
     }
 
-    fn signature(&mut self) -> Parsed<(Option<Vec<Param>>, Type)> {
-        let params = if self.tok.tok == op("(") { Some(self.params()?) } else { None };
-        let ret = if self.eat("->") { self.type_expr()? } else { Type::builtin("int").unwrap_or_else(Type::void) };
-        Ok((params, ret))
-    }
-
-    fn params(&mut self) -> Parsed<Vec<Param>> {
-        let start = self.tok.span();
-        self.expect("(")?;
-        let mut params = Vec::new();
-        while !self.eat(")") {
-            if !params.is_empty() {
-                self.expect(",")?;
+    /// One field; without a name it is a struct or union whose fields are reached as if they were here.
+    fn field(&mut self, before: &[Wanted], depth: u16) -> Parsed<Wanted> {
+        let at = self.tok.span();
+        let named = self.peek().tok == op(":");
+        let name = if named { self.name("a field's name")? } else { "" };
+        if named {
+            if before.iter().any(|field| *field.name == *name) {
+                return wrong(at, format!("the field `{name}` is there already"));
             }
-            let name = self.name("a parameter")?.into();
             self.expect(":")?;
-            params.push(Param { name, ty: self.type_expr()? });
-            if params.len() > 12 {
-                return wrong_help(
-                    self.since(&start),
-                    "too many parameters",
-                    "functions take at most five, in r1 to r5",
-                );
-            }
         }
-        Ok(params)
+        let ty = self.type_at(depth + 1, false)?;
+        if ty.size == 0 && matches!(ty.bare().form, Form::Void | Form::Fwd(_) | Form::Proto(_)) {
+            return wrong_help(at, format!("the field `{name}` has no size"), "a pointer to it is `*T`");
+        }
+        if !named && !matches!(ty.bare().form, Form::Struct(_)) {
+            let help = "write `name: type`; only a struct or union may go without a name";
+            return wrong_help(at, "this field has no name", help);
+        }
+        let bits = if named && self.eat(":") { self.field_bits(&ty)? } else { None };
+        let bit = if self.eat("@") { Some(self.bit_offset()?) } else { None };
+        Ok(Wanted { name: name.into(), ty, bits, bit, tags: self.decl_tags()? })
     }
 
-    /// `.extern func name(a: T) -> T`, `.extern var name: T`, either with `weak` behind `.extern`.
-    pub(super) fn declare_extern(&mut self) -> Parsed<()> {
-        let weak = self.eat_word("weak");
-        let is_func = self.eat_word("func");
-        if !is_func && !self.eat_word("var") {
-            let help = "write `.extern func name(a: u32) -> u64` or `.extern var name: u64`";
-            return wrong_help(self.tok.span(), "a name of the kernel's is a func or a var", help);
-        }
+    /// How many bits a bit field has.
+    fn field_bits(&mut self, ty: &Type) -> Parsed<Bits> {
         let span = self.tok.span();
-        let name = self.name("a name of the kernel's")?;
-        let (known, mut def) = if is_func {
-            let (params, ret) = self.signature()?;
-            let def = ExternDef::kfunc(name, ret.ty());
-            let with = |def: ExternDef, param: Param| def.param(&param.name, param.ty.ty());
-            (Known::Kfunc, params.into_iter().flatten().fold(def, with))
-        } else {
-            self.expect(":")?;
-            (Known::Ksym, ExternDef::ksym(name, self.type_expr()?.ty()))
-        };
-        if weak {
-            def = def.weak();
+        let bits = self.unsigned()?;
+        let number = matches!(&ty.bare().form, Form::Enum(_))
+            || matches!(&ty.bare().form, Form::Base(base) if base.int.is_some());
+        if !number {
+            return wrong(self.since(&span), "a bit field is an integer or an enumeration");
         }
-        self.file.take_name(name, known, &span)?;
-        self.file.externs.push((name, known, def));
-        Ok(())
+        match u8::try_from(bits).ok().filter(|bits| u32::from(*bits) <= ty.size.saturating_mul(8)) {
+            Some(bits) if bits > 0 => Ok(std::num::NonZeroU8::new(bits)),
+            _ => wrong(
+                self.since(&span),
+                format!("a bit field of this type has 1 to {} bits", ty.size.saturating_mul(8)),
+            ),
+        }
+    }
+
+    /// `4`, or `4:3` for the fourth bit of byte 4; in bits.
+    fn bit_offset(&mut self) -> Parsed<u32> {
+        let span = self.tok.span();
+        let byte = self.unsigned()?;
+        let bit = if self.eat(":") { self.unsigned()? } else { 0 };
+        match byte.checked_mul(8).and_then(|bits| bits.checked_add(bit)) {
+            Some(bits) => Ok(bits),
+            None => wrong(self.since(&span), "fields begin in the first 512 MiB of a struct"),
+        }
     }
 }
