@@ -126,6 +126,14 @@ pub(super) enum MOp {
 pub(super) struct MInst {
     pub(super) op: MOp,
     pub(super) loc: LocId,
+    /// Number of the instruction, from 1, before registers are given out; 0 for those that the allocator puts in.
+    pub(super) id: u32,
+}
+
+impl MInst {
+    pub(super) const fn new(op: MOp, loc: LocId) -> Self {
+        Self { op, loc, id: 0 }
+    }
 }
 
 /// How a block ends; blocks by number.

@@ -5,6 +5,7 @@
 //! numbers, ends of a copy the same one where that cannot make the graph harder to colour. Calls destroy `r0`–`r5`: what
 //! lives across one interferes with these. Next: `regalloc/graph.rs`, `spill.rs`, `layout.rs`.
 
+mod check;
 mod color;
 mod graph;
 
@@ -21,12 +22,30 @@ const ROUNDS: usize = 64;
 /// Gives every register one of the machine's.
 ///
 /// # Errors
-/// [`Error::Internal`] if it cannot, which no input should bring about.
+/// [`Error::Internal`] if it cannot, or in debug builds if the checker finds a mistake: no input should bring that about.
 pub(super) fn allocate(machine: &mut Machine, profile: &Profile) -> Result<(), Error> {
     let allowed = match profile.allocation {
         Allocation::FewRegisters => 0b01_1100_0000,
         Allocation::Best | Allocation::SpillAll => 0b11_1111_1111,
     };
+    number(machine);
+    let before = cfg!(debug_assertions).then(|| machine.clone());
+    give_out(machine, profile, allowed)?;
+    match before.map(|before| check::check(&before, machine)) {
+        Some(Err(what)) => Err(Error::Internal { func: machine.name.clone(), what }),
+        _ => Ok(()),
+    }
+}
+
+/// Numbers the instructions, so that they are known again.
+fn number(machine: &mut Machine) {
+    let insts = machine.blocks.iter_mut().flat_map(|block| &mut block.insts);
+    for (id, inst) in (1..).zip(insts) {
+        inst.id = id;
+    }
+}
+
+fn give_out(machine: &mut Machine, profile: &Profile, allowed: u16) -> Result<(), Error> {
     let mut temporaries = Vec::new();
     if profile.allocation == Allocation::SpillAll {
         let every = (FIRST..machine.regs).map(|reg| vec![VReg(reg)]).collect::<Vec<_>>();

@@ -83,7 +83,7 @@ impl<'a> Select<'a> {
     }
 
     fn push(&mut self, op: MOp) {
-        self.insts.push(MInst { op, loc: self.loc });
+        self.insts.push(MInst::new(op, self.loc));
     }
 
     /// What a value comes down to, and how many bytes further.

@@ -135,7 +135,7 @@ impl Spiller<'_> {
             }
             let new = known.unwrap_or_else(|| self.temporary());
             if known.is_none() && role != Role::Def {
-                out.push(MInst { op: Self::fetch(&home, new), loc });
+                out.push(MInst::new(Self::fetch(&home, new), loc));
             }
             // The definition of what is made again at each use goes away.
             if role == Role::Use || matches!(home, Home::Slot(_)) {
@@ -180,19 +180,20 @@ impl Spiller<'_> {
             (Some(Home::Slot(to)), None, Src::Reg(src)) if src.is_machine() => {
                 // What a call gave is often tested at once.
                 let via = self.temporary();
-                out.push(MInst { op: MOp::Mov { width: Width::W64, dst: via, src: Src::Reg(src) }, loc });
+                out.push(MInst::new(MOp::Mov { width: Width::W64, dst: via, src: Src::Reg(src) }, loc));
                 out.push(store(to, Src::Reg(via), loc));
                 self.note(dst, via);
             }
-            (Some(Home::Slot(to)), None, src) => out.push(store(to, src, loc)),
+            // A constant goes straight to its place: the same instruction in another form.
+            (Some(Home::Slot(to)), None, src) => out.push(MInst { id: inst.id, ..store(to, src, loc) }),
             (None, Some(home), _) => match held {
-                Some(held) => out.push(MInst { op: MOp::Mov { width: Width::W64, dst, src: Src::Reg(held) }, loc }),
-                None => out.push(MInst { op: Self::fetch(&home, dst), loc }),
+                Some(held) => out.push(MInst::new(MOp::Mov { width: Width::W64, dst, src: Src::Reg(held) }, loc)),
+                None => out.push(MInst::new(Self::fetch(&home, dst), loc)),
             },
             (Some(Home::Slot(to)), Some(home), _) => {
                 let via = held.unwrap_or_else(|| {
                     let via = self.temporary();
-                    out.push(MInst { op: Self::fetch(&home, via), loc });
+                    out.push(MInst::new(Self::fetch(&home, via), loc));
                     via
                 });
                 out.push(store(to, Src::Reg(via), loc));
@@ -209,7 +210,7 @@ impl Spiller<'_> {
             let known = seen.iter().find(|(old, _)| old == reg).map(|(_, new)| *new).or_else(|| self.nearby(*reg));
             let new = known.unwrap_or_else(|| {
                 let new = self.temporary();
-                out.push(MInst { op: Self::fetch(&home, new), loc });
+                out.push(MInst::new(Self::fetch(&home, new), loc));
                 new
             });
             seen.push((*reg, new));
@@ -219,5 +220,5 @@ impl Spiller<'_> {
 }
 
 fn store(slot: Slot, src: Src, loc: LocId) -> MInst {
-    MInst { op: MOp::Store { size: Size::Dw, base: Base::Slot(slot), off: 0, src }, loc }
+    MInst::new(MOp::Store { size: Size::Dw, base: Base::Slot(slot), off: 0, src }, loc)
 }

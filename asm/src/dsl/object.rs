@@ -12,8 +12,8 @@ use super::rec;
 use super::{flow, value::IntoVal};
 use crate::codegen::{self, Compiled, Profile};
 use crate::insn::Source;
-use crate::ir::{self, Func, FuncBuilder, Linkage};
-use crate::object::{GlobalDef, MapDef, Object, ProgDef, Ty};
+use crate::ir::{self, Func, FuncBuilder};
+use crate::object::{GlobalDef, MapDef, Object};
 
 /// Why programs did not become an object.
 #[derive(Debug, thiserror::Error)]
@@ -145,7 +145,7 @@ impl Module {
             object = object.global(global);
         }
         for compiled in codegen::compile(&ir, profile)? {
-            object = object.prog(definition(compiled));
+            object = object.prog(compiled.definition());
         }
         Ok(object)
     }
@@ -168,31 +168,6 @@ impl Module {
         }
         let funcs = std::mem::take(&mut all.funcs);
         Ok((ir::Module { funcs, sources: sources(&all.texts) }, all))
-    }
-}
-
-/// A function as the object defines it.
-fn definition(compiled: Compiled) -> ProgDef {
-    match &compiled.linkage {
-        Linkage::Prog { section, .. } => ProgDef::new(section, &compiled.name, compiled.code),
-        Linkage::Static | Linkage::Global => {
-            let mut def = ProgDef::subprog(&compiled.name, compiled.code);
-            for param in &compiled.params {
-                def = def.param(&param.name, described(param.ty));
-            }
-            let def = def.returns(compiled.ret.map_or_else(Ty::void, described));
-            if compiled.linkage == Linkage::Global { def.global() } else { def }
-        }
-    }
-}
-
-/// A number in BTF.
-fn described(ty: ir::Ty) -> Ty {
-    match ty {
-        ir::Ty::I8 => Ty::of::<u8>(),
-        ir::Ty::I16 => Ty::of::<u16>(),
-        ir::Ty::I32 => Ty::of::<u32>(),
-        _ => Ty::of::<u64>(),
     }
 }
 
