@@ -11,7 +11,7 @@ use loader::link::xdp::{self, Mode, XdpOptions};
 use loader::prog::Prog;
 use netlink::route::{Socket, VethPeer, VethSpec};
 
-use crate::ground::{Ground, alone};
+use crate::ground::{Ground, alone, rounds};
 
 /// A veth pair in the test's own network; the index of `v0`.
 fn veth(rt: &mut Socket) -> u32 {
@@ -186,7 +186,8 @@ fn damaged_objects_leave_nothing() {
             ground.file("damaged.toml", "name = \"damaged\"\n[[program]]\nobject = \"x.o\"\nname = \"balance\"\n");
         let mut refused = 0;
         // A sample: that no damage at all makes the reader panic is for its own tests to show.
-        for at in (0..6).map(|n| good.len() * n / 6 + n) {
+        let damages = usize::try_from(rounds(6)).expect("few");
+        for at in (0..damages).map(|n| good.len() * n / damages + n) {
             ground.file("x.o", &good[..at]);
             up(ground, &manifest, &[]).failed(&["x.o"]);
             let mut flipped = good.clone();

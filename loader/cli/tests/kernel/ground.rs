@@ -15,6 +15,13 @@ use serde_json::Value;
 /// The whole machine's attention: `/proc/sys` and CPUs are shared, and timing is less noisy one at a time.
 static ONE_AT_A_TIME: std::sync::Mutex<()> = std::sync::Mutex::new(());
 
+/// How often a test repeats what may go differently each time: so often here, and a part of that, the named one, in guests,
+/// where everything takes ten times as long.
+pub(crate) fn rounds(full: u32) -> u32 {
+    let part = std::env::var("ROUNDS_PART").ok().and_then(|part| part.parse().ok());
+    full.div_ceil(part.unwrap_or(1))
+}
+
 /// A private place to work in.
 pub(crate) struct Ground {
     dir: tempfile::TempDir,

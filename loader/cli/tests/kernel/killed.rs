@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 
 use crate::broken::object;
 use crate::change::veths;
-use crate::ground::{Done, Ground, alone, are_gone, ids};
+use crate::ground::{Done, Ground, alone, are_gone, ids, rounds};
 
 fn start(ground: &Ground, manifest: &Path) -> Child {
     ground.command(["up".as_ref(), manifest.as_os_str()]).spawn().expect("start loader")
@@ -52,23 +52,28 @@ fn killed_at_any_instant_the_next_down_or_up_clears_the_rest() {
         let whole = begin.elapsed();
         ground.run(["down", "small"]);
         ground.is_clean("after the first down");
-        for instant in 0..9 {
+        let instants = rounds(9);
+        for instant in 0..instants {
             let mut child = start(ground, &manifest);
-            std::thread::sleep(whole * instant / 9);
+            std::thread::sleep(whole * instant / instants);
             // It may have ended by itself at the last instants: then there is nothing to kill, and it is up.
             drop(child.kill());
             child.wait().expect("wait");
             if instant % 3 == 2 {
                 let up = ground.up(&manifest);
-                assert_eq!(ground.status("small")["drift"], serde_json::json!([]), "killed at {instant}/9: {up}");
+                assert_eq!(
+                    ground.status("small")["drift"],
+                    serde_json::json!([]),
+                    "killed at {instant}/{instants}: {up}"
+                );
             }
             let ids = match ground.run(["status", "--json", "small"]).code {
                 Some(0) => ids(&ground.status("small")),
                 _ => Default::default(),
             };
             let down = ground.run(["down", "--all"]);
-            assert_eq!(down.code, Some(0), "killed at {instant}/9: {down:?}");
-            ground.is_clean(&format!("killed at {instant}/9 of {whole:?}"));
+            assert_eq!(down.code, Some(0), "killed at {instant}/{instants}: {down:?}");
+            ground.is_clean(&format!("killed at {instant}/{instants} of {whole:?}"));
             are_gone(&ids);
         }
     });
@@ -88,14 +93,15 @@ fn a_killed_change_leaves_no_gap() {
         let whole = begin.elapsed();
         let mut rt = Socket::open().expect("open netlink");
         let link = ground.status("change")["links"][0]["id"].clone();
-        for instant in 0..8_u32 {
+        let instants = rounds(8);
+        for instant in 0..instants {
             ground.file("x.o", object(if instant % 2 == 0 { 1 } else { 2 }));
             let mut child = start(ground, &text);
-            std::thread::sleep(whole * instant / 8);
+            std::thread::sleep(whole * instant / instants);
             drop(child.kill()); // it may be done already
             child.wait().expect("wait");
             let on = rt.link_by_name("v0").expect("look").xdp.prog_id;
-            assert!(on.is_some(), "killed at {instant}/8: nothing is attached");
+            assert!(on.is_some(), "killed at {instant}/{instants}: nothing is attached");
             ground.up(&text);
             let status = ground.status("change");
             assert_eq!((&status["drift"], &status["links"][0]["id"]), (&serde_json::json!([]), &link), "{status}");
@@ -109,7 +115,7 @@ fn a_killed_change_leaves_no_gap() {
 fn a_killed_down_is_finished_by_the_next() {
     alone(|ground| {
         let manifest = ground.small(10);
-        for instant in 0..4 {
+        for instant in 0..rounds(4) {
             ground.up(&manifest);
             let ids = ids(&ground.status("small"));
             let mut child = ground.command(["down", "small"]).spawn().expect("start loader");
