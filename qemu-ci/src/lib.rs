@@ -36,6 +36,7 @@ pub mod lint;
 pub mod matrix;
 pub mod modules;
 pub mod qemu;
+pub mod red;
 pub mod repo;
 pub mod report;
 pub mod run;

@@ -8,11 +8,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::console::{Ended, Ending};
+use crate::red::Red;
 use crate::tally::Tally;
 use crate::verdicts::Verdict;
-
-/// Lines of a failed test's output in the text report; the whole is in the JSON.
-const LINES: usize = 25;
 
 /// Results of all kernels.
 #[derive(Clone, Debug)]
@@ -138,10 +136,9 @@ impl Report {
         tally
     }
 
-    /// The text report: red tests with their output, then one table.
+    /// The text report: one table. What red tests said is not in it: see [`Report::red`].
     pub fn text(&self) -> String {
         let mut out = String::new();
-        red_tests(&mut out, &self.rows);
         table(&mut out, &self.rows);
         let boots: Vec<_> = self.rows.iter().filter_map(|row| row.boot).collect();
         let mean = boots.iter().sum::<Duration>().as_secs_f64() / boots.len().max(1) as f64;
@@ -150,6 +147,17 @@ impl Report {
         let _ = writeln!(out, "{total:.1} s, of which {prepared:.1} s building and fetching; mean boot {mean:.1} s");
         let _ = writeln!(out, "\n{}", self.tally().closing_line(self.total));
         out
+    }
+
+    /// What is red: tests, each once with the kernels where it is, and guests that did not end well.
+    pub fn red(&self) -> Vec<Red> {
+        let guest = |row: &&Row| !row.is_sound() && !row.is_left_out();
+        let guests = self.rows.iter().filter(guest).map(|row| Red {
+            what: format!("guest of Linux {}: {}", row.name, row.ending),
+            detail: row.faults.join("\n"),
+        });
+        let there: Vec<_> = self.rows.iter().filter(|row| !row.is_left_out()).collect();
+        guests.chain(red_tests(&there)).collect()
     }
 
     /// The whole as JSON.
@@ -177,8 +185,8 @@ impl Report {
     }
 }
 
-/// The red tests, each once, with the end of their output on the first kernel where they are red.
-fn red_tests(out: &mut String, rows: &[Row]) {
+/// The red tests, each once, with their output on the first kernel where they are red.
+fn red_tests(rows: &[&Row]) -> Vec<Red> {
     let mut red: Vec<(&TestRow, &str, Vec<&str>)> = Vec::new();
     for row in rows {
         for test in &row.tests {
@@ -189,16 +197,10 @@ fn red_tests(out: &mut String, rows: &[Row]) {
             }
         }
     }
-    for (test, why, kernels) in red {
-        let _ = writeln!(out, "---- {}: {why}, on Linux {}", test.name, kernels.join(", "));
-        let lines: Vec<_> = test.detail.lines().filter(|line| !line.trim().is_empty()).collect();
-        if lines.len() > LINES {
-            let _ = writeln!(out, "     [… {} lines more in report.json …]", lines.len() - LINES);
-        }
-        for line in lines.iter().skip(lines.len().saturating_sub(LINES)) {
-            let _ = writeln!(out, "     {line}");
-        }
-    }
+    let what = |name: &str, why: &str, kernels: &[&str]| format!("{name}: {why}, on Linux {}", kernels.join(", "));
+    red.into_iter()
+        .map(|(test, why, kernels)| Red { what: what(&test.name, why, &kernels), detail: test.detail.clone() })
+        .collect()
 }
 
 /// The table, and under it what concerns a whole guest.
@@ -379,6 +381,16 @@ mod tests {
     #[test]
     fn text_report() {
         insta::assert_snapshot!(report().text());
+    }
+
+    #[test]
+    fn what_is_red() {
+        let red: Vec<_> = report().red().into_iter().map(|red| (red.what, red.detail)).collect();
+        let want = [
+            ("guest of Linux 6.1: kernel panic: no init", "BUG: x"),
+            ("t::0: no result, on Linux 6.1", "a < b\n\nlast\n"),
+        ];
+        assert_eq!(red, want.map(|(what, detail)| (what.to_owned(), detail.to_owned())));
     }
 
     #[test]

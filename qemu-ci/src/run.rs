@@ -21,7 +21,6 @@ use crate::matrix::{self, Options};
 use crate::modules;
 use crate::qemu::MEMORY_MB;
 use crate::repo::Repo;
-use crate::report::Report;
 use crate::suites::{Task, Work, base, environment};
 use crate::{host, tools};
 
@@ -56,15 +55,9 @@ pub fn run(repo: &Repo, options: &Options, job: &Job) -> Result<bool> {
         println!("---- Linux {} ({})", row.name, row.release);
         row.tests.iter().for_each(|test| print!("{}", test.detail));
     }
-    print!("{}", table(&report));
+    print!("{}", report.text());
+    report.red().iter().for_each(|red| println!("{}", red.what));
     Ok(report.tally().failed == 0)
-}
-
-/// The report without outputs: they have been printed whole.
-fn table(report: &Report) -> String {
-    let mut short = report.clone();
-    short.rows.iter_mut().flat_map(|row| &mut row.tests).for_each(|test| test.detail.clear());
-    short.text()
 }
 
 /// One task and what it needs.

@@ -13,6 +13,7 @@ use anyhow::{Context, Result, bail};
 use nix::unistd::geteuid;
 
 use crate::matrix::{self, Options};
+use crate::red::{self, Collector, Red};
 use crate::repo::{Repo, show, show_and_run};
 use crate::tally::Tally;
 use crate::{lint as rules, seed, tools};
@@ -35,12 +36,17 @@ pub struct Step {
     pub time: Duration,
     /// What to know beyond the counts.
     pub notes: Vec<String>,
+    /// What failed, and what it said.
+    pub red: Vec<Red>,
 }
 
 impl Step {
     /// A step that begins now.
     fn begin(name: &'static str) -> (Self, Instant) {
-        (Self { name, tally: Tally::default(), time: Duration::ZERO, notes: Vec::new() }, Instant::now())
+        (
+            Self { name, tally: Tally::default(), time: Duration::ZERO, notes: Vec::new(), red: Vec::new() },
+            Instant::now(),
+        )
     }
 
     /// Runs a step; one that breaks is a failed one, so that the others still run.
@@ -144,14 +150,17 @@ fn run_tests(step: &mut Step, cargo: &mut Command) -> Result<()> {
     let output = child.stdout.take().context("output of cargo")?;
     let mut out = std::io::stdout();
     let mut failed = 0;
+    let mut red = Collector::default();
     for line in BufReader::new(output).split(b'\n') {
         let line = line.context("read cargo's output")?;
         out.write_all(&line).and_then(|()| out.write_all(b"\n")).context("write to standard output")?;
-        if let Some(tally) = Tally::of_line(&String::from_utf8_lossy(&line)) {
-            failed += tally.failed;
-            step.tally += tally;
-        }
+        let line = String::from_utf8_lossy(&line);
+        red.line(&line);
+        let tally = Tally::of_line(&line).unwrap_or_default();
+        failed += tally.failed;
+        step.tally += tally;
     }
+    step.red.extend(red.finish());
     let status = child.wait().context("wait for cargo")?;
     if !status.success() && failed == 0 {
         step.tally += Tally::BROKEN;
@@ -160,8 +169,8 @@ fn run_tests(step: &mut Step, cargo: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// The main job and every kernel test, in guests; then the tests that boot guests themselves. The report is printed, and written as `report.json` and `report.xml`
-/// beside the consoles.
+/// The main job and every kernel test, in guests; then the tests that boot guests themselves. The report is printed, and
+/// written as `report.json` and `report.xml` beside the consoles.
 ///
 /// # Errors
 /// What concerns all kernels alike; what concerns one is a red row.
@@ -176,6 +185,7 @@ pub fn kernels(repo: &Repo, options: &Options) -> Result<Step> {
     }
     step.notes.push(format!("reports and consoles: {}", out.display()));
     step.tally = report.tally();
+    step.red = report.red();
     if options.filter.is_none() {
         let (package, target) = BOOTING_TESTS;
         run_tests(&mut step, &mut repo.cargo(&["test", "--package", package, "--test", target]))?;
@@ -205,10 +215,12 @@ pub fn alone(step: Step) -> bool {
     close(&[step])
 }
 
-/// Prints how the steps went and the final counts; true when all is well.
+/// Prints what failed, how the steps went and the final counts; true when all is well. Whoever keeps only the end of a long
+/// output still has the causes.
 pub fn close(steps: &[Step]) -> bool {
     let mut total = Tally::default();
-    println!();
+    let red: Vec<_> = steps.iter().flat_map(|step| step.red.iter().cloned()).collect();
+    println!("\n{}", red::closing(&red));
     for step in steps {
         let word = if step.is_well() { "ok" } else { "FAILED" };
         println!("{:<8} {word:<6} {:>7.1} s  {}", step.name, step.time.as_secs_f64(), step.tally);
