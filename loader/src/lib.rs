@@ -22,6 +22,7 @@ mod hint;
 pub mod lab;
 pub mod link;
 pub mod load;
+pub mod machine;
 pub mod manifest;
 pub mod map;
 pub mod permission;

@@ -19,11 +19,15 @@
 //! - `#@ needs FEATURE X.Y` skips the case on older kernels. `#@ flag strict_alignment` loads it as on a machine without
 //!   unaligned access.
 //!
-//! Input: `cases/SUBJECT/*.bpf`. Output: an [`Outcome`]. Read next: `case.rs`, then `judge.rs`.
+//! A [`Twin`] (`twins/*.bpf`) is a program that runs, in the kernel and in the interpreter, with one result.
+//!
+//! Input: `cases/SUBJECT/*.bpf`. Output: an [`Outcome`]. Read next: `case.rs`, then `judge.rs`; `twin.rs`.
 #![forbid(unsafe_code)]
 
 mod case;
 mod judge;
+mod twin;
 
 pub use case::{Case, CaseError, Mark, Version};
 pub use judge::{Judge, Outcome, Verdict};
+pub use twin::{After, Contents, Twin, TwinError, TwinRun};

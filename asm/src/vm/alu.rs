@@ -17,7 +17,7 @@ pub(super) enum Exec {
     Jump, MayGoto,
     Jeq64, Jne64, Jgt64, Jge64, Jlt64, Jle64, Jset64, Jsgt64, Jsge64, Jslt64, Jsle64,
     Jeq32, Jne32, Jgt32, Jge32, Jlt32, Jle32, Jset32, Jsgt32, Jsge32, Jslt32, Jsle32,
-    CallHelper, CallReg, CallLocal, Exit,
+    CallHelper, CallReg, CallLocal, CallKfunc, Exit,
     /// The second slot of a two-slot instruction: never reached, by `Program`'s checks.
     Middle,
     /// One past the last slot.

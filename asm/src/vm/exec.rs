@@ -7,7 +7,7 @@ use super::alu::{Exec, compute, holds, low};
 use super::fault::Access;
 use super::program::{FUNC_BASE, IMM, Step};
 use super::trace::Tracer;
-use super::{Fault, FaultKind, Frame, MAX_FRAMES, Vm};
+use super::{Fault, FaultKind, Vm};
 use crate::insn::{AtomicOp, InsnIdx};
 
 impl Vm {
@@ -34,7 +34,7 @@ impl Vm {
                     }
                     return Ok(self.regs[0]);
                 }
-                Ok(Flow::Return) => pc = self.leave(),
+                Ok(Flow::Return) => pc = self.leave().map_err(|kind| self.fault(at, kind))?,
                 Err(kind) => return Err(self.fault(at, kind)),
             }
             if T::ON {
@@ -43,7 +43,7 @@ impl Vm {
         }
     }
 
-    fn fault(&self, at: usize, kind: FaultKind) -> Fault {
+    pub(super) fn fault(&self, at: usize, kind: FaultKind) -> Fault {
         Fault { program: self.current, at: InsnIdx::from(at), kind }
     }
 
@@ -99,28 +99,11 @@ impl Vm {
                 self.enter(*pc)?;
                 *pc = slot(s);
             }
+            CallKfunc => self.call_kfunc(s.off)?,
             Exit => return Ok(Flow::Return),
             _ => return Err(FaultKind::FellOff),
         }
         Ok(Flow::Next)
-    }
-
-    /// Starts a call frame: `r6`–`r9` and the frame pointer are kept, 512 fresh bytes of stack begin.
-    pub(super) fn enter(&mut self, back: usize) -> Result<(), FaultKind> {
-        if self.frames.len() + 1 >= MAX_FRAMES {
-            return Err(FaultKind::CallDepth);
-        }
-        let kept = [self.regs[6], self.regs[7], self.regs[8], self.regs[9], self.regs[10]];
-        self.frames.push(Frame { back, kept });
-        self.regs[10] = self.stack_top(self.frames.len());
-        Ok(())
-    }
-
-    /// Ends a call frame and gives the slot to go on at. `r1`–`r5` are destroyed, as by any call.
-    pub(super) fn leave(&mut self) -> usize {
-        let Some(frame) = self.frames.pop() else { return 0 };
-        self.regs[6..=10].copy_from_slice(&frame.kept);
-        frame.back
     }
 
     /// `may_goto`: the kernel lets a loop go round about eight million times.
@@ -132,11 +115,8 @@ impl Vm {
 
     #[inline]
     fn load<const N: usize>(&self, address: u64) -> Result<u64, FaultKind> {
-        if N == 4
-            && self.context_pointers != 0
-            && let Some(pointer) = self.context_pointer(address)
-        {
-            return Ok(pointer);
+        if address >> 32 == self.context_page {
+            return self.load_context(address, N);
         }
         let mut wide = [0; 8];
         wide[..N].copy_from_slice(&self.memory.array::<N>(address)?);
@@ -145,6 +125,9 @@ impl Vm {
 
     #[inline]
     fn store<const N: usize>(&mut self, address: u64, value: u64) -> Result<(), FaultKind> {
+        if address >> 32 == self.context_page {
+            return self.store_context(address, N, value);
+        }
         self.memory.bytes_mut(address, N)?.copy_from_slice(&value.to_le_bytes()[..N]);
         Ok(())
     }

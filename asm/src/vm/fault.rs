@@ -18,6 +18,8 @@ pub enum RegionKind {
     Stack(u8),
     /// The values of the map with this index.
     MapValues(u32),
+    /// The socket that the context points at (`struct bpf_sock`).
+    Sock,
     /// A ring-buffer record that is reserved and not yet submitted.
     Record,
 }
@@ -31,6 +33,7 @@ impl fmt::Display for RegionKind {
             Self::Stack(0) => f.write_str("stack"),
             Self::Stack(depth) => write!(f, "stack of frame {depth}"),
             Self::MapValues(index) => write!(f, "values of map {index}"),
+            Self::Sock => f.write_str("socket"),
             Self::Record => f.write_str("ring-buffer record"),
         }
     }
@@ -73,6 +76,18 @@ pub enum MemoryFault {
         region: RegionKind,
         /// Offset of the first byte, relative to the region.
         offset: i64,
+        /// Bytes wanted.
+        size: usize,
+    },
+    /// The context has no field there, or not one of that size.
+    #[error("{access} of {size} bytes at ctx+{offset}: `struct {context}` has no field there that is read so")]
+    NoField {
+        /// What was done.
+        access: Access,
+        /// The context's structure.
+        context: &'static str,
+        /// Offset of the first byte.
+        offset: u32,
         /// Bytes wanted.
         size: usize,
     },

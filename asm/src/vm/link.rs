@@ -4,7 +4,9 @@
 //! first function. Read next: `program.rs`.
 
 use super::{MapError, MapSpec, ProgramError, Vm};
-use crate::insn::{Code, Insn, InsnIdx, PSEUDO_CALL, PSEUDO_FUNC, PSEUDO_MAP_IDX, PSEUDO_MAP_IDX_VALUE, RelocKind};
+use crate::insn::{
+    Code, Insn, InsnIdx, PSEUDO_CALL, PSEUDO_FUNC, PSEUDO_KFUNC_CALL, PSEUDO_MAP_IDX, PSEUDO_MAP_IDX_VALUE, RelocKind,
+};
 
 /// Why functions and maps do not make a machine.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -22,8 +24,10 @@ pub enum LinkError {
         /// The name.
         name: String,
     },
-    /// Kernel functions and variables.
-    #[error("function `{function}`, instruction {at}: `{name}` belongs to a kernel, and the interpreter has none")]
+    /// A kernel variable, or a kernel function that the interpreter does not have.
+    #[error(
+        "function `{function}`, instruction {at}: `{name}` belongs to a kernel, and the interpreter does not have it"
+    )]
     KernelOnly {
         /// Where the name stands.
         function: String,
@@ -100,7 +104,11 @@ impl Linker<'_> {
                 let src = if matches!(kind, RelocKind::Call { .. }) { PSEUDO_CALL } else { PSEUDO_FUNC };
                 (src, distance(start + at.index() + 1, target), None)
             }
-            RelocKind::Kfunc { name } | RelocKind::Ksym { name } => {
+            RelocKind::Kfunc { name } => match super::kfunc(name) {
+                Some(id) => (PSEUDO_KFUNC_CALL, id, None),
+                None => return Err(LinkError::KernelOnly { function: function.into(), at, name: name.to_string() }),
+            },
+            RelocKind::Ksym { name } => {
                 return Err(LinkError::KernelOnly { function: function.into(), at, name: name.to_string() });
             }
         };

@@ -1,12 +1,12 @@
 //! The interpreter: a whole eBPF machine in user space, for tests without a kernel and for watching a program step by
 //! step.
 //!
-//! Input: instructions ([`Program`]), maps ([`MapSpec`]), and a context: plain memory, an XDP or a socket-buffer packet.
+//! Input: instructions ([`Program`]), maps ([`MapSpec`]), and plain memory or a [`Context`]: a packet, a message, a socket.
 //! Output: `r0`, the packet as the program left it, the maps, and on request a trace of every step. Every access to
 //! memory is checked, so a program that the verifier would have to refuse ends in a [`Fault`] that says what it did.
 //!
-//! Read next: `program.rs` (decoding, once), `alu.rs` (arithmetic), `exec.rs` (the loop), `memory.rs`, `maps.rs`, `helpers.rs`, `context.rs`,
-//! `trace.rs`.
+//! Read next: `program.rs` (decoding, once), `alu.rs` (arithmetic), `exec.rs` (the loop), `frames.rs` (calls), `memory.rs`,
+//! `maps/`, `helpers/`, `context/`, `trace.rs`.
 //!
 //! ```
 //! use asm::insn::{Builder, R0, R1, R2, Size};
@@ -29,6 +29,7 @@ mod alu;
 mod context;
 mod exec;
 mod fault;
+mod frames;
 mod helpers;
 mod link;
 pub mod maps;
@@ -36,16 +37,19 @@ mod memory;
 mod program;
 mod trace;
 
-pub use context::{HEADROOM, PacketRun, Skb, Xdp};
+pub use context::{
+    CONTEXTS, Context, ContextError, ContextRun, ContextType, Field, HEADROOM, Meaning, PacketRun, Skb, Xdp,
+};
 pub use fault::{Access, MemoryFault, RegionKind};
-pub use helpers::{HelperFn, Host, Redirect};
+pub use helpers::{HelperFn, Host, Redirect, kfunc};
 pub use link::LinkError;
 pub use maps::{Map, MapError, MapSpec};
 pub use memory::{Memory, RegionId};
 pub use program::{Program, ProgramError};
 pub use trace::{NoTrace, TextTrace, Tracer};
 
-use context::Packet;
+use context::{Live, NO_CONTEXT, Packet};
+use frames::Frame;
 
 /// Call frames a program may be in at once: the kernel's `MAX_CALL_FRAMES`.
 pub const MAX_FRAMES: usize = 8;
@@ -96,6 +100,9 @@ pub enum FaultKind {
     /// A helper that the interpreter does not have.
     #[error("no helper {0} here; register one with Vm::set_helper")]
     NoHelper(u32),
+    /// A kernel function that the interpreter does not have.
+    #[error("no kernel function {0} here")]
+    NoKfunc(i32),
     /// A helper was called with arguments that the verifier would refuse.
     #[error("helper {helper}: {why}")]
     BadCall {
@@ -104,13 +111,6 @@ pub enum FaultKind {
         /// What is wrong with its arguments.
         why: String,
     },
-}
-
-/// What a call keeps for its caller: `r6`–`r10` and the slot to go on at.
-#[derive(Debug, Clone, Copy)]
-struct Frame {
-    back: usize,
-    kept: [u64; 5],
 }
 
 /// The machine: programs, registers, memory, maps, and the host around it.
@@ -125,11 +125,12 @@ pub struct Vm {
     stacks: Vec<RegionId>,
     memory: Memory,
     maps: Vec<Map>,
-    /// The context's region number, shifted into place, while it holds packet pointers; else 0.
-    context_pointers: u64,
+    /// Upper half of the addresses in the context, whose fields are loaded and stored one by one.
+    context_page: u64,
+    context: Option<Live>,
     packet: Option<Packet>,
     /// Ring-buffer records that are reserved and not yet submitted, with their map.
-    records: Vec<(RegionId, usize)>,
+    records: Vec<(RegionId, usize, u64)>,
     helpers: BTreeMap<u32, HelperFn>,
     host: Host,
     limit: u64,
@@ -160,7 +161,8 @@ impl Vm {
             stacks,
             memory,
             maps: Vec::new(),
-            context_pointers: 0,
+            context_page: NO_CONTEXT,
+            context: None,
             packet: None,
             records: Vec::new(),
             helpers: helpers::standard(),

@@ -179,15 +179,13 @@ impl Lower {
                 Self::binary(jump_if(cond, width), dst.num(), src, target)
             }
             Op::Call(Call::Helper(id)) => Step { off: id, ..Step::plain(Exec::CallHelper) },
+            Op::Call(Call::Kfunc { id, .. }) => Step { off: id, ..Step::plain(Exec::CallKfunc) },
             Op::Call(Call::Local(off)) => self.jump(Exec::CallLocal, i64::from(off))?,
             Op::CallReg { dst } => Step { dst: dst.num(), ..Step::plain(Exec::CallReg) },
             Op::Exit => Step::plain(Exec::Exit),
-            Op::LoadAbs { .. }
-            | Op::LoadInd { .. }
-            | Op::AddrSpaceCast { .. }
-            | Op::JumpReg { .. }
-            | Op::Call(Call::Kfunc { .. })
-            | Op::Raw(_) => return Err(self.kernel_only(op)),
+            Op::LoadAbs { .. } | Op::LoadInd { .. } | Op::AddrSpaceCast { .. } | Op::JumpReg { .. } | Op::Raw(_) => {
+                return Err(self.kernel_only(op));
+            }
         };
         Ok(step)
     }
@@ -196,8 +194,7 @@ impl Lower {
         let why = match op {
             Op::LoadAbs { .. } | Op::LoadInd { .. } => "historical packet access; read through `data` instead",
             Op::AddrSpaceCast { .. } => "the interpreter has no arenas",
-            Op::JumpReg { .. } => "the interpreter has no instruction-array maps",
-            _ => "the interpreter has no kernel functions",
+            _ => "the interpreter has no instruction-array maps",
         };
         ProgramError::KernelOnly { at: self.at, op, why }
     }

@@ -69,11 +69,10 @@ impl Tracer for TextTrace {
         }
         let text = op.map_or_else(String::new, |op| op.to_string());
         let indent = self.depth.min(MAX_FRAMES) * 2;
-        let _ = write!(self.text, "{:>4}: {:indent$}{text:<40}", at.0, "");
-        if !self.touched.is_empty() {
-            let _ = write!(self.text, " {}", self.touched);
-        }
-        self.text.push('\n');
+        let _ = match self.touched.as_str() {
+            "" => writeln!(self.text, "{:>4}: {:indent$}{text}", at.0, ""),
+            touched => writeln!(self.text, "{:>4}: {:indent$}{text:<40} {touched}", at.0, ""),
+        };
     }
 
     fn after(&mut self, vm: &Vm, at: InsnIdx) {

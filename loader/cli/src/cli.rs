@@ -46,8 +46,9 @@ pub(crate) enum Command {
     Asm(crate::asm::Args),
     /// Show an object file as assembly text
     Disasm(crate::disasm::Args),
-    /// Run bytecode in the interpreter: no kernel, no root
+    /// Run a program in the interpreter: no kernel, no root
     ///
-    /// Reads instructions as hex from standard input and prints r0 in hex. r1 is the memory's address, r2 its length.
+    /// Reads instructions as hex from standard input and prints r0 in hex. r1 is the memory's address, r2 its length. With
+    /// `--object` it runs a program of an object or of assembly text on packets, and prints what became of each.
     Vm(crate::vm::Args),
 }

@@ -90,6 +90,8 @@ fn judge_batch<T: Twin>(twin: &T, seed: u64) -> Result<(), String> {
     let trees: Vec<_> = made.collect::<Result<_, _>>()?;
     let cases: Vec<_> = trees.iter().map(|tree| tree.current()).collect();
     let Err(together) = twin.judge(&cases) else { return Ok(()) };
+    // Said at once: making it smaller takes its time.
+    println!("seed {seed}: {}", together.lines().next().unwrap_or_default());
     for tree in trees {
         let alone = runner.run_one(tree, |case| twin.judge(&[case]).map_err(TestCaseError::fail));
         if let Err(TestError::Fail(why, case)) = alone {

@@ -6,6 +6,7 @@ mod conformance;
 mod matrix;
 mod scalar;
 mod structured;
+mod twins;
 
 use asm::insn::Insn;
 use asm::object::{AttachType, ProgType};

@@ -1,10 +1,9 @@
-//! Helpers on maps: elements, queues, ring buffers, redirects, tail calls, loops.
+//! Helpers on maps: elements, queues, storage, redirects, tail calls.
 
-use super::{HelperFn, Redirect, bad, errno, low, size};
+use super::{HelperFn, Redirect, bad, errno, low};
 use crate::insn::helper::{self, Id};
 use crate::object::MapType;
-use crate::vm::RegionKind;
-use crate::vm::{FaultKind, MAX_LOOPS, Vm};
+use crate::vm::{FaultKind, Vm};
 
 pub(super) const TABLE: &[(Id, HelperFn)] = &[
     (helper::MAP_LOOKUP_ELEM, lookup),
@@ -14,13 +13,6 @@ pub(super) const TABLE: &[(Id, HelperFn)] = &[
     (helper::MAP_PUSH_ELEM, push),
     (helper::MAP_POP_ELEM, |vm, a| next(vm, a, true)),
     (helper::MAP_PEEK_ELEM, |vm, a| next(vm, a, false)),
-    (helper::FOR_EACH_MAP_ELEM, for_each),
-    (helper::LOOP, bpf_loop),
-    (helper::RINGBUF_OUTPUT, ringbuf_output),
-    (helper::RINGBUF_RESERVE, ringbuf_reserve),
-    (helper::RINGBUF_SUBMIT, |vm, a| ringbuf_end(vm, a, true)),
-    (helper::RINGBUF_DISCARD, |vm, a| ringbuf_end(vm, a, false)),
-    (helper::PERF_EVENT_OUTPUT, perf_event_output),
     (helper::REDIRECT_MAP, redirect_map),
     (helper::SK_REDIRECT_MAP, redirect_sock),
     (helper::SK_REDIRECT_HASH, redirect_sock),
@@ -28,9 +20,27 @@ pub(super) const TABLE: &[(Id, HelperFn)] = &[
     (helper::MSG_REDIRECT_HASH, redirect_sock),
     (helper::SOCK_MAP_UPDATE, sock_update),
     (helper::SOCK_HASH_UPDATE, sock_update),
+    (helper::SK_SELECT_REUSEPORT, select_reuseport),
+    (helper::SK_STORAGE_GET, storage_get),
+    (helper::INODE_STORAGE_GET, storage_get),
+    (helper::TASK_STORAGE_GET, storage_get),
+    (helper::CGRP_STORAGE_GET, storage_get),
+    (helper::SK_STORAGE_DELETE, storage_delete),
+    (helper::INODE_STORAGE_DELETE, storage_delete),
+    (helper::TASK_STORAGE_DELETE, storage_delete),
+    (helper::CGRP_STORAGE_DELETE, storage_delete),
+    (helper::GET_LOCAL_STORAGE, |vm, [map, ..]| find_bytes(vm, "bpf_get_local_storage", map, &[0; 4])),
+    (helper::TIMER_INIT, |_, _| Err(bad("bpf_timer_init", NO_TIMERS))),
+    (helper::TIMER_SET_CALLBACK, |_, _| Err(bad("bpf_timer_set_callback", NO_TIMERS))),
+    (helper::TIMER_START, |_, _| Err(bad("bpf_timer_start", NO_TIMERS))),
+    (helper::TIMER_CANCEL, |_, _| Err(bad("bpf_timer_cancel", NO_TIMERS))),
     (helper::SPIN_LOCK, |_, _| Ok(0)),
     (helper::SPIN_UNLOCK, |_, _| Ok(0)),
 ];
+
+/// Why timers are refused.
+const NO_TIMERS: &str =
+    "the interpreter has no timers: nothing runs when the program is done; call the callback yourself";
 
 impl Vm {
     fn key(&self, helper: &'static str, map: u64, key: u64) -> Result<(usize, Vec<u8>), FaultKind> {
@@ -64,11 +74,55 @@ fn lookup_percpu(vm: &mut Vm, [map, key, cpu, ..]: [u64; 5]) -> Result<u64, Faul
 
 fn find(vm: &mut Vm, helper: &'static str, map: u64, key: u64, cpu: usize) -> Result<u64, FaultKind> {
     let (index, key) = vm.key(helper, map, key)?;
-    // A map of maps gives a map.
-    if matches!(vm.maps[index].spec().map_type, MapType::ARRAY_OF_MAPS | MapType::HASH_OF_MAPS) {
-        return Ok(vm.maps[index].handle(&key).map_or(0, |inner| crate::vm::program::MAP_BASE | inner));
+    match vm.maps[index].spec().map_type {
+        // A map of maps gives a map.
+        MapType::ARRAY_OF_MAPS | MapType::HASH_OF_MAPS => {
+            Ok(vm.maps[index].handle(&key).map_or(0, |inner| crate::vm::program::MAP_BASE | inner))
+        }
+        // A map of sockets gives a socket; programs see its cookie.
+        MapType::SOCKMAP | MapType::SOCKHASH => {
+            let cookie = vm.maps[index].handle(&key);
+            Ok(cookie.map_or(0, |cookie| vm.socket(cookie)))
+        }
+        _ => Ok(vm.maps[index].lookup(&key, cpu).unwrap_or(0)),
     }
-    Ok(vm.maps[index].lookup(&key, cpu).unwrap_or(0))
+}
+
+/// As [`find`], with the key at hand.
+fn find_bytes(vm: &mut Vm, helper: &'static str, map: u64, key: &[u8]) -> Result<u64, FaultKind> {
+    let (index, cpu) = (vm.map_index(helper, map)?, vm.host.cpu);
+    Ok(vm.maps[index].lookup(key, cpu).unwrap_or(0))
+}
+
+/// `BPF_LOCAL_STORAGE_GET_F_CREATE`.
+const CREATE: u64 = 1;
+
+/// Storage is a hash whose key is the owner's pointer; `value` is what a new element starts with.
+fn storage_get(vm: &mut Vm, [map, owner, value, flags, _]: [u64; 5]) -> Result<u64, FaultKind> {
+    let helper = "bpf_sk_storage_get";
+    let (index, key) = (vm.map_index(helper, map)?, owner.to_le_bytes());
+    let found = find_bytes(vm, helper, map, &key)?;
+    if found != 0 || owner == 0 || flags & CREATE == 0 {
+        return Ok(found);
+    }
+    let len = vm.maps[index].spec().value_size as usize;
+    let first = if value == 0 { vec![0; len] } else { vm.copy(value, len)? };
+    match vm.maps[index].update(&mut vm.memory, &key, &first, 0, None) {
+        Ok(()) => find_bytes(vm, helper, map, &key),
+        Err(_) => Ok(0),
+    }
+}
+
+fn storage_delete(vm: &mut Vm, [map, owner, ..]: [u64; 5]) -> Result<u64, FaultKind> {
+    let index = vm.map_index("bpf_sk_storage_delete", map)?;
+    Ok(vm.maps[index].delete(&owner.to_le_bytes()).map_or_else(errno, |()| 0))
+}
+
+fn select_reuseport(vm: &mut Vm, [_, map, key, flags, _]: [u64; 5]) -> Result<u64, FaultKind> {
+    let (index, key) = vm.key("bpf_sk_select_reuseport", map, key)?;
+    let Some(handle) = vm.maps[index].handle(&key) else { return Ok(errno(-2)) };
+    vm.host.redirect = Some(Redirect::Map { map: index, key, handle, flags });
+    Ok(0)
 }
 
 fn update(vm: &mut Vm, [map, key, value, flags, _]: [u64; 5]) -> Result<u64, FaultKind> {
@@ -87,7 +141,10 @@ fn delete(vm: &mut Vm, [map, key, ..]: [u64; 5]) -> Result<u64, FaultKind> {
 fn push(vm: &mut Vm, [map, value, flags, ..]: [u64; 5]) -> Result<u64, FaultKind> {
     let index = vm.map_index("bpf_map_push_elem", map)?;
     let value = vm.copy(value, vm.maps[index].spec().value_size as usize)?;
-    // BPF_EXIST: drop the oldest when full.
+    // BPF_EXIST (2): drop the oldest when full.
+    if flags != 0 && flags != 2 {
+        return Ok(errno(-22));
+    }
     Ok(vm.maps[index].push(&value, flags == 2).map_or_else(errno, |()| 0))
 }
 
@@ -95,6 +152,9 @@ fn next(vm: &mut Vm, [map, value, ..]: [u64; 5], remove: bool) -> Result<u64, Fa
     let index = vm.map_index("bpf_map_pop_elem", map)?;
     let len = vm.maps[index].spec().value_size as usize;
     if vm.maps[index].spec().map_type == MapType::BLOOM_FILTER {
+        if remove {
+            return Ok(errno(EOPNOTSUPP));
+        }
         let value = vm.copy(value, len)?;
         return Ok(if vm.maps[index].holds(&value) { 0 } else { errno(-2) });
     }
@@ -104,83 +164,15 @@ fn next(vm: &mut Vm, [map, value, ..]: [u64; 5], remove: bool) -> Result<u64, Fa
             out.copy_from_slice(&bytes);
             Ok(0)
         }
-        Err(number) => Ok(errno(number)),
-    }
-}
-
-fn for_each(vm: &mut Vm, [map, function, context, flags, _]: [u64; 5]) -> Result<u64, FaultKind> {
-    let index = vm.map_index("bpf_for_each_map_elem", map)?;
-    if flags != 0 {
-        return Ok(errno(-22));
-    }
-    let mut seen = 0;
-    for key in vm.maps[index].keys() {
-        let Some(value) = vm.maps[index].lookup(&key, vm.host.cpu) else { continue };
-        let region = vm.memory.add(RegionKind::Buffer, key, false);
-        seen += 1;
-        let stop = vm.call_back("bpf_for_each_map_elem", function, [map, region.address(0), value, context])?;
-        vm.memory.retire(region, "the callback's key is gone");
-        if stop != 0 {
-            break;
+        Err(number) => {
+            out.fill(0);
+            Ok(errno(number))
         }
     }
-    Ok(seen)
 }
 
-fn bpf_loop(vm: &mut Vm, [count, function, context, flags, _]: [u64; 5]) -> Result<u64, FaultKind> {
-    let count = low(count);
-    if flags != 0 {
-        return Ok(errno(-22));
-    }
-    if count > MAX_LOOPS {
-        return Ok(errno(-7));
-    }
-    for i in 0..count {
-        if vm.call_back("bpf_loop", function, [i.into(), context, 0, 0])? != 0 {
-            return Ok(u64::from(i) + 1);
-        }
-    }
-    Ok(count.into())
-}
-
-fn ringbuf_output(vm: &mut Vm, [map, data, len, ..]: [u64; 5]) -> Result<u64, FaultKind> {
-    let index = vm.map_index("bpf_ringbuf_output", map)?;
-    let record = vm.copy(data, size("bpf_ringbuf_output", len)?)?;
-    if !vm.maps[index].reserve(record.len()) {
-        return Ok(errno(-11));
-    }
-    vm.maps[index].submit(Some(record));
-    Ok(0)
-}
-
-fn ringbuf_reserve(vm: &mut Vm, [map, len, ..]: [u64; 5]) -> Result<u64, FaultKind> {
-    let index = vm.map_index("bpf_ringbuf_reserve", map)?;
-    let len = size("bpf_ringbuf_reserve", len)?;
-    if !vm.maps[index].reserve(len) {
-        return Ok(0);
-    }
-    let region = vm.memory.add(RegionKind::Record, vec![0; len], true);
-    vm.records.push((region, index));
-    Ok(region.address(0))
-}
-
-fn ringbuf_end(vm: &mut Vm, [record, ..]: [u64; 5], keep: bool) -> Result<u64, FaultKind> {
-    let found = vm.records.iter().position(|(region, _)| region.address(0) == record);
-    let Some(found) = found else {
-        return Err(bad("bpf_ringbuf_submit", format!("{record:#x} is not a reserved record")));
-    };
-    let (region, index) = vm.records.swap_remove(found);
-    let bytes = vm.memory.retire(region, "it was submitted or discarded");
-    vm.maps[index].submit(keep.then_some(bytes));
-    Ok(0)
-}
-
-fn perf_event_output(vm: &mut Vm, [_, map, _, data, len]: [u64; 5]) -> Result<u64, FaultKind> {
-    let index = vm.map_index("bpf_perf_event_output", map)?;
-    let record = vm.copy(data, size("bpf_perf_event_output", len)?)?;
-    vm.maps[index].submit(Some(record));
-    Ok(0)
-}
+/// `-EOPNOTSUPP`.
+const EOPNOTSUPP: i64 = -95;
 
 /// `XDP_REDIRECT`.
 const XDP_REDIRECT: u64 = 4;

@@ -2,19 +2,25 @@
 //!
 //! Input: the machine and `r1`–`r5`. Output: `r0`, or a fault where the verifier would refuse the call. What a helper
 //! asks of the world (clock, CPU, random numbers, routes) comes from [`Host`], so a run is repeatable.
-//! Read next: `map.rs` (maps, ring buffers, tail calls), `packet.rs` (packets), `system.rs` (the rest).
+//! Read next: `map.rs` (maps, tail calls), `ring.rs` (ring buffers, dynamic pointers), `packet.rs` (packets), `checksum.rs`,
+//! `socket.rs`, `system.rs` (clock, tasks, text), `kfunc.rs` (kernel functions).
 
 use std::collections::BTreeMap;
 
 use super::fault::MemoryFault;
 use super::program::MAP_BASE;
-use super::trace::NoTrace;
 use super::{FaultKind, Vm};
 use crate::insn::helper;
 
+mod checksum;
+mod kfunc;
 mod map;
 mod packet;
+mod ring;
+mod socket;
 mod system;
+
+pub use kfunc::kfunc;
 
 /// A helper: gets the machine and `r1`–`r5`, gives `r0`.
 ///
@@ -43,6 +49,16 @@ pub struct Host {
     pub comm: [u8; 16],
     /// `bpf_get_socket_cookie`.
     pub socket_cookie: u64,
+    /// `bpf_get_netns_cookie`.
+    pub netns_cookie: u64,
+    /// `bpf_get_current_cgroup_id` and `bpf_skb_cgroup_id`.
+    pub cgroup_id: u64,
+    /// Socket options that programs set, by level and number; what they get.
+    pub sockopts: BTreeMap<(u32, u32), Vec<u8>>,
+    /// `bpf_msg_apply_bytes`: bytes that the verdict holds for.
+    pub apply_bytes: u32,
+    /// `bpf_msg_cork_bytes`: bytes to wait for.
+    pub cork_bytes: u32,
     /// Answers `bpf_fib_lookup`: gets `struct bpf_fib_lookup` and may change it, gives `BPF_FIB_LKUP_RET_…`.
     pub fib: fn(&mut [u8]) -> u64,
     /// Lines that `bpf_trace_printk` printed.
@@ -82,6 +98,11 @@ impl Default for Host {
             uid_gid: 0,
             comm: *b"interpreter\0\0\0\0\0",
             socket_cookie: 1,
+            netns_cookie: 1,
+            cgroup_id: 1,
+            sockopts: BTreeMap::new(),
+            apply_bytes: 0,
+            cork_bytes: 0,
             fib: |_| FIB_NOT_FORWARDED,
             printed: Vec::new(),
             redirect: None,
@@ -94,12 +115,12 @@ const FIB_NOT_FORWARDED: u64 = 4;
 
 /// The helpers every machine starts with.
 pub(super) fn standard() -> BTreeMap<u32, HelperFn> {
-    let all = map::TABLE.iter().chain(packet::TABLE).chain(system::TABLE);
-    all.map(|(id, f)| (id.0.cast_unsigned(), *f)).collect()
+    let tables = [map::TABLE, ring::TABLE, packet::TABLE, checksum::TABLE, socket::TABLE, system::TABLE];
+    tables.into_iter().flatten().map(|(id, f)| (id.0.cast_unsigned(), *f)).collect()
 }
 
 impl Vm {
-    /// A `call` of helper `id`. A tail call that succeeds moves `pc`.
+    /// A `call` of helper `id`. A tail call that succeeds moves `pc`, and so does a callback.
     pub(super) fn call_helper(&mut self, id: u32, pc: &mut usize) -> Result<(), FaultKind> {
         let [_, r1, r2, r3, r4, r5, ..] = self.regs;
         if id == helper::TAIL_CALL.0.cast_unsigned() {
@@ -110,25 +131,33 @@ impl Vm {
             }
             return Ok(());
         }
+        if id == helper::LOOP.0.cast_unsigned() {
+            *pc = self.start_loop([r1, r2, r3, r4, r5], *pc)?;
+            return Ok(());
+        }
+        if id == helper::FOR_EACH_MAP_ELEM.0.cast_unsigned() {
+            *pc = self.start_each([r1, r2, r3, r4, r5], *pc)?;
+            return Ok(());
+        }
         let helper = *self.helpers.get(&id).ok_or(FaultKind::NoHelper(id))?;
+        let packet = self.packet.map(|packet| packet.region);
         self.regs[0] = helper(self, [r1, r2, r3, r4, r5])?;
+        if packet.is_some() && self.packet.map(|packet| packet.region) == packet {
+            self.distrust_packet(id);
+        }
         Ok(())
     }
 
-    /// Calls the function whose address is `function` with `args`, as `bpf_loop` does, and gives its result.
-    fn call_back(&mut self, helper: &'static str, function: u64, args: [u64; 4]) -> Result<u64, FaultKind> {
-        let slot = function ^ super::program::FUNC_BASE;
-        let start = usize::try_from(slot).ok().filter(|s| *s < self.programs[self.current].steps.len());
-        let start = start.ok_or_else(|| bad(helper, format!("{function:#x} is no function")))?;
-        self.enter(0)?;
-        self.regs[1..=4].copy_from_slice(&args);
-        let result = self.run_from(start, &mut NoTrace);
-        self.leave();
-        result.map_err(|fault| fault.kind)
+    /// The verifier forgets all packet pointers at a helper that may move the packet, whatever it did.
+    fn distrust_packet(&mut self, id: u32) {
+        let known = i32::try_from(id).ok().and_then(|id| helper::Id(id).helper());
+        if known.is_some_and(|helper| helper.moves_packet) {
+            self.move_packet(0, 0, 0, "a helper that may move the packet was called");
+        }
     }
 
     /// The index of the map whose address is `address`.
-    fn map_index(&self, helper: &'static str, address: u64) -> Result<usize, FaultKind> {
+    pub(super) fn map_index(&self, helper: &'static str, address: u64) -> Result<usize, FaultKind> {
         let index = address ^ MAP_BASE;
         let known = usize::try_from(index).ok().filter(|i| *i < self.maps.len());
         known.ok_or_else(|| bad(helper, format!("{address:#x} is no map")))

@@ -10,7 +10,7 @@ mod lpm;
 mod store;
 
 use lpm::{longest_prefix, lpm_key};
-use store::{Store, index_of, is_indexed, next_slot, take_slot};
+use store::{Record, Store, index_of, is_indexed, is_storage, next_slot, take_slot};
 
 use super::fault::RegionKind;
 use super::memory::{Memory, RegionId};
@@ -34,6 +34,9 @@ pub const EINVAL: Errno = -22;
 
 /// Bytes that the values of one map may take; a larger map is refused when it is made.
 pub const MAX_VALUE_BYTES: usize = 256 << 20;
+
+/// Objects that may own an element of a storage map.
+const MAX_OWNERS: u32 = 1024;
 
 /// What makes a map: `bpf_map_create` in numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,14 +95,22 @@ pub struct Map {
 
 impl Map {
     /// Makes the map with index `index` and its region in `memory`.
-    pub(super) fn new(spec: MapSpec, index: u32, cpus: usize, memory: &mut Memory) -> Result<Self, MapError> {
+    pub(super) fn new(mut spec: MapSpec, index: u32, cpus: usize, memory: &mut Memory) -> Result<Self, MapError> {
         let store = Store::of(&spec)?;
-        let per_cpu = matches!(spec.map_type, MapType::PERCPU_ARRAY | MapType::PERCPU_HASH | MapType::LRU_PERCPU_HASH);
+        let per_cpu = matches!(
+            spec.map_type,
+            MapType::PERCPU_ARRAY | MapType::PERCPU_HASH | MapType::LRU_PERCPU_HASH | MapType::PERCPU_CGROUP_STORAGE
+        );
+        if is_storage(spec.map_type) {
+            // One element for the cgroup that the program is attached to, or one for each owner.
+            spec.max_entries = if matches!(store, Store::Array) { 1 } else { MAX_OWNERS };
+        }
         let copies = if per_cpu { cpus } else { 1 };
         let stride = (spec.value_size as usize).next_multiple_of(8).max(8);
         let whole = stride.saturating_mul(copies).saturating_mul(spec.max_entries as usize);
         let mut bytes = Vec::new();
-        if !matches!(store, Store::Ring { .. } | Store::Handles(_)) && whole > MAX_VALUE_BYTES {
+        let bounded = matches!(store, Store::Ring { .. } | Store::Handles(_)) || is_storage(spec.map_type);
+        if !bounded && whole > MAX_VALUE_BYTES {
             return Err(spec.refuse("its values would take more than 256 MiB"));
         }
         if matches!(store, Store::Array) {
@@ -154,6 +165,7 @@ impl Map {
         if flags > EXIST {
             return Err(EINVAL);
         }
+        let mut fresh = false;
         let slot = match &mut self.store {
             Store::Array => {
                 let slot = index_of(key).filter(|i| *i < self.spec.max_entries).ok_or(E2BIG)?;
@@ -165,6 +177,7 @@ impl Map {
                     Some(slot) => slot,
                     None => take_slot(slots, free, age.as_mut(), self.spec.max_entries)?,
                 };
+                fresh = found.is_none();
                 slots.insert(key.into(), slot);
                 if let Some(age) = age {
                     age.touch(key);
@@ -182,6 +195,10 @@ impl Map {
             }
             _ => return Err(EINVAL),
         };
+        if fresh && cpu.is_some() && self.copies > 1 {
+            // A new element starts with zeroes on the other CPUs.
+            self.write(memory, slot, &vec![0; value.len()], None);
+        }
         self.write(memory, slot, value, cpu);
         Ok(())
     }
@@ -305,28 +322,67 @@ impl Map {
         matches!(&self.store, Store::Bloom(members) if members.contains(value))
     }
 
-    /// Takes room for a ring-buffer record of `size` bytes; `false` when the buffer is full.
-    pub(super) fn reserve(&mut self, size: usize) -> bool {
-        let Store::Ring { used, .. } = &mut self.store else { return false };
-        // A record has a header of eight bytes and is rounded up to eight.
-        let want = (size + 8).next_multiple_of(8);
-        let fits = *used + want <= self.spec.max_entries as usize;
-        *used += if fits { want } else { 0 };
-        fits
+    /// Takes room for a ring-buffer record of `size` bytes and gives its number; `None` when the buffer is full.
+    pub(super) fn reserve(&mut self, size: usize) -> Option<u64> {
+        let Store::Ring { records, taken, consumer, producer } = &mut self.store else { return None };
+        // A record has a header of eight bytes and is rounded up to eight; one byte of the buffer stays free.
+        let room = (size as u64 + 8).next_multiple_of(8);
+        if *producer + room - *consumer >= u64::from(self.spec.max_entries) {
+            return None;
+        }
+        *producer += room;
+        records.push_back(Record::Busy { room });
+        Some(*taken + records.len() as u64 - 1)
     }
 
     /// Publishes a reserved record, or (`None`) gives its room back unread.
-    pub(super) fn submit(&mut self, record: Option<Vec<u8>>) {
-        if let (Store::Ring { records, .. }, Some(record)) = (&mut self.store, record) {
-            records.push(record);
+    pub(super) fn submit(&mut self, number: u64, record: Option<Vec<u8>>) {
+        let Store::Ring { records, taken, .. } = &mut self.store else { return };
+        let at = number.checked_sub(*taken).and_then(|at| usize::try_from(at).ok());
+        if let Some(slot) = at.and_then(|at| records.get_mut(at)) {
+            let (Record::Busy { room } | Record::Ready { room, .. } | Record::Discarded { room }) = *slot;
+            *slot = match record {
+                Some(bytes) => Record::Ready { bytes, room },
+                None => Record::Discarded { room },
+            };
         }
     }
 
-    /// Takes all records that a program has submitted, oldest first, and so makes room for new ones.
+    /// Adds a record of a perf event array, whose readers are never late here.
+    pub(super) fn event(&mut self, bytes: Vec<u8>) {
+        if let Store::Ring { records, .. } = &mut self.store {
+            records.push_back(Record::Ready { bytes, room: 0 });
+        }
+    }
+
+    /// How far the reader and the writers of a ring buffer are, in bytes since it was made.
+    pub(super) fn ring_positions(&self) -> (u64, u64) {
+        match self.store {
+            Store::Ring { consumer, producer, .. } => (consumer, producer),
+            _ => (0, 0),
+        }
+    }
+
+    /// Takes the records that programs have submitted, oldest first, up to one that is still being written.
     pub fn drain(&mut self) -> Vec<Vec<u8>> {
-        let Store::Ring { records, used } = &mut self.store else { return Vec::new() };
-        *used = 0;
-        std::mem::take(records)
+        let Store::Ring { records, taken, consumer, .. } = &mut self.store else { return Vec::new() };
+        let mut drained = Vec::new();
+        while let Some(record) = records.pop_front() {
+            let room = match record {
+                Record::Busy { .. } => {
+                    records.push_front(record);
+                    break;
+                }
+                Record::Ready { bytes, room } => {
+                    drained.push(bytes);
+                    room
+                }
+                Record::Discarded { room } => room,
+            };
+            *taken += 1;
+            *consumer += room;
+        }
+        drained
     }
 }
 

@@ -22,8 +22,19 @@ pub(super) enum Store {
     Queue { items: VecDeque<Vec<u8>>, lifo: bool },
     /// Members only.
     Bloom(BTreeSet<Vec<u8>>),
-    /// Submitted records.
-    Ring { records: Vec<Vec<u8>>, used: usize },
+    /// Records, and how far the reader and the writers are, in bytes.
+    Ring { records: VecDeque<Record>, taken: u64, consumer: u64, producer: u64 },
+}
+
+/// A record of a ring buffer, in the order of reservation.
+#[derive(Debug, Clone)]
+pub(super) enum Record {
+    /// A program is writing it, so nobody reads beyond it.
+    Busy { room: u64 },
+    /// What a reader gets.
+    Ready { bytes: Vec<u8>, room: u64 },
+    /// Its room, to be skipped.
+    Discarded { room: u64 },
 }
 
 /// Order of use, for LRU maps.
@@ -64,12 +75,16 @@ impl Store {
             MapType::QUEUE => Self::Queue { items: VecDeque::new(), lifo: false },
             MapType::STACK => Self::Queue { items: VecDeque::new(), lifo: true },
             MapType::BLOOM_FILTER => Self::Bloom(BTreeSet::new()),
-            MapType::RINGBUF | MapType::PERF_EVENT_ARRAY => Self::Ring { records: Vec::new(), used: 0 },
+            MapType::RINGBUF | MapType::PERF_EVENT_ARRAY => {
+                Self::Ring { records: VecDeque::new(), taken: 0, consumer: 0, producer: 0 }
+            }
+            MapType::SK_STORAGE | MapType::INODE_STORAGE | MapType::TASK_STORAGE | MapType::CGRP_STORAGE => hash(None),
+            MapType::CGROUP_STORAGE | MapType::PERCPU_CGROUP_STORAGE => Self::Array,
             t if holds_handles(t) => Self::Handles(BTreeMap::new()),
             map_type => return Err(MapError::Unsupported { name: spec.name.clone(), map_type }),
         };
-        let indexed = matches!(store, Self::Array) || is_indexed(spec.map_type);
-        if spec.max_entries == 0 {
+        let indexed = is_indexed(spec.map_type);
+        if spec.max_entries == 0 && !is_storage(spec.map_type) {
             return Err(spec.refuse("it needs at least one entry"));
         }
         if indexed && spec.key_size != 4 {
@@ -94,6 +109,19 @@ pub(super) fn is_indexed(map_type: MapType) -> bool {
             | MapType::CPUMAP
             | MapType::XSKMAP
             | MapType::SOCKMAP
+    )
+}
+
+/// Does a kernel object (a socket, a task, a cgroup) own each element?
+pub(super) fn is_storage(map_type: MapType) -> bool {
+    matches!(
+        map_type,
+        MapType::SK_STORAGE
+            | MapType::INODE_STORAGE
+            | MapType::TASK_STORAGE
+            | MapType::CGRP_STORAGE
+            | MapType::CGROUP_STORAGE
+            | MapType::PERCPU_CGROUP_STORAGE
     )
 }
 

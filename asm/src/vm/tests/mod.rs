@@ -1,5 +1,7 @@
 //! The interpreter on small programs: arithmetic, memory, maps, packets, calls, traces.
 
+mod worlds;
+
 use super::*;
 use crate::insn::{Bits, Builder, Code, Cond, Insn, R0, R1, R2, R3, R4, R5, R6, R7, R10, Size, helper};
 use crate::object::MapType;

@@ -1,10 +1,13 @@
-//! `loader vm`: bytecode run in the interpreter, without a kernel and without root.
+//! `loader vm`: programs in the interpreter, without a kernel and without root.
 //!
-//! Input: instructions as hex on standard input, memory as hex in the argument: `r1` is its address, `r2` its length.
-//! Output: `r0` in hex. This is the interface that `bpf_conformance` and uBPF's fuzzer give to the runtimes they judge.
-//! Read next: `asm::vm`.
+//! Input: instructions as hex on standard input and memory as hex in the argument (`r1` is its address, `r2` its length);
+//! or a program of an object with packets. Output: `r0` in hex; or the verdict and the packet of each run. The first is the
+//! interface that `bpf_conformance` and uBPF's fuzzer give to the runtimes they judge. Read next: `packets.rs`, `asm::vm`.
+
+mod packets;
 
 use std::io::Read as _;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use asm::insn::Insn;
@@ -17,8 +20,24 @@ use crate::render::Out;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Memory for the program, as hex; blanks do not count
-    #[arg(value_name = "MEM_HEX", default_value = "")]
+    #[arg(value_name = "MEM_HEX", default_value = "", conflicts_with = "object")]
     memory: String,
+
+    /// Run a program of this object, assembly text (.s) or built-in object instead
+    #[arg(long, value_name = "FILE")]
+    object: Option<PathBuf>,
+
+    /// Which program of the object; its first one otherwise
+    #[arg(long, value_name = "NAME", requires = "object")]
+    prog: Option<String>,
+
+    /// A packet to run it on, as hex; may be given several times
+    #[arg(long, value_name = "HEX", requires = "object")]
+    packet: Vec<String>,
+
+    /// Packets to run it on, from a capture (pcap, not pcapng)
+    #[arg(long, value_name = "FILE", requires = "object")]
+    pcap: Option<PathBuf>,
 
     /// Show each step on standard error: the instruction, the memory it touched, the registers it changed
     #[arg(long)]
@@ -38,6 +57,9 @@ struct Ran {
 
 /// Runs the command.
 pub(crate) fn run(args: Args, out: &mut Out) -> Result<()> {
+    if let Some(object) = &args.object {
+        return packets::run(object, &args, out);
+    }
     let mut text = String::new();
     std::io::stdin().read_to_string(&mut text).context("cannot read the program from standard input")?;
     let insns = instructions(&bytes(&text).context("the program on standard input")?)?;
