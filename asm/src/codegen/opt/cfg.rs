@@ -133,6 +133,29 @@ fn returns(func: &mut Func) -> bool {
         }
         func.blocks[index].term = term;
     }
+    changed | share_ends(func, &ops, &mut homes)
+}
+
+/// Blocks that do something and then return a number go on to the one block that does, where there is another way to it.
+fn share_ends(func: &mut Func, ops: &[Option<Op>], homes: &mut HashMap<u64, Block>) -> bool {
+    let mut ends: Vec<(usize, u64)> = Vec::new();
+    for (index, block) in func.blocks.iter().enumerate() {
+        let Term::Return(Some(value)) = block.term else { continue };
+        let busy = block.insts.iter().any(|inst| !matches!(inst.op, Op::Const(_)));
+        if let Some(number) = number(ops, value).filter(|_| busy) {
+            ends.push((index, number));
+        }
+    }
+    let mut changed = false;
+    for (index, number) in &ends {
+        let others = ends.iter().filter(|(_, other)| other == number).count() > 1;
+        if others || homes.contains_key(number) {
+            let loc = func.blocks[*index].loc;
+            let home = *homes.entry(*number).or_insert_with(|| new_home(func, *number, loc));
+            func.blocks[*index].term = Term::Jump(Target::to(home));
+            changed = true;
+        }
+    }
     changed
 }
 
@@ -143,6 +166,10 @@ fn home(func: &mut Func, target: &Target, number: u64, loc: crate::ir::LocId) ->
     if own && matches!(old.term, Term::Return(v) if v == old.insts[0].result) {
         return target.block;
     }
+    new_home(func, number, loc)
+}
+
+fn new_home(func: &mut Func, number: u64, loc: crate::ir::LocId) -> Block {
     let ty = func.ret.filter(|ty| ty.is_int()).unwrap_or(Ty::I64);
     let value = func.value(ty);
     let inst = Inst { result: Some(value), op: Op::Const(number), loc };
