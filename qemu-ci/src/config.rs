@@ -142,6 +142,11 @@ impl Wanted {
         if self.arch.is_default() { self.name.clone() } else { format!("{}-{}", self.arch, self.name) }
     }
 
+    /// True when a test of this name makes sense on it.
+    pub fn suits(&self, test: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|begin| test.starts_with(begin.as_str()))
+    }
+
     /// True when the lock's row is about this kernel.
     pub fn is(&self, locked: &Locked) -> bool {
         (self.arch, &self.name) == (locked.arch, &locked.name)

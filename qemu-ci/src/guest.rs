@@ -97,6 +97,22 @@ impl Run {
     }
 }
 
+impl Run {
+    /// One result of two guests that did different items of the same kernel's.
+    pub fn merge(self, other: Self) -> Self {
+        let items = self.items.into_iter().zip(other.items);
+        Self {
+            release: if self.release.is_empty() { other.release } else { self.release },
+            boot: self.boot.max(other.boot),
+            total: self.total.max(other.total),
+            ending: if self.ending == Ending::Done { other.ending } else { self.ending },
+            items: items.map(|(one, another)| if one == Ended::NotRun { another } else { one }).collect(),
+            faults: [self.faults, other.faults].concat(),
+            retries: self.retries + other.retries,
+        }
+    }
+}
+
 /// Runs a guest. One that never said hello is started a second time: no test had begun, so none is hidden by that.
 pub fn run(guest: &Guest<'_>) -> Run {
     let first = attempt(guest);

@@ -37,6 +37,7 @@ pub mod matrix;
 pub mod modules;
 pub mod qemu;
 pub mod red;
+pub mod repeat;
 pub mod repo;
 pub mod report;
 pub mod run;

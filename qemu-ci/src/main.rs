@@ -45,6 +45,9 @@ enum Command {
         /// Guests at a time; without it, one a processor
         #[arg(long)]
         jobs: Option<usize>,
+        /// So many passes, whose verdicts must all be the same
+        #[arg(long, default_value_t = 1)]
+        repeat: usize,
         /// Only tests whose name contains this
         filter: Option<String>,
     },
@@ -141,12 +144,12 @@ fn dispatch(command: Command) -> anyhow::Result<bool> {
         Command::Resolve(choice) => kernels::resolve(&repo, choice.arch, choice.kernel.as_deref())?,
         Command::Fetch(choice) => kernels::fetch(&repo, choice.arch, choice.kernel.as_deref(), choice.locked)?,
         Command::List => kernels::list(&repo)?,
-        Command::Kernels { choice: Choice { arch, kernel, locked }, jobs, filter } => {
-            let options = Options { arch, kernels: kernel, strict: locked, jobs, filter };
+        Command::Kernels { choice: Choice { arch, kernel, locked }, jobs, repeat, filter } => {
+            let options = Options { arch, kernels: kernel, strict: locked, jobs, repeat, filter };
             steps::alone(steps::kernels(&repo, &options)?)
         }
         Command::Run { choice: Choice { arch, kernel, locked }, jobs, along, command } => {
-            let options = Options { arch, kernels: kernel, strict: locked, jobs, filter: None };
+            let options = Options { arch, kernels: kernel, strict: locked, jobs, ..Options::default() };
             run::run(&repo, &options, &along.job(command))?
         }
         Command::Shell { choice: Choice { arch, kernel, locked }, along } => {

@@ -16,6 +16,7 @@ use crate::arch::Arch;
 use crate::build;
 use crate::cache::Cache;
 use crate::config::Wanted;
+use crate::console::Ended;
 use crate::fetch::{Fetcher, Obtained};
 use crate::guest::{self, Guest, Patience, Run};
 use crate::initramfs::Tree;
@@ -38,6 +39,8 @@ pub struct Options {
     pub strict: bool,
     /// Guests at a time; `None`: one a processor.
     pub jobs: Option<usize>,
+    /// So many passes; 0 is one too.
+    pub repeat: usize,
     /// Only tests whose name contains this.
     pub filter: Option<String>,
 }
@@ -136,23 +139,60 @@ fn obtain(chosen: &[Choice], strict: bool) -> Result<Vec<Try>> {
     Ok(chosen.iter().map(|(wanted, lock)| (wanted.clone(), fetcher.obtain(wanted, lock.as_ref()))).collect())
 }
 
+/// One boot: a kernel and what is done in it.
+#[derive(Debug, PartialEq, Eq)]
+struct Share {
+    /// Index of the kernel.
+    kernel: usize,
+    /// Counts the boots of one kernel from 0.
+    part: usize,
+    /// Indexes of the tasks.
+    tasks: Vec<usize>,
+}
+
+/// Fewer tasks than this are not worth another boot.
+const WORTH_A_BOOT: usize = 16;
+
+/// Deals the tasks of each kernel out to boots: one a kernel, but of the kernels that would leave a processor idle at the end
+/// several, each with its part of the tasks.
+fn shares(suited: &[Vec<usize>], jobs: usize) -> Vec<Share> {
+    let left_over = suited.len() % jobs;
+    let mut shares = Vec::new();
+    for (kernel, tasks) in suited.iter().enumerate() {
+        let parts = if kernel < left_over { (jobs / left_over).min(tasks.len() / WORTH_A_BOOT).max(1) } else { 1 };
+        // Tests of one kind stand together and take alike: each part gets every second of them.
+        let of_part = |part: usize| tasks.iter().skip(part).step_by(parts).copied().collect();
+        shares.extend((0..parts).map(|part| Share { kernel, part, tasks: of_part(part) }));
+    }
+    shares
+}
+
 /// Boots each kernel that was obtained; the result is in the order of the kernels.
 fn boot_all(out: &Path, kernels: &[Try], work: &Work, jobs: usize) -> Vec<Run> {
-    // Younger kernels take longer, and kernels.toml lists them last.
-    let queue = Mutex::new((0..kernels.len()).collect::<Vec<_>>());
-    let done = Mutex::new(BTreeMap::new());
+    let suits = |wanted: &Wanted| {
+        let tasks = work.tasks.iter().enumerate().filter(|(_, task)| wanted.suits(&task.item.name));
+        tasks.map(|(index, _)| index).collect()
+    };
+    let suited: Vec<_> = kernels.iter().map(|(wanted, _)| suits(wanted)).collect();
+    // Younger kernels take longer, and kernels.toml lists them last: the queue is taken from its end.
+    let queue = Mutex::new(shares(&suited, jobs));
+    let done: Mutex<BTreeMap<usize, Run>> = Mutex::new(BTreeMap::new());
     thread::scope(|scope| {
-        for _ in 0..jobs.min(kernels.len()) {
+        for _ in 0..jobs {
             scope.spawn(|| {
-                while let Some(index) = take(&queue) {
-                    let Some((wanted, tried)) = kernels.get(index) else { break };
+                while let Some(share) = take(&queue) {
+                    let Some((wanted, tried)) = kernels.get(share.kernel) else { break };
                     let run = match tried {
-                        Ok(kernel) => boot(out, wanted, kernel, work),
+                        Ok(kernel) => boot(out, wanted, kernel, work, &share),
                         Err(error) => Run::broken(work.tasks.len(), format!("{error:#}")),
                     };
-                    eprintln!("Linux {}: {}", wanted.name, run.ending);
+                    eprintln!("Linux {}: {}", wanted.label(), run.ending);
                     if let Ok(mut done) = done.lock() {
-                        done.insert(index, run);
+                        let merged = match done.remove(&share.kernel) {
+                            Some(other) => other.merge(run),
+                            None => run,
+                        };
+                        done.insert(share.kernel, merged);
                     }
                 }
             });
@@ -163,36 +203,44 @@ fn boot_all(out: &Path, kernels: &[Try], work: &Work, jobs: usize) -> Vec<Run> {
     (0..kernels.len()).map(|index| done.remove(&index).unwrap_or_else(lost)).collect()
 }
 
-/// The next kernel to boot, from the end.
-fn take(queue: &Mutex<Vec<usize>>) -> Option<usize> {
+/// The next boot, from the end.
+fn take(queue: &Mutex<Vec<Share>>) -> Option<Share> {
     queue.lock().ok()?.pop()
 }
 
-/// Boots one kernel with everything to do.
-fn boot(out: &Path, wanted: &Wanted, kernel: &Obtained, work: &Work) -> Run {
-    let tried = prepare(wanted, kernel, work);
-    match tried {
-        Ok((emulator, image, own, plan)) => guest::run(&Guest {
-            arch: wanted.arch,
-            emulator: &emulator,
-            kernel: &image,
-            shared: &work.shared,
-            own,
-            plan,
-            memory_mb: work.memory_mb,
-            directory: out.join(wanted.label()),
-            patience: Patience::default(),
-        }),
-        Err(error) => Run::broken(work.tasks.len(), format!("{error:#}")),
+/// Boots one kernel with its share of what is to do; the results are as many as there are tasks of all shares.
+fn boot(out: &Path, wanted: &Wanted, kernel: &Obtained, work: &Work, share: &Share) -> Run {
+    let count = work.tasks.len();
+    let tried = prepare(wanted, kernel, work, &share.tasks);
+    let (emulator, image, own, plan) = match tried {
+        Ok(prepared) => prepared,
+        Err(error) => return Run::broken(count, format!("{error:#}")),
+    };
+    let name = if share.part == 0 { wanted.label() } else { format!("{}-part-{}", wanted.label(), share.part + 1) };
+    let run = guest::run(&Guest {
+        arch: wanted.arch,
+        emulator: &emulator,
+        kernel: &image,
+        shared: &work.shared,
+        own,
+        plan,
+        memory_mb: work.memory_mb,
+        directory: out.join(name),
+        patience: Patience::default(),
+    });
+    let mut items = vec![Ended::NotRun; count];
+    for (index, ended) in share.tasks.iter().zip(run.items) {
+        items[*index] = ended;
     }
+    Run { items, ..run }
 }
 
 /// The emulator, and what is particular to one kernel: its file, its modules, the plan that names them.
-fn prepare(wanted: &Wanted, kernel: &Obtained, work: &Work) -> Result<(PathBuf, PathBuf, Tree, Plan)> {
+fn prepare(wanted: &Wanted, kernel: &Obtained, work: &Work, tasks: &[usize]) -> Result<(PathBuf, PathBuf, Tree, Plan)> {
     let mut own = Tree::new();
     let mut items = Vec::new();
     let mut resolved: BTreeMap<&[String], Vec<String>> = BTreeMap::new();
-    for task in &work.tasks {
+    for task in tasks.iter().filter_map(|index| work.tasks.get(*index)) {
         if !resolved.contains_key(task.modules.as_slice()) {
             let found = modules::resolve(&kernel.image, &task.modules);
             let found = found.with_context(|| format!("modules of {} on {}", task.item.name, wanted.name))?;
@@ -222,11 +270,13 @@ fn judge(OnKernel { wanted, kernel, run }: OnKernel, work: &Work, table: &Table)
         run.release.clone()
     };
     let version: Option<Kernel> = release.parse().ok();
-    let judged = work.tasks.iter().zip(&run.items).map(|(task, ended)| {
+    let suited = work.tasks.iter().zip(&run.items).filter(|(task, _)| wanted.suits(&task.item.name));
+    let judged = suited.map(|(task, ended)| {
         let version = version.unwrap_or(Kernel { major: 0, minor: 0 });
         let verdict = table.judge(&task.item.name, version, ended, task.of_runner);
         TestRow::new(&task.item.name, ended, verdict)
     });
+    let tests = judged.collect();
     Row {
         name: wanted.label(),
         required: wanted.required,
@@ -235,9 +285,33 @@ fn judge(OnKernel { wanted, kernel, run }: OnKernel, work: &Work, table: &Table)
         drift: kernel.and_then(|kernel| kernel.drift),
         boot: run.boot,
         total: run.total,
-        tests: judged.collect(),
+        tests,
         ending: run.ending,
         faults: run.faults,
         retries: run.retries,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_processor_is_idle_while_the_last_kernel_runs() {
+        let all: Vec<usize> = (0..40).collect();
+        let boots = |kernels: usize, tasks: &[usize], jobs| {
+            let shares = shares(&vec![tasks.to_vec(); kernels], jobs);
+            for kernel in 0..kernels {
+                let mut done: Vec<_> = shares.iter().filter(|s| s.kernel == kernel).flat_map(|s| &s.tasks).collect();
+                done.sort();
+                assert_eq!(done, tasks.iter().collect::<Vec<_>>(), "each task once on kernel {kernel}");
+            }
+            shares.iter().map(|share| (share.kernel, share.part, share.tasks.len())).collect::<Vec<_>>()
+        };
+        assert_eq!(boots(3, &all, 2), [(0, 0, 20), (0, 1, 20), (1, 0, 40), (2, 0, 40)]);
+        assert_eq!(boots(2, &all, 2), [(0, 0, 40), (1, 0, 40)]);
+        assert_eq!(boots(1, &all[..7], 2), [(0, 0, 7)]);
+        assert_eq!(boots(2, &all, 1), [(0, 0, 40), (1, 0, 40)]);
+        assert_eq!(boots(1, &[], 2), [(0, 0, 0)]);
     }
 }

@@ -333,7 +333,7 @@ fn escape(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     fn row(name: &str, ending: Ending, verdicts: Vec<Verdict>) -> Row {
@@ -358,7 +358,7 @@ mod tests {
         }
     }
 
-    fn report() -> Report {
+    pub(crate) fn report() -> Report {
         let broken = Row {
             boot: None,
             faults: vec!["BUG: x".into()],

@@ -16,7 +16,7 @@ use crate::matrix::{self, Options};
 use crate::red::{self, Collector, Red};
 use crate::repo::{Repo, show, show_and_run};
 use crate::tally::Tally;
-use crate::{lint as rules, seed, tools};
+use crate::{lint as rules, repeat, seed, tools};
 
 /// Names of test targets that need a kernel to themselves, and root.
 pub const KERNEL_TARGETS: [&str; 2] = ["kernel", "live"];
@@ -177,7 +177,16 @@ fn run_tests(step: &mut Step, cargo: &mut Command) -> Result<()> {
 pub fn kernels(repo: &Repo, options: &Options) -> Result<Step> {
     let (mut step, begin) = Step::begin("kernels");
     tools::ensure(&tools::of_guests(options.arch))?;
-    let report = matrix::run(repo, options)?;
+    let mut passes = Vec::new();
+    for number in 1..=options.repeat.max(1) {
+        passes.push(matrix::run(repo, options)?);
+        if options.repeat > 1 {
+            let (last, tally) = (&passes[number - 1], passes[number - 1].tally());
+            eprintln!("pass {number} of {}: {tally}, {:.1} s", options.repeat, last.total.as_secs_f64());
+        }
+    }
+    let differences = repeat::differences(&passes);
+    let report = passes.pop().context("no pass")?;
     print!("{}", report.text());
     let out = repo.out();
     for (name, text) in [("report.json", format!("{:#}\n", report.json())), ("report.xml", report.junit())] {
@@ -185,7 +194,9 @@ pub fn kernels(repo: &Repo, options: &Options) -> Result<Step> {
     }
     step.notes.push(format!("reports and consoles: {}", out.display()));
     step.tally = report.tally();
+    step.tally.failed += differences.len();
     step.red = report.red();
+    step.red.extend(differences);
     if options.filter.is_none() {
         let (package, target) = BOOTING_TESTS;
         run_tests(&mut step, &mut repo.cargo(&["test", "--package", package, "--test", target]))?;
