@@ -199,6 +199,23 @@ mod tests {
     }
 
     #[test]
+    fn public_ci_has_a_job_for_each_kernel() {
+        let workflow = include_str!("../../.github/workflows/ci.yml");
+        let kernels = parse_wanted(include_str!("../kernels.toml")).unwrap();
+        let required: Vec<_> = pick(&kernels, Arch::X86_64, None).unwrap().into_iter().map(|one| one.name).collect();
+        assert!(workflow.contains(&format!("kernel: {required:?}")), "{required:?}");
+        for kernel in kernels.iter().filter(|one| !one.required) {
+            let rows = workflow.lines().filter(|line| line.contains(&format!("arch: {},", kernel.arch)));
+            let mut names = rows.filter_map(|line| Some(line.split('"').nth(1)?.split(',')));
+            assert!(
+                names.any(|mut names| names.any(|name| name == kernel.name)),
+                "{} is in no weekly job",
+                kernel.label()
+            );
+        }
+    }
+
+    #[test]
     fn mistakes_in_the_intent_are_named() {
         let row = "[[kernel]]\nname = \"a\"\nseries = \"6.1\"\nflavour = \"c\"\nsuites = [\"s\"]\nrequired = true\n";
         for (text, want) in [

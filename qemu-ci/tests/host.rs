@@ -58,7 +58,8 @@ fn what_the_lock_does_not_know_is_an_error_when_asked_to_be() {
 #[test]
 fn a_full_disk_is_told_by_the_path_that_did_not_fit() {
     let cache = tempfile::tempdir().unwrap();
-    let script = "mount -t tmpfs -o size=64k none \"$QEMU_CI_CACHE\"; head -c 60000 /dev/zero > \"$QEMU_CI_CACHE\"/full; exec timeout 100 \"$0\" fetch --kernel 6.1";
+    let script = "mount -t tmpfs -o size=64k none \"$QEMU_CI_CACHE\"; head -c 60000 /dev/zero > \
+                  \"$QEMU_CI_CACHE\"/full; exec timeout 100 \"$0\" fetch --kernel 6.1";
     let output = apart(cache.path(), script);
     let said = said(&output);
     assert_eq!(output.status.code(), Some(1), "{said}");
