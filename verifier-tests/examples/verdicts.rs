@@ -1,7 +1,7 @@
 //! What the running kernel says of case files, a line a file, marks or not: to write a new case, or to see what a new
 //! kernel changes. Root; on another kernel `cargo ci run --kernel 6.1 --file DIR -- verdicts DIR`.
 //!
-//! Input: files, or directories with `*.bpf` below them. Output: `FILE: VERDICT`. Read next: `../src/judge.rs`.
+//! Input: files, or directories with `*.bpf` below them. Output: `FILE: VERDICT`, of a refusal its first line. Read next: `../src/judge.rs`.
 #![forbid(unsafe_code)]
 
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ fn main() -> ExitCode {
         let case = std::fs::read_to_string(&file).map_err(|e| e.to_string());
         let case = case.and_then(|text| Case::parse(&name, &text).map_err(|e| e.to_string()));
         match case.and_then(|case| judge.verdict(&case, true)) {
-            Ok(verdict) => println!("{name}: {}", verdict.to_string().replace('\n', " | ")),
+            Ok(verdict) => println!("{name}: {}", verdict.to_string().lines().next().unwrap_or_default()),
             Err(why) => println!("{name}: no case: {why}"),
         }
     }
@@ -38,10 +38,11 @@ fn collect(path: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-/// The running kernel's version, as far as two numbers tell it; 0 where the release does not.
+/// The running kernel's version; 0 where the release does not tell.
 fn running() -> Version {
     let release = nix::sys::utsname::uname().map(|name| name.release().to_string_lossy().into_owned());
     let release = release.unwrap_or_default();
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map_while(|n| n.parse().ok());
-    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+    let mut next = || numbers.next().unwrap_or(0);
+    (next(), next(), next())
 }

@@ -5,8 +5,8 @@
 use asm::text::{self, Diagnostics, Program};
 use loader::sys::uapi::ProgFlags;
 
-/// A kernel's version, as far as two numbers tell it.
-pub type Version = (u32, u32);
+/// A kernel's version, with its patch level: 0 where that is not told.
+pub type Version = (u32, u32, u32);
 
 /// One case.
 #[derive(Debug)]
@@ -137,9 +137,12 @@ impl Case {
     }
 }
 
-fn version(text: &str) -> Option<Version> {
-    let (major, minor) = text.split_once('.')?;
-    Some((major.parse().ok()?, minor.parse().ok()?))
+/// `6.12`, or `6.18.44`.
+pub(super) fn version(text: &str) -> Option<Version> {
+    let mut numbers = text.split('.').map(str::parse);
+    let mut next = || numbers.next().map(Result::ok);
+    let (major, minor, patch) = (next()??, next()??, next().unwrap_or(Some(0))?);
+    numbers.next().is_none().then_some((major, minor, patch))
 }
 
 #[cfg(test)]
@@ -151,11 +154,11 @@ mod tests {
     #[test]
     fn a_case_says_what_must_happen() {
         let case = Case::parse("case.bpf", TEXT).expect("a case");
-        assert_eq!((case.budget, case.needs), (Some(9), Some(("bpf_loop".into(), (5, 17)))));
+        assert_eq!((case.budget, case.needs), (Some(9), Some(("bpf_loop".into(), (5, 17, 0)))));
         let mark = &case.marks[0];
         assert_eq!((mark.line, mark.message.as_str()), (Some(7), "R0 is wrong"));
         assert_eq!((case.marks[1].line, case.marks[1].message.as_str()), (Some(7), "R0 is odd"));
-        let holds = [(5, 10), (6, 1), (6, 11), (6, 12)].map(|kernel| mark.holds(kernel));
+        let holds = [(5, 10, 0), (6, 1, 0), (6, 11, 99), (6, 12, 0)].map(|kernel| mark.holds(kernel));
         assert_eq!(holds, [false, true, true, false]);
     }
 

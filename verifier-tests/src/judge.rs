@@ -2,20 +2,23 @@
 //!
 //! Input: a [`Case`]. Output: a [`Verdict`], and compared with the marks an [`Outcome`]. Read next: `loader::load`.
 
+use std::cell::OnceCell;
 use std::fmt;
 use std::sync::Arc;
 
+use asm::object::section::SectionFlags;
 use loader::Spec;
 use loader::btf::KernelBtf;
 use loader::load::{Error, LoadOptions, Loaded, load};
 use loader::prog;
+use loader::spec::ProgSpec;
 use loader::sys::uapi::LogLevel;
 use loader::verifier::parse;
 
 use super::{Case, Mark, Version};
 
 /// The first kernel that tells a program's processed instructions without a log.
-const TELLS_COUNT: Version = (5, 16);
+const TELLS_COUNT: Version = (5, 16, 0);
 
 /// What became of a case.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +27,8 @@ pub enum Outcome {
     Right,
     /// The kernel is older than the feature: what the test runner is to be told.
     Skipped(String),
+    /// This machine does not let even root load programs of this kind (not the verifier's doing): nothing is judged.
+    Denied(String),
     /// Something else: what.
     Wrong(String),
 }
@@ -43,6 +48,11 @@ pub enum Verdict {
         /// What the verifier says behind the last instruction; or what the loader says.
         words: String,
     },
+    /// Not allowed here, without a word from the verifier.
+    Denied {
+        /// What the loader makes of it.
+        words: String,
+    },
 }
 
 impl fmt::Display for Verdict {
@@ -51,29 +61,38 @@ impl fmt::Display for Verdict {
             Self::Accepted { processed: 0 } => f.write_str("accepted"),
             Self::Accepted { processed } => write!(f, "accepted, {processed} processed"),
             Self::Refused { line: Some(line), words } => write!(f, "line {line}: {words}"),
-            Self::Refused { line: None, words } => f.write_str(words),
+            Self::Refused { line: None, words } | Self::Denied { words } => f.write_str(words),
         }
     }
 }
 
-/// The running kernel as a judge: its version, and its types, which are read once.
+/// The running kernel as a judge: its version, and its types, which are read once, when the first case needs them.
 #[derive(Debug)]
 pub struct Judge {
     kernel: Version,
-    types: Option<Arc<KernelBtf>>,
+    types: OnceCell<Option<Arc<KernelBtf>>>,
 }
 
 impl Judge {
     /// The running kernel, whose version is `kernel`. One without types judges what needs none.
     #[must_use]
     pub fn new(kernel: Version) -> Self {
-        Self { kernel, types: KernelBtf::running().ok().map(Arc::new) }
+        Self { kernel, types: OnceCell::new() }
+    }
+
+    /// The kernel's types, if loading this needs them.
+    fn types(&self, spec: &Spec) -> Option<Arc<KernelBtf>> {
+        let typed = |prog: &ProgSpec| prog.flags.contains(SectionFlags::ATTACH_BTF);
+        let needed = !spec.externs.is_empty()
+            || spec.progs.iter().any(typed)
+            || spec.funcs.iter().any(|func| !func.core.is_empty());
+        needed.then(|| self.types.get_or_init(|| KernelBtf::running().ok().map(Arc::new)).clone())?
     }
 
     /// Loads the programs of a case and compares.
     #[must_use]
     pub fn judge(&self, case: &Case) -> Outcome {
-        if let Some((feature, (major, minor))) = case.needs.as_ref().filter(|(_, first)| self.kernel < *first) {
+        if let Some((feature, (major, minor, _))) = case.needs.as_ref().filter(|(_, first)| self.kernel < *first) {
             return Outcome::Skipped(format!("skip: {feature} needs Linux {major}.{minor}"));
         }
         let marks: Vec<&Mark> = case.marks.iter().filter(|mark| mark.holds(self.kernel)).collect();
@@ -89,6 +108,7 @@ impl Judge {
                 let said = |mark: &&Mark| words.contains(&mark.message) && (mark.line.is_none() || mark.line == *line);
                 marks.iter().any(said)
             }
+            Verdict::Denied { words } => return Outcome::Denied(words.clone()),
         };
         if fits {
             Outcome::Right
@@ -104,7 +124,7 @@ impl Judge {
     pub fn verdict(&self, case: &Case, count: bool) -> Result<Verdict, String> {
         let bytes = case.program.object().write().map_err(|e| e.to_string())?;
         let spec = Spec::parse(&bytes).map_err(|e| chain(&e))?;
-        let mut options = LoadOptions { kernel_btf: self.types.clone(), ..LoadOptions::default() };
+        let mut options = LoadOptions { kernel_btf: self.types(&spec), ..LoadOptions::default() };
         options.flags = spec.progs.iter().map(|prog| (prog.name.clone(), case.flags)).collect();
         // A log costs more than the judgement; most programs need none.
         options.log = (count && self.kernel < TELLS_COUNT).then_some(LogLevel::REFUSAL | LogLevel::STATS);
@@ -132,7 +152,11 @@ fn refused(error: &Error) -> Verdict {
         let line = refusal.place.as_ref().map(|place| place.line);
         return Verdict::Refused { line, words: closing(&refusal.log) };
     }
-    Verdict::Refused { line: None, words: chain(error) }
+    let words = chain(error);
+    match error {
+        Error::Prog { source, .. } if matches!(**source, prog::Error::Denied { .. }) => Verdict::Denied { words },
+        _ => Verdict::Refused { line: None, words },
+    }
 }
 
 /// How Linux 7.3 begins what it says in longer words once more.
@@ -141,9 +165,17 @@ const REPORT: &str = "Verification failed:";
 /// The lines behind the last instruction, without the report and the statistics.
 fn closing(log: &str) -> String {
     let terse = log.split(REPORT).next().unwrap_or(log);
-    let is_trace = |line: &&str| line.contains(": (") || line.starts_with("; ");
+    // `5: (95) exit`; and the source of an instruction, which bears our marks: `; exit #! words` or `5: exit #! words`.
+    let numbered = |line: &str| line.split_once(": ").is_some_and(|(number, _)| number.parse::<u32>().is_ok());
+    let is_trace = |line: &&str| line.starts_with("; ") || numbered(line);
     let lines: Vec<&str> = terse.lines().rev().take_while(|line| !is_trace(line)).collect();
-    let said = lines.iter().rev().filter(|line| !line.is_empty()).take_while(|line| !line.starts_with("processed "));
+    // Linux 5.10 puts the registers between instruction and verdict: `R0_w=map_value(…) R10=fp0`.
+    let is_state = |line: &str| line.split_whitespace().next().is_some_and(|word| word.contains('='));
+    let said = lines
+        .iter()
+        .rev()
+        .filter(|line| !line.is_empty() && !is_state(line))
+        .take_while(|line| !line.starts_with("processed "));
     said.copied().collect::<Vec<_>>().join("\n")
 }
 
@@ -167,4 +199,22 @@ fn chain(error: &dyn std::error::Error) -> String {
         next = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_said_behind_the_last_instruction_counts() {
+        for (log, want) in [
+            ("; exit #! R0 !read_ok\n0: (95) exit\nR0 !read_ok\nprocessed 1 insns", "R0 !read_ok"),
+            ("0: (95) exit\nR0_w=map_value(id=0) R10=fp0\ninvalid access\nR0 outside\n", "invalid access\nR0 outside"),
+            ("back-edge from insn 5 to 3\n5: call f #! words of ours\n", ""),
+            ("6: BUG_c3\nBPF_STX uses reserved fields\n", "BPF_STX uses reserved fields"),
+            ("0: (95) exit\nR0 !read_ok\n\nVerification failed: x\n 0: (95) exit\n", "R0 !read_ok"),
+        ] {
+            assert_eq!(closing(log), want, "{log}");
+        }
+    }
 }

@@ -20,7 +20,7 @@ use asm::vm::{Context, Map, Memory, Vm};
 use loader::Spec;
 use loader::machine::machine;
 
-use crate::Version;
+use crate::{Version, case};
 
 /// A program and its runs.
 #[derive(Debug)]
@@ -113,9 +113,7 @@ impl Twin {
             });
         } else if let Some(needs) = text.strip_prefix("needs ") {
             let (feature, version) = needs.rsplit_once(' ').ok_or("write `needs FEATURE X.Y`")?;
-            let (major, minor) = version.split_once('.').ok_or("write `needs FEATURE X.Y`")?;
-            let number = |text: &str| text.parse().map_err(|_| "a version is two numbers");
-            self.needs = Some((feature.into(), (number(major)?, number(minor)?)));
+            self.needs = Some((feature.into(), case::version(version).ok_or("write `needs FEATURE X.Y`")?));
         } else {
             return Err("known are `run [PACKET] = VERDICT [PACKET]` and `needs FEATURE X.Y`");
         }

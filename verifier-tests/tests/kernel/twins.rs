@@ -12,7 +12,7 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 #[test]
 fn kernel_and_interpreter_leave_the_same_behind() {
     super::need_root();
-    let kernel = super::kernel_version();
+    let kernel = super::kernel_release();
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("twins");
     let entries = std::fs::read_dir(&dir).expect("twins/ is there").map(|entry| entry.expect("an entry").path());
     let mut files: Vec<_> = entries.collect();
@@ -22,7 +22,7 @@ fn kernel_and_interpreter_leave_the_same_behind() {
         let name = file.file_name().expect("a name").to_string_lossy();
         let text = std::fs::read_to_string(file).expect("a text");
         let twin = Twin::parse(&name, &text).unwrap_or_else(|e| panic!("{name}: {e}"));
-        if let Some((feature, (major, minor))) = twin.needs.as_ref().filter(|(_, first)| kernel < *first) {
+        if let Some((feature, (major, minor, _))) = twin.needs.as_ref().filter(|(_, first)| kernel < *first) {
             println!("{name}: {feature} needs Linux {major}.{minor}");
             older += 1;
             continue;
