@@ -39,6 +39,11 @@ const TYPES: &[(ProgType, Option<AttachType>)] = &[
     (ProgType::NETFILTER, Some(AttachType::NETFILTER)),
 ];
 
+/// The table is that of this kernel: from here on all of it must be there.
+const NEWEST: Since = Since::Kernel(6, 18);
+/// What the kernel's configuration, its lockdown or the place of attachment can take away.
+const CONDITIONAL: &[&str] = &["probe_write_user", "override_return", "setsockopt", "getsockopt"];
+
 /// What the kernel says to a program of one call.
 #[derive(Debug, PartialEq, Eq)]
 enum Answer {
@@ -77,13 +82,34 @@ fn ask(prog_type: ProgType, attach: Option<AttachType>, helper: &Helper) -> (Ans
     (answer, text)
 }
 
+/// What this kernel is among first kernels.
+fn now() -> Since {
+    let (major, minor) = kernel_release().expect("a release number");
+    let number = |n: u32| u8::try_from(n).unwrap_or(u8::MAX);
+    Since::Kernel(number(major), number(minor))
+}
+
+/// A kernel refuses a number that it does not have in other words than a helper that is not for this type.
+#[test]
+fn a_kernel_has_exactly_the_helpers_of_its_release() {
+    need_root();
+    let now = now();
+    let has = |helper: &Helper| !ask(ProgType::XDP, None, helper).1.contains("invalid func");
+    let wrong: Vec<_> = ALL.iter().filter(|helper| has(helper) != (helper.since <= now)).collect();
+    assert!(wrong.is_empty(), "{now:?}: {wrong:?}");
+    let last = ALL.last().expect("a row");
+    for number in 1..10 {
+        let beyond = Helper { id: asm::insn::helper::Id(last.id.0 + number), ..*last };
+        assert!(!has(&beyond), "helper {} is not in the table", beyond.id.0);
+    }
+    println!("{} helpers on {now:?}", ALL.iter().filter(|helper| helper.since <= now).count());
+}
+
 #[test]
 fn the_helper_table_tells_the_truth_about_this_kernel() {
     need_root();
-    let release = kernel_release().expect("a release number");
-    let number = |n: u32| u8::try_from(n).unwrap_or(u8::MAX);
-    let now = Since::Kernel(number(release.0), number(release.1));
-    let mut wrong = Vec::new();
+    let now = now();
+    let (mut wrong, mut missing) = (Vec::new(), Vec::new());
     let (mut types, mut allowed) = (0, 0);
     let count = std::env::var("HELPER_TYPES").map_or(TYPES.len(), |n| n.parse().expect("a number of types"));
     for (prog_type, attach) in TYPES.iter().take(count) {
@@ -99,12 +125,17 @@ fn the_helper_table_tells_the_truth_about_this_kernel() {
                 Answer::Unknown | Answer::NoType => true,
             };
             allowed += usize::from(matches!(answer, Answer::Gpl | Answer::Allowed));
+            if known && answer == Answer::Unknown && !CONDITIONAL.contains(&helper.name) {
+                missing.push(format!("{prog_type}: {}", helper.name));
+            }
             if !right {
                 wrong.push(format!("{prog_type}: {} (since {:?}) is {answer:?}: {log}", helper.name, helper.since));
             }
         }
     }
-    println!("{types} program types, {allowed} pairs of type and helper allowed on {release:?}");
+    println!("{types} program types, {allowed} pairs of type and helper allowed on {now:?}");
+    println!("{} pairs that the table has and this kernel refuses: {missing:?}", missing.len());
+    assert!(now < NEWEST || missing.is_empty(), "{missing:?}");
     assert!(wrong.is_empty(), "{} rows are wrong:\n{}", wrong.len(), wrong.join("\n"));
     assert!(allowed > 30 * types, "only {allowed} pairs: was anything loaded at all?");
 }

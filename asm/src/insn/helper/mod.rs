@@ -296,6 +296,12 @@ mod tests {
         assert_eq!(Id::by_name("bpf_redirect_map"), Some(REDIRECT_MAP));
     }
 
+    /// Numbers are given in the order in which helpers are merged.
+    #[test]
+    fn first_kernels_never_decrease() {
+        assert!(ALL.is_sorted_by_key(|helper| helper.since));
+    }
+
     #[test]
     fn prototypes_are_well_formed() {
         use Arg::*;
