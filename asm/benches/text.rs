@@ -21,7 +21,7 @@ fn operations() -> Vec<Op> {
         Op::Jump { off } | Op::JumpIf { off, .. } | Op::MayGoto { off } => (0..100).contains(&off),
         Op::JumpLong { off } => (0..100).contains(&off),
         Op::Call(_) => false,
-        op => samples::llvm_knows(op),
+        op => samples::llvm_text(op).is_some_and(|text| text == op.to_string()),
     };
     let some: Vec<Op> = samples::samples().into_iter().filter(near).collect();
     some.iter().copied().cycle().take(COUNT).collect()

@@ -1,10 +1,10 @@
-//! Every operation, three ways: value, text, bytes; and against LLVM's assembler and disassembler where they are installed.
+//! Every operation, three ways: value, text, bytes. LLVM's opinion is asked in `llvm.rs`.
 
 mod samples;
 
 use asm::insn::{Insn, Op};
 use asm::text::assemble;
-use samples::{has_llvm, llvm_knows, llvm_mc, samples};
+use samples::samples;
 use zerocopy::IntoBytes as _;
 
 /// One operation a line of this table: text, bytes.
@@ -109,46 +109,5 @@ fn every_operation_survives_text() {
         let code = assemble(&text).unwrap_or_else(|e| panic!("{e}"));
         assert_eq!(code.insns, &*op.encode(), "{text}");
         assert_eq!(Op::decode(&code.insns).unwrap().0, op, "{text}");
-    }
-}
-
-#[test]
-fn llvm_reads_what_we_write() {
-    if !has_llvm() {
-        return eprintln!("llvm-mc-22 is not installed: not compared");
-    }
-    let ops: Vec<Op> = samples().into_iter().filter(|op| llvm_knows(*op)).collect();
-    let text = |op: &Op| match *op {
-        Op::Call(asm::insn::Call::Helper(id)) => format!("call {id}"),
-        op => op.to_string(),
-    };
-    let all: String = ops.iter().map(|op| text(op) + "\n").collect();
-    let shown = llvm_mc(&["-show-encoding"], &all).unwrap_or_else(|e| panic!("{e}"));
-    let shown = String::from_utf8(shown).unwrap();
-    let encodings: Vec<&str> =
-        shown.lines().filter_map(|line| line.split("encoding: [").nth(1)?.split(']').next()).collect();
-    assert_eq!(encodings.len(), ops.len());
-    for (op, encoding) in ops.iter().zip(encodings) {
-        let ours = op.encode().as_bytes().iter().map(|b| format!("{b:#04x}")).collect::<Vec<_>>().join(",");
-        assert_eq!(encoding, ours, "{op}");
-    }
-}
-
-#[test]
-fn we_read_what_llvm_writes() {
-    if !has_llvm() {
-        return eprintln!("llvm-mc-22 is not installed: not compared");
-    }
-    let ops: Vec<Op> = samples().into_iter().filter(|op| llvm_knows(*op)).collect();
-    let bytes: String = ops
-        .iter()
-        .map(|op| op.encode().as_bytes().iter().map(|b| format!("{b:#04x} ")).collect::<String>() + "\n")
-        .collect();
-    let shown = String::from_utf8(llvm_mc(&["--disassemble"], &bytes).unwrap_or_else(|e| panic!("{e}"))).unwrap();
-    let lines: Vec<&str> = shown.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('.')).collect();
-    assert_eq!(lines.len(), ops.len());
-    for (op, line) in ops.iter().zip(lines) {
-        let code = assemble(line).unwrap_or_else(|e| panic!("{e}"));
-        assert_eq!(code.insns, &*op.encode(), "{line}");
     }
 }

@@ -137,7 +137,11 @@ pub fn test(repo: &Repo, arguments: &[String]) -> Result<Step> {
         let this = std::env::current_exe().context("path of this program")?;
         cargo.env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER", format!("{} as-root", this.display()));
     }
-    run_tests(&mut step, cargo.args(arguments))?;
+    // Tests that compare with these fail without them, and say so in their own words.
+    if let Err(error) = tools::ensure(&[tools::LLVM, tools::CLANG]) {
+        step.notes.push(format!("{error:#}"));
+    }
+    run_tests(&mut step, cargo.env("REQUIRE_TOOLS", "1").args(arguments))?;
     step.time = begin.elapsed();
     Ok(step)
 }

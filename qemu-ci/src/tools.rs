@@ -36,6 +36,12 @@ pub const BPFTOOL: Tool = Tool { program: "bpftool", package: "bpftool" };
 /// Second opinion of netlink's tests.
 pub const IPROUTE: Tool = Tool { program: "ip", package: "iproute2" };
 
+/// Second opinion of the assembler's tests.
+pub const LLVM: Tool = Tool { program: "llvm-mc-22", package: "llvm-22" };
+
+/// Second opinion of the disassembler's tests.
+pub const CLANG: Tool = Tool { program: "clang-22", package: "clang-22" };
+
 /// What guests of an architecture need of this machine.
 pub fn of_guests(arch: Arch) -> Vec<Tool> {
     [LINKER].into_iter().chain(arch.tool()).collect()

@@ -96,11 +96,10 @@ pub(crate) fn has_llvm() -> bool {
     Command::new("llvm-mc-22").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
 }
 
-/// Runs `llvm-mc-22` on `input`; standard output, and standard error with it when it failed.
-pub(crate) fn llvm_mc(args: &[&str], input: &str) -> Result<Vec<u8>, String> {
-    let mut child = Command::new("llvm-mc-22")
-        .args(["-triple=bpfel", "-mcpu=v4"])
-        .args(args)
+/// Runs one of LLVM's tools on `input`, all of it in one process; standard output, or standard error when it failed or complained.
+pub(crate) fn llvm(command: &[&str], input: &str) -> Result<String, String> {
+    let mut child = Command::new(command[0])
+        .args(&command[1..])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -112,20 +111,25 @@ pub(crate) fn llvm_mc(args: &[&str], input: &str) -> Result<Vec<u8>, String> {
     let output = child.wait_with_output().map_err(|e| e.to_string())?;
     writer.join().map_err(|_| "writer panicked")?.map_err(|e| e.to_string())?;
     if output.status.success() && output.stderr.is_empty() {
-        Ok(output.stdout)
+        String::from_utf8(output.stdout).map_err(|e| e.to_string())
     } else {
         Err(String::from_utf8_lossy(&output.stderr).into_owned())
     }
 }
 
-/// Has LLVM a notation that keeps this operation? Not for the kinds of call and of 64-bit constants, nor for a packet load with
-/// register and offset, nor for a long jump to a distance.
-pub(crate) fn llvm_knows(op: Op) -> bool {
+/// The operation as LLVM writes it, where it has a notation that keeps it. It has none for the kinds of call, for the second half
+/// of a 64-bit constant that is no number, for a packet load with register and offset, and for a long jump to a far distance.
+pub(crate) fn llvm_text(op: Op) -> Option<String> {
     match op {
-        Op::Call(Call::Local(_) | Call::Kfunc { .. }) => false,
-        Op::LoadImm64 { value, .. } => matches!(value, Imm64::Value(_)),
-        Op::LoadInd { off, .. } => off == 0,
-        Op::JumpLong { off } => i16::try_from(off).is_ok(),
-        _ => true,
+        Op::Call(Call::Helper(id)) => Some(format!("call {id}")),
+        Op::Call(_) => None,
+        Op::LoadImm64 { value: Imm64::Value(_), .. } => Some(op.to_string()),
+        Op::LoadImm64 { dst, value } => {
+            let slots = op.encode();
+            (slots[1].imm() == 0).then(|| format!("ld_pseudo {dst}, {}, {}", value.src(), slots[0].imm()))
+        }
+        Op::LoadInd { off, .. } if off != 0 => None,
+        Op::JumpLong { off } if i16::try_from(off).is_err() => None,
+        _ => Some(op.to_string()),
     }
 }

@@ -75,7 +75,15 @@ impl<'s> Parser<'s> {
             Some((_, Err(number))) => {
                 wrong_help(span, format!("there is no register {number}"), "registers are r0 to r10, and w0 to w10")
             }
-            None => wrong(span, format!("expected a register, found {}", self.shown())),
+            None => {
+                let message = format!("expected a register, found {}", self.shown());
+                match (self.tok.tok, self.word()) {
+                    (_, "fp" | "sp") => wrong_help(span, message, "the frame pointer is r10"),
+                    (Tok::Op([b'(', ..]), _) => wrong_help(span, message, "leave the parentheses away"),
+                    (Tok::Number, _) => wrong_help(span, message, "put the constant into a register first"),
+                    _ => wrong_help(span, message, "registers are r0 to r10, and w0 to w10 for their low 32 bits"),
+                }
+            }
         }
     }
 
@@ -205,6 +213,10 @@ impl<'s> Parser<'s> {
                 let value = self.binary(0, depth + 1)?;
                 self.expect(")")?;
                 Ok(value)
+            }
+            Tok::Op([b'[', ..]) => {
+                let help = "memory is read like this: `r1 = *(u32 *)(r2 + 4)`";
+                wrong_help(span, format!("expected a number, found {}", self.shown()), help)
             }
             _ => wrong(span, format!("expected a number, found {}", self.shown())),
         }

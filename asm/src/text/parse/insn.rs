@@ -105,9 +105,8 @@ impl<'s> Parser<'s> {
             "store_release" => self.store_release().and_then(plain),
             "ld_pseudo" => self.ld_pseudo().and_then(plain),
             _ => {
-                let help = "an instruction is `r1 = …`, `*(u32 *)(r1 + 0) = …`, `if … goto …`, `goto`, `call`, `lock` or `exit`";
                 let shown = self.text.get(span.clone()).unwrap_or_default();
-                wrong_help(span, format!("`{shown}` starts no instruction"), help)
+                wrong_help(span, format!("`{shown}` starts no instruction"), what_instead(word))
             }
         }
     }
@@ -290,6 +289,10 @@ impl<'s> Parser<'s> {
         }
         if self.tok.tok == Tok::Name && self.constant(word).is_none() {
             self.bump();
+            if self.tok.tok == op("(") {
+                let help = "put them into r1 to r5, in order, before the call; the result is in r0";
+                return wrong_help(self.tok.span(), "a call is written without its arguments", help);
+            }
             return Ok((Op::Call(Call::Helper(0)), Some(Fix { name: word, span, kind: FixKind::Call })));
         }
         Ok((Op::Call(Call::Helper(self.imm(Width::W64)?)), None))
@@ -318,6 +321,18 @@ impl<'s> Parser<'s> {
         }
         self.expect("]")?;
         Ok((Op::Call(Call::Kfunc { id, btf }), None))
+    }
+}
+
+/// What to write instead of a word that starts no instruction.
+fn what_instead(word: &str) -> &'static str {
+    match word {
+        "return" | "ret" => "`exit` leaves the function, and what it returns is in r0",
+        "jmp" | "ja" | "b" | "br" => "a jump is `goto label`",
+        _ if super::ubpf::is_mnemonic(word) => {
+            "that is the other language; here it is `r1 = 5`, `r1 += r2`, `r1 = *(u32 *)(r2 + 4)`, `if r1 == 5 goto out`"
+        }
+        _ => "an instruction is `r1 = …`, `*(u32 *)(r1 + 0) = …`, `if … goto …`, `goto`, `call`, `lock` or `exit`",
     }
 }
 

@@ -39,17 +39,21 @@ fn fetch_op(name: &str) -> Option<AtomicOp> {
     })
 }
 
+/// How an access is written.
+const ACCESS: &str = "an access says its size and its address: `*(u32 *)(r1 + 4)`";
+
 impl<'s> Parser<'s> {
     /// `(u32 *)`, between an opening parenthesis already seen and the address.
     fn cast(&mut self) -> Parsed<(Size, bool)> {
         self.expect("(")?;
         let span = self.tok.span();
         let Some(size) = access(self.word()) else {
-            let help = "sizes are u8, u16, u32, u64, and s8, s16, s32 for loads that sign-extend";
+            let sizes = "sizes are u8, u16, u32, u64, and s8, s16, s32 for loads that sign-extend";
+            let help = if self.at_register() { ACCESS } else { sizes };
             return wrong_help(span, format!("{} is no size of a memory access", self.shown()), help);
         };
         self.bump();
-        self.expect("*")?;
+        self.expect_help("*", ACCESS)?;
         self.expect(")")?;
         Ok(size)
     }
@@ -67,7 +71,7 @@ impl<'s> Parser<'s> {
         if signed {
             return wrong_help(self.since(&span), "only loads sign-extend", "use u8, u16, u32 or u64 here");
         }
-        self.expect("(")?;
+        self.expect_help("(", ACCESS)?;
         let (reg, off) = self.address()?;
         self.expect(")")?;
         Ok((size, reg, off))
@@ -83,7 +87,7 @@ impl<'s> Parser<'s> {
         if self.eat_word("skb") {
             return self.packet_load(size, dst, &span);
         }
-        self.expect("(")?;
+        self.expect_help("(", ACCESS)?;
         let (src, off) = self.address()?;
         self.expect(")")?;
         Ok(if signed { Op::LoadSx { size, dst, src, off } } else { Op::Load { size, dst, src, off } })
@@ -299,6 +303,13 @@ impl<'s> Parser<'s> {
             let start = self.tok.span();
             let off = self.offset()?;
             let off = imm_from(off, Width::W64, self.since(&start))?;
+            if matches!(self.tok.tok, Tok::Line | Tok::End) {
+                let help = match name {
+                    "fp" | "sp" => "the frame pointer is r10".to_owned(),
+                    _ => format!("a constant is defined before its use: `.equ {name}, 1`; an address is `{name} ll`"),
+                };
+                return wrong_help(span, format!("`{name}` is no register and no constant"), help);
+            }
             (Imm64::Value(off.cast_unsigned().into()), Some(Fix { name, span, kind: FixKind::Address(off) }))
         };
         self.expect_ll(Width::W64)?;
@@ -377,8 +388,8 @@ impl<'s> Parser<'s> {
         let span = self.tok.span();
         let pseudo = self.imm(Width::W64)?;
         self.expect(",")?;
-        let low = self.imm(Width::W64)?;
-        let high = if self.eat(",") { self.imm(Width::W64)? } else { 0 };
+        let low = self.imm(Width::W32)?;
+        let high = if self.eat(",") { self.imm(Width::W32)? } else { 0 };
         let off = high.cast_unsigned();
         let value = match pseudo {
             1 if high == 0 => Imm64::MapFd(low),

@@ -184,6 +184,10 @@ impl<'s> Parser<'s> {
                 self.bump();
                 Ok(())
             }
+            Tok::Op([b'+' | b'-' | b'*' | b'/' | b'%' | b'&' | b'|' | b'^' | b'<' | b'>', ..]) => {
+                let help = "an instruction does one operation: first `r1 = r2`, then `r1 += 3`";
+                wrong_help(self.tok.span(), format!("{} is left over", self.shown()), help)
+            }
             _ => {
                 let help = "one statement a line; a comment starts with `#`, `//` or `;`";
                 wrong_help(self.tok.span(), format!("{} is left over", self.shown()), help)
@@ -263,6 +267,11 @@ impl<'s> Parser<'s> {
             return Ok(());
         }
         wrong(self.tok.span(), format!("expected `{text}`, found {}", self.shown()))
+    }
+
+    /// As [`Parser::expect`], with advice.
+    fn expect_help(&mut self, text: &str, help: &str) -> Parsed<()> {
+        self.expect(text).map_err(|wrong| Box::new(Wrong { advice: Some(help.to_owned()), ..*wrong }))
     }
 
     /// A name, consumed.

@@ -35,6 +35,11 @@ static MNEMONICS: LazyLock<HashMap<String, (Kind, bool)>> = LazyLock::new(|| {
     all
 });
 
+/// Is this an instruction of the second language?
+pub(super) fn is_mnemonic(word: &str) -> bool {
+    MNEMONICS.contains_key(word)
+}
+
 impl<'s> Parser<'s> {
     /// One instruction.
     pub(super) fn mnemonic(&mut self) -> Parsed<Statement<'s>> {

@@ -121,7 +121,7 @@ out:
 #> 17 |     r1 = r2 + 3
 #>    |             ^
 #>    |
-#>    = help: one statement a line; a comment starts with `#`, `//` or `;`
+#>    = help: an instruction does one operation: first `r1 = r2`, then `r1 += 3`
 #>
 #> error: `Eth.prto` is no constant
 #>   --> errors.s:18:11
