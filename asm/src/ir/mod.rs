@@ -33,6 +33,7 @@ pub(crate) mod dom;
 mod error;
 mod func;
 mod ops;
+mod parse;
 mod print;
 mod types;
 pub(crate) mod vars;
@@ -41,6 +42,7 @@ mod verify;
 pub use build::FuncBuilder;
 pub use error::{Error, Problem, ProblemKind};
 pub use func::{BlockData, Callee, Func, Inst, Linkage, Loc, LocId, Op, Param, Target, Term};
+pub use parse::ParseError;
 pub use types::{Block, GlobalDecl, GlobalId, MapDecl, MapId, Region, StackDecl, StackId, Ty, Value, Var};
 pub use verify::verify;
 

@@ -2,6 +2,7 @@
 
 mod author;
 mod random;
+mod text;
 
 use asm::codegen::{Allocation, Compiled, Profile, compile_func};
 use asm::insn::{AtomicOp, Code, Cond, helper};
