@@ -292,15 +292,8 @@ fn declaration(func: &mut Func, words: &mut Words<'_>) -> Result<(), Wanted> {
             func.stack.push(StackDecl { size, align: words.number()? });
         }
         "map" => {
-            let name = words.word()?.into();
-            let map_type = MapType::from_name(words.word()?).ok_or("a type of map")?;
-            words.want("key")?;
-            let key_size = words.number()?;
-            words.want("value")?;
-            let value_size = words.number()?;
-            words.want("entries")?;
-            let max_entries = words.number()?;
-            func.maps.push(MapDecl { name, map_type, key_size, value_size, max_entries, inner: None });
+            let map = map(words, 0)?;
+            func.maps.push(map);
         }
         kind @ ("const" | "var") => {
             let name = words.word()?.into();
@@ -309,6 +302,20 @@ fn declaration(func: &mut Func, words: &mut Words<'_>) -> Result<(), Wanted> {
         _ => return Err("`stack`, `map`, `const` or `var`"),
     }
     Ok(())
+}
+
+/// A map, and after `of` what the maps inside of it look like.
+fn map(words: &mut Words<'_>, depth: u32) -> Result<MapDecl, Wanted> {
+    let name = words.word()?.into();
+    let map_type = MapType::from_name(words.word()?).ok_or("a type of map")?;
+    words.want("key")?;
+    let key_size = words.number()?;
+    words.want("value")?;
+    let value_size = words.number()?;
+    words.want("entries")?;
+    let max_entries = words.number()?;
+    let inner = if depth == 0 && words.eat("of") { Some(Arc::new(map(words, depth + 1)?)) } else { None };
+    Ok(MapDecl { name, map_type, key_size, value_size, max_entries, inner })
 }
 
 fn block(func: &mut Func, words: &mut Words<'_>) -> Result<(), Wanted> {

@@ -6,7 +6,7 @@
 use std::fmt;
 
 use super::func::{BlockData, Callee, Func, Inst, Linkage, Op, Target, Term};
-use super::types::{Block, Value};
+use super::types::{Block, MapDecl, Value};
 use crate::insn::{AluOp, AtomicOp, Size, Width};
 
 /// `u8`, `u16`, `u32`, `u64`.
@@ -143,6 +143,14 @@ impl fmt::Display for Term {
     }
 }
 
+impl fmt::Display for MapDecl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, map_type, key_size, value_size, max_entries, inner } = self;
+        write!(f, "{name} {map_type} key {key_size} value {value_size} entries {max_entries}")?;
+        inner.as_ref().map_or(Ok(()), |inner| write!(f, " of {inner}"))
+    }
+}
+
 impl Func {
     fn write_head(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.linkage {
@@ -164,8 +172,7 @@ impl Func {
             writeln!(f, "  s{i} = stack {} align {}", s.size, s.align)?;
         }
         for (i, m) in self.maps.iter().enumerate() {
-            write!(f, "  m{i} = map {} {} key {} value {}", m.name, m.map_type, m.key_size, m.value_size)?;
-            writeln!(f, " entries {}", m.max_entries)?;
+            writeln!(f, "  m{i} = map {m}")?;
         }
         for (i, g) in self.globals.iter().enumerate() {
             let kind = if g.readonly { "const" } else { "var" };

@@ -1,13 +1,14 @@
 //! Stage: the intermediate representation. The checker: well-formed SSA, judged apart from whoever made it.
 //!
 //! Input: a [`Func`]. Output: nothing, or every rule it breaks. It runs when a function is built, after every pass in
-//! debug builds, and before instructions are made: malformed code is an error, never mended. Next: `../codegen/mod.rs`.
+//! debug builds, and before instructions are made: malformed code is an error, never mended. Next: `rules.rs`, `paths.rs`.
 
 use super::dom::Dominators;
 use super::error::{Error, Problem, ProblemKind};
 use super::func::{Func, LocId, Target};
 use super::types::{Block, Value};
 use super::vars::fits;
+use super::{paths, rules};
 
 /// Judges a function.
 ///
@@ -18,6 +19,12 @@ pub fn verify(func: &Func) -> Result<(), Error> {
     checker.blocks();
     if checker.problems.is_empty() {
         checker.uses();
+    }
+    if checker.problems.is_empty() {
+        rules::check(func, &mut |loc, what| checker.bad(loc, what));
+    }
+    if checker.problems.is_empty() {
+        paths::check(func, &Dominators::of(func), &mut |loc, what| checker.bad(loc, what));
     }
     if checker.problems.is_empty() {
         return Ok(());
@@ -41,6 +48,13 @@ impl Checker<'_> {
     /// Every value is defined once, every way on leads to a block with as many parameters as it hands over.
     fn blocks(&mut self) {
         let func = self.func;
+        let Some(entry) = func.blocks.first() else {
+            return self.bad(LocId(0), "there are no blocks".into());
+        };
+        let declared = func.params.iter().map(|param| param.ty);
+        if entry.params.len() != func.params.len() || !declared.eq(entry.params.iter().map(|param| func.ty(*param))) {
+            self.bad(LocId(0), "the first block's parameters are not the function's".into());
+        }
         if func.params.len() > 5 {
             self.bad(LocId(0), format!("{} parameters; five are the most", func.params.len()));
         }

@@ -2,6 +2,7 @@
 
 mod author;
 mod random;
+mod rules;
 mod text;
 
 use asm::codegen::{Allocation, Compiled, Profile, compile_func};

@@ -37,6 +37,20 @@ fn a_function_from_text_compiles_to_the_same_code() {
 }
 
 #[test]
+fn declarations_survive() {
+    let text = "prog \"tc\" p(ctx: ctx) -> i32 {
+  s0 = stack 16 align 8
+  m0 = map outer array_of_maps key 4 value 4 entries 2 of inner hash key 8 value 16 entries 7
+  g0 = var counter 8
+b0(v0: ctx):
+  v1: i32 = 0
+  return v1
+}
+";
+    assert_eq!(Func::parse(text).unwrap().to_string(), text);
+}
+
+#[test]
 fn the_first_wrong_line_is_named() {
     let cases = [
         ("fn f() -> i64 {\nb0:\n  v0: i64 = 1\n  return w0\n}", 4, "v"),

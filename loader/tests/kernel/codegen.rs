@@ -3,7 +3,7 @@
 
 #[path = "../../../asm/tests/codegen/author.rs"]
 mod author;
-#[path = "../../../asm/tests/yardsticks/programs.rs"]
+#[path = "../../../asm/tests/yardsticks/programs/mod.rs"]
 mod programs;
 
 use asm::codegen::{Allocation, Error, Profile, compile_func};
