@@ -24,9 +24,11 @@ macro_rules! examples {
 examples! {
     count "../examples/count.rs" "count";
     drop_port "../examples/drop_port.rs" "drop-port";
+    firewall "../examples/firewall.rs" "firewall";
     icmp_echo "../examples/icmp_echo.rs" "icmp-echo";
     ipip_decap "../examples/ipip_decap.rs" "ipip-decap";
     ipv6_ext "../examples/ipv6_ext.rs" "ipv6-ext";
+    logger "../examples/logger.rs" "logger";
     lpm_acl "../examples/lpm_acl.rs" "lpm-acl";
     maglev "../examples/maglev.rs" "maglev";
     ratelimit "../examples/ratelimit.rs" "ratelimit";

@@ -95,3 +95,66 @@ fn every_case_as_the_newest_kernel_would_run_it() {
         run(&case, &Profile::newest());
     }
 }
+
+/// A context with 32-bit fields at some offsets.
+fn context(fields: &[(usize, [u8; 4])]) -> [u8; 192] {
+    let mut bytes = [0; 192];
+    for (at, field) in fields {
+        bytes[*at..at + 4].copy_from_slice(field);
+    }
+    bytes
+}
+
+#[test]
+fn the_logger_tells_of_connections() {
+    let module = progs::examples::by_name("logger").expect("it is an example");
+    let mut vm = machine(&module, &Profile::linux_5_10());
+    let (us, them, port) = ([10, 0, 0, 1], [10, 0, 0, 2], 443u16.to_be_bytes());
+    let of = |op: u32, family: u32| {
+        let ports = [(64, [0, 0, port[0], port[1]]), (68, 40_000u32.to_le_bytes())];
+        context(&[&[(0, op.to_le_bytes()), (20, family.to_le_bytes()), (24, them), (28, us)][..], &ports].concat())
+    };
+    for (op, family) in [(4, 2), (5, 2), (4, 10), (3, 2)] {
+        assert_eq!(vm.run_on_bytes(&mut of(op, family)).expect("it runs"), 0);
+    }
+    let (map, _) = vm.map("connections").expect("it has the map");
+    let told: Vec<_> = map.drain().iter().map(|record| record[8..].to_vec()).collect();
+    let connection = |side: u32| {
+        let remote_port = [0, 0, port[0], port[1]];
+        [us, them, 40_000u32.to_le_bytes(), remote_port, side.to_le_bytes(), [0; 4]].concat()
+    };
+    assert_eq!(told, [connection(0), connection(1)], "IPv4 that is established, and nothing else");
+}
+
+/// The key that a call of this helper got, by what it is and what it was given.
+#[test]
+fn sockets_are_known_by_their_tuple() {
+    for (name, fields, key) in [
+        ("sockops", context(&SOCK_OPS), [US, THEM, [0, 0, 0x9c, 0x40], [0, 0, 1, 0xbb]]),
+        ("sk-msg", context(&SK_MSG), [THEM, US, [0, 0, 1, 0xbb], [0, 0, 0x9c, 0x40]]),
+    ] {
+        let module = progs::examples::by_name(name).expect("it is an example");
+        let mut vm = machine(&module, &Profile::linux_5_10());
+        for id in [asm::insn::helper::SOCK_HASH_UPDATE, asm::insn::helper::MSG_REDIRECT_HASH] {
+            vm.set_helper(id.0.cast_unsigned(), asked);
+        }
+        let mut fields = fields;
+        vm.run_on_bytes(&mut fields).expect("it runs");
+        assert_eq!(vm.host().printed, [format!("{:?}", key.concat())], "{name}");
+    }
+}
+
+const US: [u8; 4] = [10, 0, 0, 1];
+const THEM: [u8; 4] = [10, 0, 0, 2];
+const LOCAL_PORT: [u8; 4] = 40_000u32.to_le_bytes();
+const REMOTE_PORT: [u8; 4] = [0, 0, 1, 0xbb];
+const SOCK_OPS: [(usize, [u8; 4]); 6] =
+    [(0, [4, 0, 0, 0]), (20, [2, 0, 0, 0]), (24, THEM), (28, US), (64, REMOTE_PORT), (68, LOCAL_PORT)];
+const SK_MSG: [(usize, [u8; 4]); 5] = [(16, [2, 0, 0, 0]), (20, THEM), (24, US), (60, REMOTE_PORT), (64, LOCAL_PORT)];
+
+/// Stands in for a helper whose third argument is a key.
+fn asked(vm: &mut Vm, [_, _, key, ..]: [u64; 5]) -> Result<u64, asm::vm::FaultKind> {
+    let key = vm.memory().bytes(key, 16)?.to_vec();
+    vm.host().printed.push(format!("{key:?}"));
+    Ok(0)
+}

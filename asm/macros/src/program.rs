@@ -72,15 +72,18 @@ pub(crate) fn quiet() -> TokenStream {
     )])
 }
 
-/// As [`quiet`], for the twin whose warnings are the author's.
+/// As [`quiet`], for the twin whose warnings are the author's. Fields of a struct are places, so assigning one needs no
+/// `mut`, and may have it.
 pub(crate) fn checked() -> TokenStream {
-    quote!(#[allow (clippy::all, unused_parens, unused_braces, unused_must_use, reason = "generated")])
+    quote!(#[allow (clippy::all, unused_mut, unused_parens, unused_braces, unused_must_use, reason = "generated")])
 }
 
 /// The text of a function and where it stands, for line records.
 pub(crate) fn text(item: &ItemFn) -> TokenStream {
     let span = item.block.brace_token.span.join();
-    let text = span.source_text().unwrap_or_default();
+    // The signature comes token by token: no span on stable covers it.
+    let params = item.sig.paren_token.span.join().source_text().unwrap_or_default();
+    let text = format!("fn {}{params} .. {}", item.sig.ident, span.source_text().unwrap_or_default());
     let line = u32::try_from(span.start().line).unwrap_or(0);
     quote_spanned!(span=> ::asm::dsl::rt::Text { file: ::core::file!(), line: #line, text: #text })
 }
@@ -123,8 +126,10 @@ pub(crate) fn expand(kind: &Kind, args: TokenStream, item: TokenStream) -> Resul
     let expected = format_ident!("{}", kind.context);
     let wanted = quote_spanned!(context.span()=> let _: &mut ::asm::dsl::#expected = #pat;);
     let output = output(leaves, verdict);
-    let is_verdict =
-        verdict.map(|ty| quote_spanned!(ty.span()=> ::asm::dsl::rt::verdict::<::asm::dsl::#expected, #ty>();));
+    let is_verdict = verdict.map(|ty| {
+        let context = Ident::new(kind.context, ty.span());
+        quote_spanned!(ty.span()=> ::asm::dsl::rt::verdict::<::asm::dsl::#context, #ty>();)
+    });
     let default = match (&args.default, verdict) {
         (Some(default), Some(ty)) => {
             quote_spanned!(default.span()=> { let default: #ty = #default; ::core::option::Option::Some(default) })
@@ -132,6 +137,9 @@ pub(crate) fn expand(kind: &Kind, args: TokenStream, item: TokenStream) -> Resul
         _ => quote!(::core::option::Option::None),
     };
     let (text, symbol, quiet, checked) = (text(&item), name.to_string(), quiet(), checked());
+    let run = quote_spanned!(item.block.brace_token.span.open()=>
+        ::asm::dsl::rt::program::<::asm::dsl::#expected>(#default, |#pat| { #recorded });
+    );
     let describe = format!("The program `{name}`, for a `Module`.");
     Ok(quote! {
         #(#docs)*
@@ -146,7 +154,7 @@ pub(crate) fn expand(kind: &Kind, args: TokenStream, item: TokenStream) -> Resul
             }
             #quiet
             fn record() {
-                ::asm::dsl::rt::program::<::asm::dsl::#expected>(#default, |#pat| { #recorded });
+                #run
             }
             let _ = check;
             ::asm::dsl::Program::new(#section, #symbol, record, #text)

@@ -3,6 +3,7 @@
 //! Stage: after `value.rs`. Input: Rust types (`#[derive(Layout)]` for structs and enums). Output: places, whose fields are
 //! places again: reading one is a load, assigning one is a store. Read next: `bytes.rs`, `packet.rs`.
 
+use std::fmt;
 use std::marker::PhantomData;
 
 use super::bytes;
@@ -102,10 +103,15 @@ impl Addr {
 }
 
 /// A place that holds a number.
-#[derive(Debug)]
 pub struct Place<T> {
     at: Addr,
     of: PhantomData<fn() -> T>,
+}
+
+impl<T> fmt::Debug for Place<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Place({:?})", self.at)
+    }
 }
 
 impl<T> Clone for Place<T> {
@@ -188,10 +194,15 @@ impl<T: Scalar> AnyPlace for Place<T> {
 }
 
 /// A place that holds `N` elements in a row.
-#[derive(Debug)]
 pub struct ArrayPlace<T, const N: usize> {
     at: Addr,
     of: PhantomData<fn() -> T>,
+}
+
+impl<T, const N: usize> fmt::Debug for ArrayPlace<T, N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ArrayPlace({:?})", self.at)
+    }
 }
 
 impl<T, const N: usize> Clone for ArrayPlace<T, N> {

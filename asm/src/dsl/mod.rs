@@ -40,6 +40,7 @@ mod ctx;
 mod flow;
 mod global;
 mod layout;
+mod leak;
 mod map;
 pub mod net;
 mod object;
@@ -97,9 +98,9 @@ pub mod rt {
     };
     pub use super::object::{Text, program, verdict};
     pub use super::ops::{add, and, cast, div, eq, ge, gt, le, lt, mul, ne, neg, not, or, rem, shl, shr, sub, xor};
-    pub use super::packet::deref;
     pub use super::settle::{
-        Assign, Indexed, Join, Mutable, Own, Stage, assign, index, literal, mutable, own, stage, typed, value,
+        Assign, Indexed, Join, Mutable, Own, Refers, Stage, assign, deref, index, literal, mutable, own, stage, typed,
+        value,
     };
     pub use super::structs::{Free, Moved, address, greatest, loaded, object, pointer, total, whole, write};
     pub use super::subprog::{Inline, Subprog};

@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 use std::ops::Deref;
 
 use super::flow::Fallible;
-use super::layout::{Addr, AnyPlace, Layout, Num, Ptr};
+use super::layout::{Addr, Layout, Num, Ptr};
 use super::rec;
 use super::settle::{Mutable, Own, Stage};
 use super::value::IntoVal;
@@ -216,13 +216,4 @@ impl<T: Layout> Mutable for PktRef<'_, T> {
         });
         Self::at(at)
     }
-}
-
-/// `*reference`: the place it refers to.
-#[track_caller]
-pub fn deref<R: Deref>(reference: &R) -> R::Target
-where
-    R::Target: AnyPlace,
-{
-    **reference
 }

@@ -8,6 +8,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::panic::Location;
 
+use super::leak;
 use super::object::{Recorded, Text};
 use crate::ir::{self, Block, Func, FuncBuilder, Problem, Ty, Value, Var};
 use crate::object::{GlobalDef, MapDef};
@@ -178,7 +179,10 @@ pub(crate) fn record(builder: FuncBuilder, body: impl FnOnce()) -> Result<Record
     let mut problems = recorder.problems;
     let mut funcs = recorder.subprogs;
     match finished {
-        Ok(func) => funcs.insert(0, func),
+        Ok(func) => {
+            problems.extend(leak::leaks(&func));
+            funcs.insert(0, func);
+        }
         Err(error) => problems.splice(0..0, error.problems).for_each(drop),
     }
     if !problems.is_empty() {

@@ -4,8 +4,11 @@
 //! [`Stage`] is the staged twin's: small copyable ids without lifetimes, so that both arms of an `if` can be recorded.
 //! Read next: `flow.rs`.
 
-use super::layout::{ArrayPlace, Layout, Place, Scalar};
+use super::layout::{AnyPlace, ArrayPlace, Layout, Place, Scalar, Struct};
+use super::map::{Record, ValRef};
+use super::packet::PktRef;
 use super::rec;
+use super::structs::Obj;
 use super::value::{IntoVal, Repr, Val};
 
 /// What the check twin keeps.
@@ -106,6 +109,46 @@ pub fn typed<T: Layout>(value: impl IntoVal<T>) -> Val<T> {
 #[track_caller]
 pub fn assign<E, P: Assign<E>>(place: &P, value: E) {
     place.assign(value);
+}
+
+/// What `*` can be applied to: a reference to a place.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be read or written through `*`",
+    label = "no reference to a place",
+    note = "what may not be there is tested first: with `?`, `let else`, `if let` or `match`"
+)]
+pub trait Refers {
+    /// The place.
+    type To: AnyPlace;
+    /// The place it refers to.
+    fn to(&self) -> Self::To;
+}
+
+/// Implements [`Refers`] for what derefs to a place.
+macro_rules! refers {
+    ($([$($params:tt)*] $from:ty => $to:ty;)*) => {$(
+        impl<$($params)*> Refers for $from
+        where
+            $to: AnyPlace,
+        {
+            type To = $to;
+            fn to(&self) -> $to {
+                **self
+            }
+        }
+    )*};
+}
+
+refers! {
+    [T: Layout] PktRef<'_, T> => T::Place;
+    [T: Layout] ValRef<T> => T::Place;
+    [T: Layout, K] Record<T, K> => T::Place;
+    [T: Struct, K] Obj<T, K> => T::Place;
+}
+
+/// `*reference`
+pub fn deref<R: Refers>(reference: &R) -> R::To {
+    reference.to()
 }
 
 /// What `[index]` can be applied to.

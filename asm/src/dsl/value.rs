@@ -3,6 +3,7 @@
 //! Stage: after `rec.rs`. Input: host values, places in memory, results of calls. Output: [`Val`], a small copyable id.
 //! `+` wraps, `x / 0` is 0, `x % 0` is x, shift amounts are taken modulo the width. Read next: `ops.rs`, `layout.rs`.
 
+use std::fmt;
 use std::marker::PhantomData;
 
 use super::bytes;
@@ -32,11 +33,16 @@ pub(crate) enum Repr {
 }
 
 /// A value of type `T` in a program that is being recorded.
-#[derive(Debug)]
 #[must_use]
 pub struct Val<T> {
     pub(crate) repr: Repr,
     of: PhantomData<fn() -> T>,
+}
+
+impl<T> fmt::Debug for Val<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Val({:?})", self.repr)
+    }
 }
 
 impl<T> Clone for Val<T> {

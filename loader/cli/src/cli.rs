@@ -42,6 +42,8 @@ pub(crate) enum Command {
     Features(crate::features::Args),
     /// Load every program and map of one object, and pin them
     Load(crate::load::Args),
+    /// Write a built-in program, at any stage on its way to an object
+    Emit(crate::emit::Args),
     /// Make an object file of assembly text
     Asm(crate::asm::Args),
     /// Show an object file as assembly text

@@ -9,6 +9,7 @@ mod check;
 mod cli;
 mod disasm;
 mod down;
+mod emit;
 mod features;
 mod interrupt;
 mod load;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
         Command::Check(args) => check::run(args, &mut out),
         Command::Features(args) => features::run(args, &mut out),
         Command::Load(args) => load::run(args, &mut out),
+        Command::Emit(args) => emit::run(args, &mut out),
         Command::Asm(args) => asm::run(args, &mut out),
         Command::Disasm(args) => disasm::run(args, &mut out),
         Command::Vm(args) => vm::run(args, &mut out),

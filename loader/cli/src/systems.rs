@@ -5,7 +5,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
+use asm::codegen::Profile;
 use loader::manifest::{Diagnostic, Section};
 use loader::system::{Counters, MapSet, Site, System, SystemError, Wants};
 use progs::BuiltIn;
@@ -50,15 +51,34 @@ pub(crate) fn sections() -> Vec<&'static str> {
     vec!["lb"]
 }
 
-/// The bytes of the object file at `path` or, where there is no such file, of the built-in object of that name.
+/// The bytes of the object file at `path` or, where there is no such file, of the built-in object or example of that name.
 pub(crate) fn read_object(path: &Path) -> anyhow::Result<Vec<u8>> {
     let name = path.display();
-    match path.to_str().and_then(progs::by_name) {
-        Some(built_in) if !path.exists() => {
-            built_in.object().with_context(|| format!("the built-in object {name} cannot be generated"))
-        }
+    match path.to_str().filter(|_| !path.exists()) {
+        Some(known) if is_built_in(known) => built_in(known, &Profile::linux_5_10()),
         _ => std::fs::read(path).with_context(|| format!("cannot read the object {name}")),
     }
+}
+
+fn is_built_in(name: &str) -> bool {
+    progs::by_name(name).is_some() || progs::examples::NAMES.contains(&name)
+}
+
+/// The bytes of the built-in object or example of that name; an example is compiled for the kernels of the profile.
+pub(crate) fn built_in(name: &str, profile: &Profile) -> anyhow::Result<Vec<u8>> {
+    let context = || format!("the built-in object {name} cannot be generated");
+    if let Some(built_in) = progs::by_name(name) {
+        return built_in.object().with_context(context);
+    }
+    let Some(module) = progs::examples::by_name(name) else {
+        let known: Vec<_> = progs::built_in().iter().map(|built_in| built_in.name).collect();
+        bail!(
+            "no program {name} is built in; there are {} and {}",
+            known.join(", "),
+            progs::examples::NAMES.join(", ")
+        );
+    };
+    module.object(profile).with_context(context)?.write().with_context(context)
 }
 
 /// Ends of the names of files with assembly text.

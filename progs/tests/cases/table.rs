@@ -152,5 +152,22 @@ fn events() -> Vec<Case> {
 }
 
 fn firewall() -> Vec<Case> {
-    Vec::new()
+    let prefix = [&24u32.to_le_bytes()[..], &[192, 0, 2, 0]].concat();
+    let service = |port: u16, protocol: u8| [&port.to_be_bytes()[..], &[protocol, 0]].concat();
+    let case = |name, packet, verdict, reason: u32| {
+        Case::new("firewall", name, packet, verdict)
+            .variable("strict", &[1, 0, 0, 0])
+            .before("open", &service(80, 6), &[0; 4])
+            .after("counts", &reason.to_le_bytes(), &ONE)
+    };
+    vec![
+        case("an open port", tcp(80, "S"), PASS, 0),
+        case("an open port behind options", with_options(&tcp(80, "S"), 8), PASS, 0),
+        case("a closed port", tcp(22, "S"), DROP, 2),
+        case("the same port of the other protocol", udp(80), DROP, 2),
+        case("ping", ping(), PASS, 0),
+        case("a blocked source", tcp(80, "S"), DROP, 1).before("blocked", &prefix, &[0; 4]),
+        case("an answer to a connection of ours", tcp(22, "A"), PASS, 0),
+        case("a closed port, not strict", tcp(22, "S"), PASS, 2).variable("strict", &[0; 4]),
+    ]
 }

@@ -12,5 +12,6 @@ mod decap;
 mod examples;
 mod live;
 mod packets;
+mod random;
 mod support;
 mod update;

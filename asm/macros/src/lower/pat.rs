@@ -36,7 +36,7 @@ impl Lower {
                     quote_spanned!(token.span=> if { #staged #cond })
                 });
                 let (pat, body) = (&arm.pat, self.arm(&arm.body));
-                quote_spanned!(arm.span()=> #pat #guard => { #staged #body })
+                quote_spanned!(arm.body.span()=> #pat #guard => { #staged #body })
             })
             .collect();
         quote_spanned!(span=> match ::asm::dsl::rt::chk(#value) { #(#arms)* })

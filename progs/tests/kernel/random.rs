@@ -1,0 +1,325 @@
+//! Random well-typed programs: every one loads, and does in the kernel what it does in the interpreter.
+//!
+//! Input: a tree of statements, made by chance from a fixed seed (`PROPTEST_RNG_SEED` chooses
+//! another, `PROPTEST_CASES` more of them). It is recorded through
+//! the calls that the attributes write. Output: verdicts on packets, from the kernel and from the interpreter.
+
+use std::cell::RefCell;
+
+use asm::{
+    codegen::Profile,
+    dsl::{Array, HashMap, Module, Packet, PktRef, Program, Update, Val, Xdp, net::Ipv4, rt},
+    vm::{MapSpec, Vm, Xdp as Host},
+};
+use loader::{LoadOptions, Spec};
+use proptest::{prelude::*, test_runner::TestRunner};
+
+use crate::{cases, support::in_netns};
+
+/// A number of 64 bits.
+#[derive(Clone, Debug)]
+enum Number {
+    Const(u64),
+    Var(usize),
+    Binary(u8, Box<Number>, Box<Number>),
+    /// In a narrower type and back.
+    Narrow(u8, Box<Number>),
+    /// Of the last header that was read.
+    Field(u8),
+}
+
+#[derive(Clone, Debug)]
+enum Stmt {
+    Set(usize, Number),
+    If(u8, Number, Number, Vec<Stmt>, Vec<Stmt>),
+    For(u8, Vec<Stmt>),
+    /// Reads a header here; without it the program leaves by its default.
+    Read,
+    /// Moves the cursor on by a number below 64.
+    Skip(Number),
+    Write(u8, Number),
+    /// Adds to an element of the array, if it is there.
+    Bump(Number, Number),
+    /// Looks up; both ways do something.
+    Lookup(Number, Vec<Stmt>),
+    Update(Number, Number),
+    /// Takes 4 bytes away, or gives them back: everything that was read is stale.
+    Move(bool),
+    Return(Number),
+}
+
+const VARS: usize = 3;
+
+fn number() -> impl Strategy<Value = Number> {
+    let edges = prop_oneof![any::<u64>(), 0..70u64, Just(u64::MAX), Just(1 << 31)];
+    let leaf =
+        prop_oneof![edges.prop_map(Number::Const), (0..VARS).prop_map(Number::Var), (0..4u8).prop_map(Number::Field)];
+    leaf.prop_recursive(3, 8, 2, |inner| {
+        prop_oneof![
+            4 => (0..10u8, inner.clone(), inner.clone()).prop_map(|(op, a, b)| Number::Binary(op, a.into(), b.into())),
+            1 => (0..6u8, inner).prop_map(|(width, a)| Number::Narrow(width, a.into())),
+        ]
+    })
+}
+
+fn block() -> impl Strategy<Value = Vec<Stmt>> {
+    let leaf = prop_oneof![
+        4 => (0..VARS, number()).prop_map(|(var, value)| Stmt::Set(var, value)),
+        2 => Just(Stmt::Read),
+        1 => number().prop_map(Stmt::Skip),
+        2 => (0..3u8, number()).prop_map(|(field, value)| Stmt::Write(field, value)),
+        2 => (number(), number()).prop_map(|(index, by)| Stmt::Bump(index, by)),
+        1 => (number(), number()).prop_map(|(key, value)| Stmt::Update(key, value)),
+        1 => any::<bool>().prop_map(Stmt::Move),
+        1 => number().prop_map(Stmt::Return),
+    ];
+    let stmt = leaf.prop_recursive(3, 24, 4, |inner| {
+        let body = || proptest::collection::vec(inner.clone(), 0..4);
+        prop_oneof![
+            3 => (0..6u8, number(), number(), body(), body()).prop_map(|(op, a, b, x, y)| Stmt::If(op, a, b, x, y)),
+            1 => (1..5u8, body()).prop_map(|(turns, x)| Stmt::For(turns, x)),
+            1 => (number(), body()).prop_map(|(key, x)| Stmt::Lookup(key, x)),
+        ]
+    });
+    proptest::collection::vec(stmt, 1..8)
+}
+
+static COUNTS: Array<u64, 4> = Array::new("counts");
+static SEEN: HashMap<u64, u64, 64> = HashMap::new("seen");
+
+/// The state of recording a tree.
+struct Stage<'a> {
+    ctx: &'a mut Xdp,
+    vars: [Val<u64>; VARS],
+    pkt: Packet<'static>,
+    /// The last header, while it is not stale.
+    header: Option<PktRef<'static, Ipv4>>,
+    /// Inside of a loop the packet stays where it is: the loop's head has seen only one place.
+    turning: bool,
+}
+
+impl Stage<'_> {
+    fn number(&self, number: &Number) -> Val<u64> {
+        match number {
+            Number::Const(value) => rt::literal(*value),
+            Number::Var(var) => rt::stage(self.vars[*var]),
+            Number::Narrow(width, a) => {
+                let a = self.number(a);
+                match width {
+                    0 => rt::cast::<u64, u8, _>(rt::cast::<u8, u64, _>(a)),
+                    1 => rt::cast::<u64, u16, _>(rt::cast::<u16, u64, _>(a)),
+                    2 => rt::cast::<u64, u32, _>(rt::cast::<u32, u64, _>(a)),
+                    3 => rt::cast::<u64, i8, _>(rt::cast::<i8, u64, _>(a)),
+                    4 => rt::cast::<u64, i32, _>(rt::cast::<i32, u64, _>(a)),
+                    _ => rt::cast::<u64, u16, _>(rt::cast::<u16, u64, _>(a).to_be().raw()),
+                }
+            }
+            Number::Field(field) => match (self.header, field) {
+                (Some(ip), 0) => rt::cast::<u64, u8, _>(ip.ttl),
+                (Some(ip), 1) => rt::cast::<u64, u16, _>(ip.total_len.get()),
+                (Some(ip), 2) => rt::cast::<u64, u32, _>(ip.src.raw()),
+                (Some(ip), _) => rt::cast::<u64, u8, _>(ip.ihl()),
+                (None, _) => rt::literal(7),
+            },
+            Number::Binary(op, a, b) => {
+                let (a, b) = (self.number(a), self.number(b));
+                match op {
+                    0 => rt::add(a, b),
+                    1 => rt::sub(a, b),
+                    2 => rt::mul(a, b),
+                    3 => rt::div(a, b),
+                    4 => rt::rem(a, b),
+                    5 => rt::and(a, b),
+                    6 => rt::or(a, b),
+                    7 => rt::xor(a, b),
+                    8 => rt::shl(a, b),
+                    _ => rt::shr(a, b),
+                }
+            }
+        }
+    }
+
+    fn condition(&self, op: u8, a: &Number, b: &Number) -> Val<bool> {
+        let (a, b) = (self.number(a), self.number(b));
+        match op {
+            0 => rt::eq(a, b),
+            1 => rt::ne(a, b),
+            2 => rt::lt(a, b),
+            3 => rt::ge(a, b),
+            4 => rt::lt(rt::cast::<i32, u64, _>(a), rt::cast::<i32, u64, _>(b)),
+            _ => rt::gt(rt::cast::<u8, u64, _>(a), rt::cast::<u8, u64, _>(b)),
+        }
+    }
+
+    fn block(&mut self, block: &[Stmt]) {
+        block.iter().for_each(|stmt| self.stmt(stmt));
+    }
+
+    /// A block that is left again: what it has read is not there on every way.
+    fn arm(&mut self, block: &[Stmt]) {
+        let before = self.header;
+        self.block(block);
+        self.header = before;
+    }
+
+    fn stmt(&mut self, stmt: &Stmt) {
+        match stmt {
+            Stmt::Set(var, value) => rt::assign(&self.vars[*var], self.number(value)),
+            Stmt::If(op, a, b, then, otherwise) => self.branch(*op, a, b, then, otherwise),
+            Stmt::For(turns, body) => self.turns(*turns, body),
+            Stmt::Read if !self.turning => self.header = Some(rt::question(self.pkt.read::<Ipv4>())),
+            Stmt::Skip(by) if !self.turning => {
+                let by = rt::and(self.number(by), 63);
+                rt::question(self.pkt.skip::<u64>(by));
+            }
+            Stmt::Write(field, value) => {
+                let (Some(ip), value) = (self.header, self.number(value)) else { return };
+                match field {
+                    0 => rt::assign(&ip.ttl, rt::cast::<u8, u64, _>(value)),
+                    1 => rt::assign(&ip.id, rt::cast::<u16, u64, _>(value).to_be()),
+                    _ => rt::assign(&ip.dst, rt::cast::<u32, u64, _>(value).as_be()),
+                }
+            }
+            Stmt::Bump(index, by) => {
+                let (index, by) = (rt::and(rt::cast::<u32, u64, _>(self.number(index)), 7), self.number(by));
+                let none = rt::block();
+                let count = rt::some(COUNTS.get(&index), none);
+                count.atomic_add(by);
+                rt::goto(none);
+                rt::enter(none);
+            }
+            Stmt::Lookup(key, body) => {
+                let (key, none) = (rt::and(self.number(key), 3), rt::block());
+                let value = rt::some(SEEN.get(&key), none);
+                rt::assign(&self.vars[0], rt::deref(&value));
+                let moved = moves(body);
+                self.arm(body);
+                rt::goto(none);
+                rt::enter(none);
+                self.after(moved);
+            }
+            Stmt::Update(key, value) => {
+                let (key, value) = (rt::and(self.number(key), 3), self.number(value));
+                rt::stage(SEEN.set(&key, &value, Update::Any));
+            }
+            Stmt::Move(away) if !self.turning => {
+                rt::question(self.ctx.adjust_head(if *away { 4 } else { -4 }));
+                self.after(true);
+            }
+            Stmt::Return(value) => rt::give_back(rt::cast::<u32, u64, _>(self.number(value))),
+            Stmt::Read | Stmt::Skip(_) | Stmt::Move(_) => {}
+        }
+    }
+
+    /// Begins the packet anew, if it has moved.
+    fn after(&mut self, moved: bool) {
+        if moved && !self.turning {
+            self.header = None;
+            self.pkt = rt::stage(self.ctx.packet());
+        }
+    }
+
+    fn branch(&mut self, op: u8, a: &Number, b: &Number, then: &[Stmt], otherwise: &[Stmt]) {
+        let (other, join) = (rt::block(), rt::block());
+        rt::require(self.condition(op, a, b), true, other);
+        let pkt = self.pkt;
+        self.arm(then);
+        rt::goto(join);
+        rt::enter(other);
+        self.pkt = pkt;
+        self.arm(otherwise);
+        rt::goto(join);
+        rt::enter(join);
+        self.pkt = pkt;
+        self.after(moves(then) || moves(otherwise));
+    }
+
+    fn turns(&mut self, turns: u8, body: &[Stmt]) {
+        let was = std::mem::replace(&mut self.turning, true);
+        let (around, item) = rt::Loop::over(rt::range::<u64>(0u64, u64::from(turns)));
+        self.arm(body);
+        item.next(around);
+        self.turning = was;
+    }
+}
+
+/// Does a block move the packet?
+fn moves(block: &[Stmt]) -> bool {
+    block.iter().any(|stmt| match stmt {
+        Stmt::Move(_) => true,
+        Stmt::If(_, _, _, then, otherwise) => moves(then) || moves(otherwise),
+        Stmt::Lookup(_, body) => moves(body),
+        _ => false,
+    })
+}
+
+thread_local! {
+    static TREE: RefCell<Vec<Stmt>> = const { RefCell::new(Vec::new()) };
+}
+
+/// What an attribute would have written.
+fn record() {
+    let tree = TREE.take();
+    rt::program::<Xdp>(Some(asm::dsl::Action::Pass), |ctx| {
+        let vars = [1u64, 2, 3].map(|start| rt::mutable(rt::literal(start)));
+        let pkt = rt::stage(ctx.packet());
+        let mut stage = Stage { ctx, vars, pkt, header: None, turning: false };
+        stage.block(&tree);
+        let sum = rt::xor(stage.vars[0], rt::xor(stage.vars[1], stage.vars[2]));
+        rt::give_back(rt::cast::<u32, u64, _>(sum));
+    });
+    TREE.set(tree);
+}
+
+const TEXT: rt::Text = rt::Text { file: file!(), line: 1, text: "" };
+
+fn module(tree: &[Stmt]) -> Module {
+    TREE.set(tree.to_vec());
+    Module::new("GPL").prog(Program::new("xdp", "random", record, TEXT))
+}
+
+/// A machine with the maps.
+fn machine(module: &Module, profile: &Profile) -> Vm {
+    let compiled = module.compile(profile).expect("it compiles");
+    let functions: Vec<_> = compiled.iter().map(|one| (&*one.name, &one.code)).collect();
+    let mut specs = Vec::new();
+    for map in module.ir().expect("it is recorded").funcs.iter().flat_map(|func| func.maps.clone()) {
+        let (key_size, value_size, max_entries) = (map.key_size, map.value_size, map.max_entries);
+        specs.push(MapSpec { name: map.name.to_string(), map_type: map.map_type, key_size, value_size, max_entries });
+    }
+    Vm::link(&functions, specs).expect("it is linked")
+}
+
+fn same(tree: &[Stmt]) -> Result<(), TestCaseError> {
+    let module = module(tree);
+    let profile = Profile::linux_5_10();
+    let object = module.object(&profile).map_err(|error| TestCaseError::fail(error.to_string()))?;
+    let spec = Spec::parse(&object.write().expect("it is written")).expect("it is well-formed");
+    let loaded = loader::load(&spec, &LoadOptions::default())
+        .map_err(|error| TestCaseError::fail(format!("{error}: {:.2000}", format!("{error:?}"))))?;
+    let prog = loaded.prog("random").expect("it has the program");
+    let mut vm = machine(&module, &profile);
+    for packet in [
+        cases::tcp(80, "S"),
+        cases::ping(),
+        cases::udp(53)[..40].to_vec(),
+        cases::with_options(&cases::tcp(80, "A"), 24),
+    ] {
+        let kernel = prog.test_run(&packet, 1).expect("the kernel runs it");
+        let ours = vm.run_xdp(&packet, Host::default()).map_err(|fault| TestCaseError::fail(fault.to_string()))?;
+        prop_assert_eq!(ours.verdict, kernel.retval, "verdict");
+        prop_assert_eq!(ours.packet, kernel.data_out, "packet");
+    }
+    Ok(())
+}
+
+#[test]
+fn random_programs_load_and_do_the_same() {
+    in_netns(|| {
+        let mut runner =
+            TestRunner::new(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() });
+        if let Err(error) = runner.run(&block(), |tree| same(&tree)) {
+            panic!("{error}");
+        }
+    });
+}
