@@ -105,7 +105,9 @@ fn features() -> Vec<Known> {
     FEATURES.iter().map(row).collect()
 }
 
-fn map_types(target: Option<&Target>) -> Vec<Known> {
+/// Which map types the kernel has; `target` is the kernel as its types describe it, for those that cannot be tried.
+#[must_use]
+pub fn map_types(target: Option<&Target>) -> Vec<Known> {
     let types = MapType::ALL.iter().filter(|map_type| **map_type != MapType::UNSPEC);
     let row = |&map_type: &MapType| Known {
         name: map_type.name().unwrap_or("?"),

@@ -77,6 +77,9 @@ pub fn cost(log: &str) -> Cost {
         } else if let Some(depths) = line.strip_prefix("stack depth ") {
             let depths = depths.split_whitespace().next().unwrap_or_default();
             cost.stack = depths.split('+').filter_map(|bytes| bytes.parse().ok()).collect();
+        } else if is_subprog(line) {
+            // Linux 7.3: a line a function.
+            cost.stack.extend(line.rsplit_once(" stack ").and_then(|(_, bytes)| bytes.trim().parse::<u32>().ok()));
         }
     }
     cost
@@ -122,7 +125,12 @@ pub fn parse(log: &str) -> Finding {
 }
 
 pub(super) fn is_statistics(line: &str) -> bool {
-    STATISTICS.iter().any(|start| line.starts_with(start))
+    STATISTICS.iter().any(|start| line.starts_with(start)) || is_subprog(line)
+}
+
+/// `subprog 0 (name) main insns_self 4 insns_total 4 stack 8`.
+fn is_subprog(line: &str) -> bool {
+    line.starts_with("subprog ") && line.contains(" insns_self ")
 }
 
 /// The number in `processed 17 insns (limit 1000000) …`.
@@ -287,6 +295,9 @@ mod tests {
         let log = "verification time 81 usec\nstack depth 16+0+8\nprocessed 20 insns (limit 1000000) \
             max_states_per_insn 0 total_states 3 peak_states 2 mark_read 1\n";
         assert_eq!(cost(log), Cost { insns: Some(20), states: Some(3), stack: vec![16, 0, 8] });
+        let newest = "stack depth max 24\nsubprog 0 (main) main insns_self 4 insns_total 4 stack 16\n\
+            subprog 1 (sub) static insns_self 2 insns_total 2 stack 8\nprocessed 6 insns (limit 1000000)\n";
+        assert_eq!(cost(newest), Cost { insns: Some(6), states: None, stack: vec![16, 8] });
         assert_eq!(cost("stack depth x max 4\nprocessed"), Cost::default());
     }
 

@@ -66,7 +66,8 @@ fn a_refused_program_hides_no_other() {
     match &reports[1].verdict {
         Verdict::Accepted(cost) => {
             assert!(cost.insns.is_some_and(|insns| insns >= 10) && cost.states.is_some(), "{cost:?}");
-            assert_eq!(cost.stack, [8], "{cost:?}");
+            // Newer kernels round it up.
+            assert!(matches!(cost.stack.as_slice(), [4 | 8]), "{cost:?}");
         }
         other => panic!("{other:?}"),
     }
