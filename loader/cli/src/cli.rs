@@ -40,6 +40,14 @@ pub(crate) enum Command {
     ///
     /// Everything is tried out or asked, nothing guessed from the release; nothing stays behind.
     Features(crate::features::Args),
+    /// Show, dump and run programs in the kernel, whoever loaded them
+    Prog(crate::prog::Args),
+    /// Show maps in the kernel, and read and write their elements
+    ///
+    /// Keys and values are shown and taken as JSON by the types that the map was made with; as `hex:…` without.
+    Map(crate::map::Args),
+    /// Show the links in the kernel: what is attached where
+    Link(crate::link::Args),
     /// Load every program and map of one object, and pin them
     Load(crate::load::Args),
     /// Write a built-in program, at any stage on its way to an object

@@ -13,7 +13,7 @@ use crate::systems;
 /// What `loader load` is asked for.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// An ELF object, or the name of a built-in one
+    /// An ELF object, assembly text (.s), or the name of a built-in object
     object: PathBuf,
 
     /// Where to pin: a directory on bpffs, made when it is not there
@@ -24,7 +24,7 @@ pub(crate) struct Args {
 /// Runs the command.
 pub(crate) fn run(args: Args, out: &mut Out) -> Result<()> {
     let name = args.object.display().to_string();
-    let bytes = systems::read_object(&args.object)?;
+    let bytes = systems::read_source(&args.object)?;
     let spec = loader::Spec::parse(&bytes).with_context(|| format!("{name} cannot be loaded"))?;
     let pinned = apply::load_and_pin(&spec, &args.pin, &mut |event| out.progress(event))
         .with_context(|| format!("{name} was not loaded; nothing is left of it"))?;

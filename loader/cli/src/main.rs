@@ -11,8 +11,13 @@ mod disasm;
 mod down;
 mod emit;
 mod features;
+mod hex;
 mod interrupt;
+mod link;
 mod load;
+mod map;
+mod prog;
+mod refs;
 mod render;
 mod status;
 mod systems;
@@ -39,6 +44,9 @@ fn main() -> ExitCode {
         Command::Status(args) => status::run(args, &mut out),
         Command::Check(args) => check::run(args, &mut out),
         Command::Features(args) => features::run(args, &mut out),
+        Command::Prog(args) => prog::run(args, &mut out),
+        Command::Map(args) => map::run(args, &mut out),
+        Command::Link(args) => link::run(args, &mut out),
         Command::Load(args) => load::run(args, &mut out),
         Command::Emit(args) => emit::run(args, &mut out),
         Command::Asm(args) => asm::run(args, &mut out),

@@ -1,13 +1,24 @@
 //! Stage: BTF, between object and kernel. Input: the object's types and the kernel's. Output: which type is which
-//! (`matching.rs`, `path.rs`), the kernel's types as an index (`kernel.rs`), and the object's types made fit for this
-//! kernel and loaded (`handle.rs`). Next file: `kernel.rs`.
+//! (`matching.rs`, `path.rs`), the kernel's types as an index (`kernel.rs`), the object's types made fit for this kernel and
+//! loaded (`handle.rs`), and values of a type for people (`value.rs`). Next file: `kernel.rs`.
 
 pub mod handle;
 pub mod kernel;
 pub mod matching;
 pub mod path;
+pub mod value;
 
 pub use kernel::KernelBtf;
+
+/// The types that were loaded with a program or a map, by their id.
+///
+/// # Errors
+/// `EPERM` without `CAP_SYS_ADMIN`; `EINVAL` for types that this loader cannot read by themselves.
+pub fn loaded(id: u32) -> Result<asm::btf::Btf<'static>, crate::errno::Errno> {
+    let fd = crate::sys::obj::fd_by_id(crate::sys::obj::Kind::Btf, id)?;
+    let bytes = crate::sys::info::btf_bytes(std::os::fd::AsFd::as_fd(&fd))?;
+    asm::btf::Btf::from_vec(bytes).map_err(|_| crate::errno::Errno::EINVAL)
+}
 
 /// Why an object's type could not be matched with a kernel's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -3,14 +3,13 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use asm::btf::{Btf, Kind, TypeId};
+use asm::btf::{Kind, TypeId};
 use asm::object::section::{AttachType, ProgType, SectionFlags};
 
 use super::prepare::Kernel;
 use super::{Error, LoadOptions, externs};
 use crate::prog::Prog;
 use crate::spec::{ProgSpec, Spec};
-use crate::sys;
 
 /// Where a program of a BTF-described hook is going to be.
 #[derive(Debug, Default)]
@@ -108,8 +107,5 @@ fn in_prog(prog: &ProgSpec, target: &str, other: &Prog) -> Result<Target, Error>
 }
 
 fn function_of(prog: &Prog, name: &str) -> Option<TypeId> {
-    let id = prog.info().ok()?.btf_id;
-    let fd = sys::obj::fd_by_id(sys::obj::Kind::Btf, id).ok()?;
-    let btf = Btf::from_vec(sys::info::btf_bytes(fd.as_fd()).ok()?).ok()?;
-    btf.find(name, Kind::FUNC)
+    crate::btf::loaded(prog.info().ok()?.btf_id).ok()?.find(name, Kind::FUNC)
 }

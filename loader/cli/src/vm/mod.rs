@@ -14,6 +14,7 @@ use asm::insn::Insn;
 use asm::vm::{NoTrace, TextTrace, Vm};
 use serde::Serialize;
 
+use crate::hex::{bytes, hex};
 use crate::render::Out;
 
 /// What `loader vm` is asked for.
@@ -85,23 +86,4 @@ fn instructions(bytes: &[u8]) -> Result<Vec<Insn>> {
         bail!("the program on standard input has {} bytes; an instruction has 8", bytes.len());
     }
     Ok(slots.iter().map(|slot| Insn::from_bytes(*slot)).collect())
-}
-
-fn bytes(text: &str) -> Result<Vec<u8>> {
-    let digits = text.char_indices().filter(|(_, c)| !c.is_whitespace());
-    let digits: Vec<u8> = digits
-        .map(|(at, c)| {
-            let digit = c.to_digit(16).and_then(|d| u8::try_from(d).ok());
-            digit.with_context(|| format!("`{c}` at character {} is no hex digit", at + 1))
-        })
-        .collect::<Result<_>>()?;
-    let (pairs, rest) = digits.as_chunks::<2>();
-    if !rest.is_empty() {
-        bail!("{} hex digits; a byte has two", digits.len());
-    }
-    Ok(pairs.iter().map(|[high, low]| high << 4 | low).collect())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -7,5 +7,6 @@ mod broken;
 mod change;
 mod ground;
 mod hooks;
+mod inspect;
 mod killed;
 mod whole;
