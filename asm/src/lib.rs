@@ -1,10 +1,11 @@
 //! eBPF from source text to object file, in Rust alone.
 //!
 //! ```text
-//! text  ─┐
-//! calls ─┴→ instructions (insn) → object file (object, btf)
+//! Rust (dsl) → IR (ir) → code generation (codegen) ─┐
+//! text, or builder calls ───────────────────────────┴→ instructions (insn) → object file (object, btf)
 //! ```
 //!
+//! - [`dsl`]: kernel programs in Rust; [`ir`], [`codegen`]: the compiler below it;
 //! - [`insn`]: the instruction set, encoder, decoder, and a builder with labels;
 //! - [`text`]: assembler and disassembler;
 //! - [`vm`]: an interpreter that watches every access, for tests without a kernel;

@@ -1,6 +1,7 @@
 //! From IR to instructions, run in the interpreter.
 
 mod author;
+mod calls;
 mod random;
 mod rules;
 mod text;
