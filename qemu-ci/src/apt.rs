@@ -5,6 +5,7 @@
 //! the machine's own apt state is read or changed but its settings for downloads (proxies and the like).
 //! Next to read: `sources.rs` for the mirror, `fetch.rs` for the use of all this.
 
+use std::cmp::Ordering;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -179,7 +180,7 @@ fn parse_stanzas(text: &str) -> Vec<Package> {
     text.split("\n\n").filter_map(parse).collect()
 }
 
-/// The newest kernel of which image and modules are there.
+/// The newest kernel of which image and modules are there; the oldest where that is wanted.
 fn newest(packages: &[Package], wanted: &Wanted, suite: &str) -> Option<Locked> {
     let mut found: Option<Locked> = None;
     for package in packages {
@@ -188,7 +189,8 @@ fn newest(packages: &[Package], wanted: &Wanted, suite: &str) -> Option<Locked> 
             continue;
         }
         let Some(kernel) = complete(packages, release, &package.version, wanted) else { continue };
-        if found.as_ref().is_none_or(|found| compare_debian(&package.version, &found.version).is_gt()) {
+        let wins = if wanted.oldest { Ordering::Less } else { Ordering::Greater };
+        if found.as_ref().is_none_or(|found| compare_debian(&package.version, &found.version) == wins) {
             found = Some(Locked {
                 name: wanted.name.clone(),
                 arch: wanted.arch,
@@ -226,6 +228,7 @@ mod tests {
             flavour: "cloud-amd64".into(),
             suites: vec!["s".into()],
             required: true,
+            oldest: false,
             only: Vec::new(),
         }
     }
@@ -282,6 +285,10 @@ mod tests {
             (&String::new(), "6.1", None),
         ] {
             let kernel = newest(&parse_stanzas(index), &wanted(series), "s");
+            let oldest = newest(&parse_stanzas(index), &Wanted { oldest: true, ..wanted(series) }, "s");
+            if series == "6.12" {
+                assert_eq!(oldest.map(|kernel| kernel.version).as_deref(), Some("6.12.9-1"));
+            }
             let kernel = kernel.as_ref().map(|kernel| (kernel.release.as_str(), kernel.package.len()));
             assert_eq!(kernel, want, "{series}: {index}");
         }

@@ -29,6 +29,9 @@ pub struct Wanted {
     pub suites: Vec<String>,
     /// Part of every run; red when it cannot be had.
     pub required: bool,
+    /// The oldest that a suite still has, in place of the newest.
+    #[serde(default)]
+    pub oldest: bool,
     /// Beginnings of the names of the tests that make sense on it; without any, all do.
     #[serde(default)]
     pub only: Vec<String>,

@@ -57,6 +57,8 @@ pub struct Guest<'a> {
     pub plan: Plan,
     /// MiB.
     pub memory_mb: u64,
+    /// Models of network cards.
+    pub nics: &'a [String],
     /// Where initramfs and console are written; emptied first, so nothing of an older run can be taken for this one's.
     pub directory: PathBuf,
     /// When it is given up.
@@ -185,6 +187,7 @@ fn prepare(guest: &Guest<'_>, console: Option<PathBuf>) -> Result<Machine> {
         memory_mb: guest.memory_mb.max(enough(file.metadata().with_context(writing)?.len())),
         initrd,
         cpus: 1,
+        nics: guest.nics.to_vec(),
         console,
         tsc_khz: crate::qemu::tsc_khz(&fs::read_to_string("/proc/cpuinfo").unwrap_or_default()),
     })

@@ -113,13 +113,16 @@ struct Along {
     /// Memory of the guest in MiB
     #[arg(long)]
     memory: Option<u64>,
+    /// Network card by QEMU's name of the model, for example virtio-net-pci; several are on one hub. Its driver is a --module
+    #[arg(long = "nic")]
+    nics: Vec<String>,
 }
 
 impl Along {
     /// As the library wants it.
     fn job(self, command: Vec<String>) -> Job {
-        let Self { modules, files, programs, timeout, memory } = self;
-        Job { command, modules, files, programs, timeout, memory_mb: memory }
+        let Self { modules, files, programs, timeout, memory, nics } = self;
+        Job { command, modules, files, programs, timeout, memory_mb: memory, nics }
     }
 }
 

@@ -225,6 +225,7 @@ fn boot(out: &Path, wanted: &Wanted, kernel: &Obtained, work: &Work, share: &Sha
         own,
         plan,
         memory_mb: work.memory_mb,
+        nics: &work.nics,
         directory: out.join(name),
         patience: Patience::default(),
     });

@@ -24,6 +24,9 @@ pub struct Machine {
     pub memory_mb: u64,
     /// Processors. More than one costs boot time under emulation and gives a test nothing but races.
     pub cpus: u32,
+    /// Network cards, by QEMU's names of their models. All are on one hub, so each sees what the others send, and nothing
+    /// else: the host's network is not involved.
+    pub nics: Vec<String>,
     /// Where the console goes; `None`: to this terminal, and there is no result stream then.
     pub console: Option<PathBuf>,
     /// Frequency of the host's processor. The emulated time stamp counter is the host's; told so, the guest need not
@@ -54,6 +57,9 @@ fn of_qemu(machine: &Machine) -> Vec<OsString> {
         _ => add(&["-M", "pc", "-accel", "tcg", "-cpu", "max,la57=off"]),
     }
     add(&["-smp", &machine.cpus.to_string(), "-m", &machine.memory_mb.to_string()]);
+    for (index, model) in machine.nics.iter().enumerate() {
+        add(&["-netdev", &format!("hubport,id=nic{index},hubid=0"), "-device", &format!("{model},netdev=nic{index}")]);
+    }
     let mut path = |name: &str, path: OsString| {
         list.push(name.into());
         list.push(path);
@@ -147,6 +153,7 @@ mod tests {
             initrd: "/i,1.cpio".into(),
             memory_mb: 256,
             cpus: 1,
+            nics: Vec::new(),
             console: Some("/out/a,b.log".into()),
             tsc_khz: Some(2_596_120),
         }
@@ -189,6 +196,14 @@ mod tests {
         let want = "mem=256M initrd=/i,1.cpio rdinit=/init console=tty0 panic=-1 quiet loglevel=5 con=null con0=null,fd:2 \
                     ssl=null ssl1=null,fd:1";
         assert_eq!(text(&machine), want);
+    }
+
+    #[test]
+    fn network_cards_are_on_one_hub() {
+        let text = text(&Machine { nics: vec!["virtio-net-pci".into(), "vmxnet3".into()], ..machine() });
+        let first = "-netdev hubport,id=nic0,hubid=0 -device virtio-net-pci,netdev=nic0";
+        let second = "-netdev hubport,id=nic1,hubid=0 -device vmxnet3,netdev=nic1";
+        assert!(text.contains(&format!("{first} {second}")), "{text}");
     }
 
     #[test]

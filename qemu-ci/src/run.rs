@@ -42,6 +42,8 @@ pub struct Job {
     pub timeout: Option<u64>,
     /// MiB.
     pub memory_mb: Option<u64>,
+    /// Models of network cards.
+    pub nics: Vec<String>,
 }
 
 /// Runs a command on each kernel and prints what it said.
@@ -86,6 +88,7 @@ fn work(repo: &Repo, arch: Arch, job: &Job) -> Result<Work> {
             name: job.command.join(" "),
             commands: vec![command],
             cwd: here.to_string_lossy().into_owned(),
+            machine_network: !job.nics.is_empty(),
             timeout_ms: job.timeout.unwrap_or(TIMEOUT) * 1000,
             ..Item::default()
         },
@@ -93,7 +96,7 @@ fn work(repo: &Repo, arch: Arch, job: &Job) -> Result<Work> {
         of_runner: false,
     };
     let memory_mb = job.memory_mb.unwrap_or(MEMORY_MB);
-    Ok(Work { tasks: vec![task], shared: archive(&tree)?, env: environment(), memory_mb })
+    Ok(Work { tasks: vec![task], shared: archive(&tree)?, env: environment(), memory_mb, nics: job.nics.clone() })
 }
 
 /// Programs that make a shell useful, where this machine has them.
@@ -149,6 +152,7 @@ pub fn shell(repo: &Repo, options: &Options, job: &Job) -> Result<bool> {
         own,
         plan,
         memory_mb: job.memory_mb.unwrap_or(2 * MEMORY_MB),
+        nics: &job.nics,
         directory: repo.out().join("shell"),
         patience: Patience::default(),
     })?;

@@ -95,6 +95,8 @@ pub struct Work {
     pub env: BTreeMap<String, String>,
     /// MiB.
     pub memory_mb: u64,
+    /// Models of network cards that the machine has.
+    pub nics: Vec<String>,
 }
 
 impl Suites {
@@ -137,7 +139,7 @@ impl Suites {
         env.insert(seed::VARIABLE.to_owned(), seed::of_run());
         data(repo, &mut tree)?;
         judges(&mut tree, &mut env)?;
-        Ok(Work { tasks, shared: archive(&tree)?, env, memory_mb })
+        Ok(Work { tasks, shared: archive(&tree)?, env, memory_mb, nics: Vec::new() })
     }
 
     /// True for the whole name of a job, which then needs no tests.

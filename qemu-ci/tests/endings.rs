@@ -48,6 +48,7 @@ fn play(directory: &Path, script: &str) -> Run {
         own: Tree::new(),
         plan: Plan { nonce: "5eed".to_owned(), items: vec![item("a"), item("b")], ..Plan::default() },
         memory_mb: 1,
+        nics: &[],
         directory: directory.join("out"),
         patience: Patience { boot: Duration::from_secs(2), silence: Duration::from_secs(1) },
     })

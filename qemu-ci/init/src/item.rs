@@ -204,7 +204,8 @@ fn commands(index: &str) -> Result<i32> {
     let plan = process::read_plan()?;
     let item = index.parse().ok().and_then(|index: usize| plan.items.get(index)).context("no such item")?;
     fs::write(format!("/sys/fs/cgroup/item-{index}/cgroup.procs"), "0").context("enter the item's cgroup")?;
-    unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS).context("leave the guest's namespaces")?;
+    let network = if item.machine_network { CloneFlags::empty() } else { CloneFlags::CLONE_NEWNET };
+    unshare(network | CloneFlags::CLONE_NEWNS).context("leave the guest's namespaces")?;
     mounts::own_sysfs()?;
     for command in &item.commands {
         let (program, arguments) = command.split_first().context("an empty command")?;

@@ -55,6 +55,9 @@ pub struct Item {
     pub env: BTreeMap<String, String>,
     /// Module files to insert before, dependencies first. A module already inserted is left alone.
     pub modules: Vec<String>,
+    /// True: it stays in the guest's own network, where the machine's network cards are, in place of an empty one.
+    #[serde(default)]
+    pub machine_network: bool,
     /// Bytes of output to report, in place of [`DETAIL_LIMIT`]. The port takes 0.6 MB a second.
     pub output_limit: Option<usize>,
 }
