@@ -206,7 +206,10 @@ fn commands(index: &str) -> Result<i32> {
     fs::write(format!("/sys/fs/cgroup/item-{index}/cgroup.procs"), "0").context("enter the item's cgroup")?;
     let network = if item.machine_network { CloneFlags::empty() } else { CloneFlags::CLONE_NEWNET };
     unshare(network | CloneFlags::CLONE_NEWNS).context("leave the guest's namespaces")?;
-    mounts::own_sysfs()?;
+    // The guest's own network keeps the guest's own sysfs, which is bound to it.
+    if !item.machine_network {
+        mounts::own_sysfs()?;
+    }
     for command in &item.commands {
         let (program, arguments) = command.split_first().context("an empty command")?;
         if item.commands.len() > 1 {
