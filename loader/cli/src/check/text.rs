@@ -181,3 +181,74 @@ fn list(findings: &[Finding]) -> String {
     };
     findings.iter().map(line).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn program(name: &str, verdict: Verdict) -> ProgReport {
+        ProgReport { program: name.to_owned(), r#type: "xdp".to_owned(), verdict }
+    }
+
+    fn kernel(name: &str, fault: Option<&str>, files: Vec<Checkup>) -> Kernel {
+        let release = Some(format!("{name}.1-cloud"));
+        Kernel { name: name.to_owned(), release, fault: fault.map(str::to_owned), boot_seconds: None, files }
+    }
+
+    fn checkup(error: &[&str], complaint: Option<&str>, programs: Vec<ProgReport>) -> Checkup {
+        let error = error.iter().map(|&cause| cause.to_owned()).collect();
+        Checkup { file: "a.o".to_owned(), error, complaint: complaint.map(str::to_owned), programs }
+    }
+
+    fn programs(insns: u64) -> Vec<ProgReport> {
+        let cost = Cost { insns: Some(insns), states: Some(2), stack: vec![8, 16] };
+        let causes = vec!["no map".to_owned(), "ENOMEM".to_owned()];
+        vec![program("fine", Verdict::Accepted(cost)), program("poor", Verdict::Failed { causes })]
+    }
+
+    #[test]
+    fn kernels_that_say_the_same_are_told_once_and_dead_guests_are_told() {
+        let kernels = vec![
+            kernel("5.10", None, vec![checkup(&[], None, programs(1200))]),
+            kernel("6.1", None, vec![checkup(&[], Some("the kernel complained:\nBUG: x"), programs(1300))]),
+            kernel(
+                "7",
+                Some("kernel panic: no init"),
+                vec![checkup(&["not judged: the guest ended before"], None, vec![])],
+            ),
+        ];
+        let checked = Checked { kernels };
+        assert!(!checked.is_well());
+        let want = "   FILE  PROGRAM  5.10    6.1        7
+   a.o                    COMPLAINT  FAILED
+   a.o   fine     1,200   1,300      -
+   a.o   poor     FAILED  FAILED     -
+a number: accepted, after so many instructions of the verifier
+
+Linux 7: kernel panic: no init
+
+Linux 5.10, 6.1: a.o: program `poor` was not loaded: no map
+  because: ENOMEM
+
+Linux 6.1: a.o: the kernel complained:
+  BUG: x
+
+Linux 7: a.o: not judged: the guest ended before
+";
+        assert_eq!(of(&checked), want);
+    }
+
+    #[test]
+    fn one_kernel_tells_what_each_program_cost() {
+        let checked = Checked { kernels: vec![kernel("here", None, vec![checkup(&[], None, programs(1200))])] };
+        let want = "Linux here.1-cloud, the running kernel
+   FILE  PROGRAM  TYPE  VERDICT  INSNS  STATES  STACK
+   a.o   fine     xdp   ok       1,200  2       8+16
+   a.o   poor     xdp   FAILED
+
+a.o: program `poor` was not loaded: no map
+  because: ENOMEM
+";
+        assert_eq!(of(&checked), want);
+    }
+}
