@@ -247,7 +247,7 @@ impl Listing<'_> {
         } else {
             bytes
         };
-        let (expr, value) = (types.variable(var, constant)?, types.initial(ty, bytes)?);
+        let (expr, value) = (types.variable(var, constant)?, types.initial(ty, bytes, self.spec.big_endian)?);
         let text = if value.is_empty() { expr } else { format!("{expr} = {value}") };
         let linkage = if types.is_static(var) { "static " } else { "" };
         Some(Typed { linkage, text, align })

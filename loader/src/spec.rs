@@ -19,6 +19,8 @@ mod print;
 pub struct Spec {
     /// The section `license`; empty when there is none (the kernel then refuses helpers that are for GPL programs).
     pub license: String,
+    /// Is it for a big-endian machine? Code and types are as on any other; bytes of data are as that machine wants them.
+    pub big_endian: bool,
     /// The section `version`: only kernels before 5.0 look at it.
     pub kernel_version: u32,
     /// Maps: declared (`.maps`, `maps`), then one for each global data section.

@@ -24,14 +24,6 @@ pub enum ElfError {
         /// What a BPF object says.
         want: u32,
     },
-    /// The object is for a machine of the other byte order.
-    #[error(
-        "the object is {found}-endian and this machine is not: compile it for the target `bpfel` or `bpfeb` of this machine"
-    )]
-    ForeignEndian {
-        /// `big` or `little`.
-        found: &'static str,
-    },
     /// A part of the file points outside of the file.
     #[error(
         "{what} at file offset {offset} needs {size} bytes, the file has {file_size}: it is cut short or damaged; build it again"

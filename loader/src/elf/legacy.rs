@@ -59,7 +59,7 @@ pub(crate) fn maps(file: &File<'_>, spec: &mut Spec, table: &mut MapTable) -> Re
     let mut inner_ids = Vec::new();
     for (number, symbol) in symbols.iter().enumerate() {
         let end = symbols.get(number + 1).map_or(section.data.len() as u64, |next| next.value);
-        let read = definition(section, symbol, end)?;
+        let read = definition(file, section, symbol, end)?;
         table.add(section.index, symbol.value, end - symbol.value, spec.maps.len(), None);
         let mut map = read.map;
         if let Some(btf) = &spec.btf {
@@ -82,10 +82,13 @@ struct Read {
     inner: u32,
 }
 
-fn definition(section: &Section<'_>, symbol: &Symbol<'_>, end: u64) -> Result<Read, ElfError> {
+fn definition(file: &File<'_>, section: &Section<'_>, symbol: &Symbol<'_>, end: u64) -> Result<Read, ElfError> {
     let at = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX);
-    let bytes = section.data.get(at(symbol.value)..at(end)).unwrap_or_default();
-    let (def, rest) = Def::read_from_prefix(bytes).map_err(|_| ElfError::At {
+    let mut bytes = section.data.get(at(symbol.value)..at(end)).unwrap_or_default().to_vec();
+    if file.big_endian {
+        bytes.chunks_exact_mut(size_of::<U32>()).for_each(<[u8]>::reverse);
+    }
+    let (def, rest) = Def::read_from_prefix(&bytes).map_err(|_| ElfError::At {
         section: section.name.to_owned(),
         offset: symbol.value,
         symbol: symbol.name.to_owned(),

@@ -30,7 +30,8 @@ use sections::Role;
 /// What is wrong, with section, offset and symbol; see [`ElfError`].
 pub fn parse(bytes: &[u8]) -> Result<Spec, ElfError> {
     let file = File::parse(bytes)?;
-    let mut spec = Spec { license: license(&file)?, kernel_version: version(&file), ..Spec::default() };
+    let (license, kernel_version, big_endian) = (license(&file)?, version(&file), file.big_endian);
+    let mut spec = Spec { license, kernel_version, big_endian, ..Spec::default() };
     let funcs = sections::functions(&file, &mut spec)?;
     spec.btf = object_btf(&file)?;
     let mut maps = maps::MapTable::default();
@@ -61,7 +62,8 @@ fn license(file: &File<'_>) -> Result<String, ElfError> {
 /// The number in the section `version`; compilers wrote the kernel's headers' version there.
 fn version(file: &File<'_>) -> u32 {
     let section = file.sections.iter().find(|section| sections::role(section) == Role::Version);
-    section.and_then(|section| section.data.first_chunk()).map_or(0, |bytes| u32::from_ne_bytes(*bytes))
+    let read = if file.big_endian { u32::from_be_bytes } else { u32::from_le_bytes };
+    section.and_then(|section| section.data.first_chunk()).map_or(0, |bytes| read(*bytes))
 }
 
 /// The types, the sizes and offsets of data sections filled in.

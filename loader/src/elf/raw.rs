@@ -20,6 +20,8 @@ pub(crate) struct File<'a> {
     pub(crate) symbols: Vec<Symbol<'a>>,
     /// The first section of each name.
     by_name: HashMap<&'a str, usize>,
+    /// Is the file for a big-endian machine? Its code and numbers are turned over where they are read.
+    pub(crate) big_endian: bool,
     ctx: Ctx,
 }
 
@@ -63,10 +65,11 @@ impl<'a> File<'a> {
     /// Reads headers and symbols.
     ///
     /// # Errors
-    /// Anything that is not a relocatable 64-bit BPF object of this machine's byte order, or that points outside of itself.
+    /// Anything that is not a relocatable 64-bit BPF object, or that points outside of itself.
     pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, ElfError> {
         let header = header(bytes)?;
-        let endian = if header.e_ident[EI_DATA] == ELFDATA2MSB { Endian::Big } else { Endian::Little };
+        let big_endian = header.e_ident[EI_DATA] == ELFDATA2MSB;
+        let endian = if big_endian { Endian::Big } else { Endian::Little };
         let ctx = Ctx::new(Container::Big, endian);
         let headers = section_headers(bytes, &header, ctx)?;
         let sections = sections(bytes, &headers, names_index(&header, &headers))?;
@@ -75,7 +78,7 @@ impl<'a> File<'a> {
         for section in &sections {
             by_name.entry(section.name).or_insert(section.index);
         }
-        Ok(Self { sections, symbols, by_name, ctx })
+        Ok(Self { sections, symbols, by_name, big_endian, ctx })
     }
 
     /// The first section of that name.
@@ -137,10 +140,6 @@ fn header(bytes: &[u8]) -> Result<Header, ElfError> {
     }
     if header.e_type != ET_REL {
         return Err(not_bpf("e_type", header.e_type, ET_REL));
-    }
-    let big = header.e_ident[EI_DATA] == ELFDATA2MSB;
-    if big != cfg!(target_endian = "big") {
-        return Err(ElfError::ForeignEndian { found: if big { "big" } else { "little" } });
     }
     Ok(header)
 }

@@ -7,7 +7,6 @@ use asm::insn::Insn;
 use asm::object::section::{self, SectionFlags};
 use goblin::elf::section_header::{SHF_EXECINSTR, SHT_NOBITS, SHT_PROGBITS, SHT_REL, SHT_RELA};
 use goblin::elf::sym::{STB_GLOBAL, STB_LOCAL, STB_WEAK, STT_FUNC, STT_NOTYPE, STV_HIDDEN, STV_INTERNAL};
-use zerocopy::FromBytes;
 
 use super::ElfError;
 use super::raw::{File, Section, Symbol};
@@ -105,7 +104,7 @@ pub(crate) fn functions(file: &File<'_>, spec: &mut Spec) -> Result<FuncTable, E
                 return Err(at_symbol(section, symbol, "it overlaps the function before it; build the object again"));
             }
             table.rows.push((section.index, start, end, spec.funcs.len()));
-            add_function(section, symbol, start..end, spec)?;
+            add_function(file, section, symbol, start..end, spec)?;
         }
     }
     Ok(table)
@@ -145,14 +144,15 @@ fn extent(section: &Section<'_>, symbol: &Symbol<'_>) -> Result<(usize, usize), 
 }
 
 fn add_function(
+    file: &File<'_>,
     section: &Section<'_>,
     symbol: &Symbol<'_>,
     range: std::ops::Range<usize>,
     spec: &mut Spec,
 ) -> Result<(), ElfError> {
     let bytes = section.data.get(range.start * 8..range.end * 8).unwrap_or_default();
-    let insns = <[Insn]>::ref_from_bytes(bytes)
-        .map_err(|_| at_symbol(section, symbol, "the function is not a whole number of 8-byte instructions"))?;
+    let read = if file.big_endian { Insn::from_be_bytes } else { Insn::from_bytes };
+    let insns = bytes.as_chunks::<8>().0.iter().map(|slot| read(*slot)).collect();
     let is_local = symbol.bind == STB_LOCAL;
     if section.name != TEXT && !is_local {
         spec.progs.push(entry(section.name, symbol.name, spec.funcs.len()));
@@ -162,7 +162,7 @@ fn add_function(
         section: section.name.to_owned(),
         section_off: range.start,
         global: !is_local && !matches!(symbol.visibility, STV_HIDDEN | STV_INTERNAL),
-        insns: insns.to_vec(),
+        insns,
         ..Func::default()
     });
     Ok(())

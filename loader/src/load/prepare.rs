@@ -9,6 +9,7 @@ use asm::insn::Op;
 use super::externs::{self, Found};
 use super::{Error, LoadOptions, attach, options};
 use crate::btf::KernelBtf;
+use crate::reloc::calls::byte_order;
 use crate::reloc::core::{self, Candidates};
 use crate::reloc::{Linked, link};
 use crate::spec::Spec;
@@ -57,6 +58,7 @@ impl Kernel<'_> {
 /// # Errors
 /// As [`super::load`], as far as no map or program has to be made for it.
 pub fn check(spec: &Spec, options: &LoadOptions) -> Result<Prepared, Error> {
+    byte_order(spec)?;
     let mut spec = options::apply(spec, options)?;
     let kernel = Kernel { options, btf: OnceCell::new() };
     let mut linked = Vec::new();

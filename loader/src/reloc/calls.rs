@@ -7,12 +7,24 @@ use asm::insn::{Insn, PSEUDO_CALL, PSEUDO_FUNC};
 use super::{Linked, MAX_INSNS, Part, RelocError};
 use crate::spec::{Func, Line, ProgSpec, RelocKind, Spec};
 
+/// Is the object for machines like this one? Others are read and shown, but not loaded.
+///
+/// # Errors
+/// It is for the other byte order.
+pub(crate) fn byte_order(spec: &Spec) -> Result<(), RelocError> {
+    match spec.big_endian == cfg!(target_endian = "big") {
+        true => Ok(()),
+        false => Err(RelocError::ForeignEndian { found: if spec.big_endian { "big" } else { "little" } }),
+    }
+}
+
 /// Joins a program with its subprograms: the entry point first, then each in the order of the first call met when callees
 /// are walked before the rest of their caller. That is libbpf's order, so equal objects give equal program tags.
 ///
 /// # Errors
 /// [`RelocError::TooLong`], or a spec that contradicts itself.
 pub fn link(spec: &Spec, prog: &ProgSpec) -> Result<Linked, RelocError> {
+    byte_order(spec)?;
     let mut linker = Linker { spec, prog, out: Linked::default(), starts: vec![None; spec.funcs.len()] };
     linker.walk(prog.func)?;
     linker.infos();

@@ -33,6 +33,14 @@ pub enum RelocError {
         /// The number.
         index: usize,
     },
+    /// The object is for a machine of the other byte order.
+    #[error(
+        "the object is {found}-endian and this machine is not: compile it for the target `bpfel` or `bpfeb` of this machine"
+    )]
+    ForeignEndian {
+        /// `big` or `little`.
+        found: &'static str,
+    },
     /// A program with its subprograms is longer than any kernel takes.
     #[error("program `{prog}` has more than {MAX_INSNS} instructions with its subprograms: split it")]
     TooLong {

@@ -115,8 +115,9 @@ impl<'b> Declarations<'b> {
     }
 
     /// What a variable of this type starts as, the way `.var` takes it: a text, or numbers without the zeros at the end; empty
-    /// for zeros. Where padding is not zero, and where there are bit fields or too many numbers, all of its bytes.
-    pub fn initial(&mut self, id: TypeId, bytes: &[u8]) -> Option<String> {
+    /// for zeros. Where padding is not zero, and where there are bit fields or too many numbers, all of its bytes. With
+    /// `big_endian`, the numbers lie in the bytes in that order.
+    pub fn initial(&mut self, id: TypeId, bytes: &[u8], big_endian: bool) -> Option<String> {
         let ty = self.import(id)?;
         if bytes.iter().all(|byte| *byte == 0) {
             return Some(String::new());
@@ -127,7 +128,7 @@ impl<'b> Declarations<'b> {
         {
             return Some(Quoted(text).to_string());
         }
-        let numbers = numbers(&ty, bytes);
+        let numbers = numbers(&ty, bytes, big_endian);
         Some(numbers.map_or_else(|| format!("bytes {}", list(bytes.iter().copied())), list))
     }
 
@@ -156,7 +157,7 @@ impl<'b> Declarations<'b> {
 }
 
 /// The numbers in these bytes, in order, without the zeros at the end. Nothing when they are not all there is.
-fn numbers(ty: &Type, bytes: &[u8]) -> Option<Vec<u64>> {
+fn numbers(ty: &Type, bytes: &[u8], big_endian: bool) -> Option<Vec<u64>> {
     let mut leaves = Vec::new();
     ty.leaves(0, &mut { MAX_NUMBERS }, &mut leaves)?;
     let mut rest = bytes.to_vec();
@@ -165,6 +166,9 @@ fn numbers(ty: &Type, bytes: &[u8]) -> Option<Vec<u64>> {
         let own = rest.get_mut(at as usize..at as usize + size as usize)?;
         let mut wide = [0; 16];
         wide.get_mut(..own.len())?.copy_from_slice(own);
+        if big_endian {
+            wide[..own.len()].reverse();
+        }
         own.fill(0);
         numbers.push(u64::try_from(u128::from_le_bytes(wide)).ok()?);
     }
@@ -267,12 +271,16 @@ mod tests {
         let bytes = b.encode().unwrap();
         let btf = Btf::parse(&bytes).unwrap();
         let mut types = Declarations::new(&btf);
-        assert_eq!(types.initial(text, b"lb \"1\0").as_deref(), Some("\"lb \\\"1\""));
-        assert_eq!(types.initial(text, b"l\0b\x01\0\0").as_deref(), Some("108, 0, 98, 1"));
-        assert_eq!(types.initial(pair, &[7, 0, 0, 0, 1, 2, 0, 0]).as_deref(), Some("7, 513"));
-        assert_eq!(types.initial(pair, &[7, 0, 0, 0, 0, 0, 0, 0]).as_deref(), Some("7"));
-        assert_eq!(types.initial(pair, &[0; 8]).as_deref(), Some(""));
-        assert_eq!(types.initial(pair, &[7, 1, 0, 0, 0, 0, 0, 0]).as_deref(), Some("bytes 7, 1, 0, 0, 0, 0, 0, 0"));
+        assert_eq!(types.initial(text, b"lb \"1\0", false).as_deref(), Some("\"lb \\\"1\""));
+        assert_eq!(types.initial(text, b"l\0b\x01\0\0", false).as_deref(), Some("108, 0, 98, 1"));
+        assert_eq!(types.initial(pair, &[7, 0, 0, 0, 1, 2, 0, 0], false).as_deref(), Some("7, 513"));
+        assert_eq!(types.initial(pair, &[7, 0, 0, 0, 0, 0, 0, 0], false).as_deref(), Some("7"));
+        assert_eq!(types.initial(pair, &[0; 8], false).as_deref(), Some(""));
+        assert_eq!(
+            types.initial(pair, &[7, 1, 0, 0, 0, 0, 0, 0], false).as_deref(),
+            Some("bytes 7, 1, 0, 0, 0, 0, 0, 0")
+        );
+        assert_eq!(types.initial(pair, &[7, 0, 0, 0, 0, 0, 2, 1], true).as_deref(), Some("7, 513"));
         assert_eq!(types.layout(pair), Some((8, 4)));
     }
 
