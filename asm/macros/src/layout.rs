@@ -41,8 +41,8 @@ fn structure(item: &DeriveInput, data: &DataStruct) -> Result<TokenStream> {
     }
     let fields: Vec<&Field> = fields.named.iter().collect();
     let layout = struct_layout(item, &fields);
-    let values = struct_values(item);
-    Ok(quote!(#layout #values))
+    let (place, parts) = (place_values(item), parts_values(item));
+    Ok(quote!(#layout #place #parts))
 }
 
 /// Names of the generated structs.
@@ -115,26 +115,15 @@ fn struct_layout(item: &DeriveInput, fields: &[&Field]) -> TokenStream {
     }
 }
 
-/// What a struct's place and parts are worth.
-fn struct_values(item: &DeriveInput) -> TokenStream {
+/// What a place that holds a struct is worth.
+fn place_values(item: &DeriveInput) -> TokenStream {
     let name = &item.ident;
-    let (place, parts) = companions(item);
+    let (place, _) = companions(item);
     quote! {
         impl ::asm::dsl::IntoVal<#name> for #place {
             #[track_caller]
             fn into_val(self) -> ::asm::dsl::Val<#name> {
                 ::asm::dsl::rt::loaded(self)
-            }
-        }
-
-        impl ::asm::dsl::IntoVal<#name> for #parts {
-            #[track_caller]
-            fn into_val(self) -> ::asm::dsl::Val<#name> {
-                ::asm::dsl::rt::whole(self)
-            }
-            #[track_caller]
-            fn put(self, to: ::asm::dsl::Addr) {
-                ::asm::dsl::Parts::write(self, to);
             }
         }
 
@@ -172,6 +161,24 @@ fn struct_values(item: &DeriveInput) -> TokenStream {
             #[track_caller]
             fn pointer(&self) -> ::asm::ir::Value {
                 ::asm::dsl::rt::address(*self)
+            }
+        }
+    }
+}
+
+/// What a struct's parts are worth.
+fn parts_values(item: &DeriveInput) -> TokenStream {
+    let name = &item.ident;
+    let (_, parts) = companions(item);
+    quote! {
+        impl ::asm::dsl::IntoVal<#name> for #parts {
+            #[track_caller]
+            fn into_val(self) -> ::asm::dsl::Val<#name> {
+                ::asm::dsl::rt::whole(self)
+            }
+            #[track_caller]
+            fn put(self, to: ::asm::dsl::Addr) {
+                ::asm::dsl::Parts::write(self, to);
             }
         }
 

@@ -65,6 +65,12 @@ where
     }
 }
 
+impl<const N: usize> Pointed<[u8; N]> for [u8; N] {
+    fn pointer(&self) -> Value {
+        (*self).into_val().pointer()
+    }
+}
+
 /// Constants of the host go to the stack.
 macro_rules! constants {
     ($($ty:ty)*) => {$(

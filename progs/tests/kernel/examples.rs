@@ -17,7 +17,7 @@ fn load(name: &str, options: &LoadOptions) -> Loaded {
 }
 
 /// An error and why.
-fn causes(error: &dyn std::error::Error) -> String {
+pub(crate) fn causes(error: &dyn std::error::Error) -> String {
     error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {}", causes(source)))
 }
 

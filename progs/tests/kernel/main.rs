@@ -10,6 +10,7 @@ mod cases;
 mod balance;
 mod decap;
 mod examples;
+mod kinds;
 mod live;
 mod packets;
 mod random;
