@@ -1,6 +1,6 @@
 //! The DSL: kernel programs in ordinary Rust.
 //!
-//! Stage: source. Input: functions under [`xdp`], [`sk_msg`] and their kin, maps under [`map`], structs that derive
+//! Stage: source. Input: functions under [`xdp`], [`sk_msg`] and their kin, maps under [`macro@map`], structs that derive
 //! [`Layout`]. Output: a [`Module`], which becomes [`ir`](crate::ir), instructions and an object.
 //!
 //! ```

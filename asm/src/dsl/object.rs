@@ -1,7 +1,7 @@
 //! Programs become an object: recorded one by one, with the maps and variables that they name.
 //!
-//! Stage: last of `dsl`. Input: what the attributes made of functions. Output: [`ir::Module`](crate::ir::Module), and from
-//! there an [`Object`](crate::object::Object). Nothing but the maps that a program uses goes into the object. Read next:
+//! Stage: last of `dsl`. Input: what the attributes made of functions. Output: [`ir::Module`], and from
+//! there an [`Object`]. Nothing but the maps that a program uses goes into the object. Read next:
 //! `../ir/mod.rs`.
 
 use std::collections::BTreeMap;
