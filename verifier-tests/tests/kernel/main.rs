@@ -3,6 +3,7 @@
 mod campaign;
 mod cases;
 mod conformance;
+mod contexts;
 mod matrix;
 mod scalar;
 mod structured;
