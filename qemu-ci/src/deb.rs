@@ -14,7 +14,7 @@ use object::read::archive::ArchiveFile;
 ///
 /// # Errors
 /// The package is damaged, is compressed in a way we do not read, or `each` failed.
-pub fn files(deb: &[u8], mut each: impl FnMut(&str, &mut dyn Read) -> Result<()>) -> Result<()> {
+pub fn files(deb: &[u8], each: impl FnMut(&str, &mut dyn Read) -> Result<()>) -> Result<()> {
     let archive = ArchiveFile::parse(deb).context("not a Debian package: no ar archive")?;
     for member in archive.members() {
         let member = member.context("damaged ar archive")?;
@@ -23,19 +23,27 @@ pub fn files(deb: &[u8], mut each: impl FnMut(&str, &mut dyn Read) -> Result<()>
             continue;
         }
         let data = member.data(deb).with_context(|| format!("{name} is cut off"))?;
-        return entries(decompress(&name, data)?, &mut each).with_context(|| format!("in {name}"));
+        return tar(&name, data, each);
     }
     bail!("not a Debian package: no data.tar in it")
 }
 
+/// Calls `each` with path, length and contents of every regular file of a tar archive, whose compression its name tells.
+///
+/// # Errors
+/// As of [`files`].
+pub fn tar(name: &str, data: &[u8], mut each: impl FnMut(&str, &mut dyn Read) -> Result<()>) -> Result<()> {
+    entries(decompress(name, data)?, &mut each).with_context(|| format!("in {name}"))
+}
+
 /// Reads the compression off the file's name.
 fn decompress<'a>(name: &str, data: &'a [u8]) -> Result<Box<dyn Read + 'a>> {
-    Ok(match name.strip_prefix("data.tar").unwrap_or_default() {
+    Ok(match name.rsplit_once(".tar").map_or("", |(_, end)| end) {
         "" => Box::new(data),
         ".gz" => Box::new(GzDecoder::new(data)),
         ".xz" => Box::new(XzReader::new(data, true)),
         ".zst" => Box::new(ruzstd::decoding::StreamingDecoder::new(data).context("start of a zstd stream")?),
-        other => bail!("data.tar{other}: this compression is not known here"),
+        _ => bail!("{name}: this compression is not known here"),
     })
 }
 

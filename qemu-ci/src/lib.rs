@@ -42,6 +42,7 @@ pub mod repo;
 pub mod report;
 pub mod run;
 pub mod seed;
+pub mod selftests;
 pub mod sources;
 pub mod steps;
 pub mod suites;

@@ -10,7 +10,7 @@ use qemu_ci::arch::Arch;
 use qemu_ci::matrix::Options;
 use qemu_ci::repo::Repo;
 use qemu_ci::run::{self, Job};
-use qemu_ci::{kernels, steps};
+use qemu_ci::{kernels, selftests, steps};
 
 /// Every check of the workspace, and real kernels in QEMU to run it on.
 #[derive(Parser)]
@@ -71,6 +71,8 @@ enum Command {
         #[command(flatten)]
         along: Along,
     },
+    /// The kernel's own verifier tests, compiled from its source package, judged on that kernel
+    Selftests,
     /// Everything: check, lint, test, kernels; installs what is missing when run as root
     All,
     /// Runs a test binary, as root where it needs it; `cargo ci test` puts this between cargo and the binary
@@ -159,6 +161,7 @@ fn dispatch(command: Command) -> anyhow::Result<bool> {
             let options = Options { arch, kernels: kernel, strict: locked, ..Options::default() };
             run::shell(&repo, &options, &along.job(Vec::new()))?
         }
+        Command::Selftests => selftests::run(&repo)?,
         Command::All => steps::all(&repo)?,
         Command::AsRoot { command } => steps::as_root(&command)?,
     })

@@ -21,9 +21,10 @@ use crate::initramfs::{Tree, archive};
 use crate::qemu::MEMORY_MB;
 use crate::repo::Repo;
 use crate::seed;
+use crate::selftests;
 
 /// Variables of the environment that name data of judges outside of the workspace; what they name goes along.
-const JUDGES: [&str; 2] = ["BPF_CONFORMANCE_DIR", "VERIFIER_MATRIX"];
+const JUDGES: [&str; 3] = ["BPF_CONFORMANCE_DIR", "VERIFIER_MATRIX", selftests::OBJECTS];
 
 /// The largest file of the workspace that goes along as data of tests.
 const DATA_LIMIT: u64 = 1 << 20;

@@ -39,8 +39,11 @@ pub const IPROUTE: Tool = Tool { program: "ip", package: "iproute2" };
 /// Second opinion of the assembler's tests.
 pub const LLVM: Tool = Tool { program: "llvm-mc-22", package: "llvm-22" };
 
-/// Second opinion of the disassembler's tests.
+/// Second opinion of the disassembler's tests; compiles the kernel's own.
 pub const CLANG: Tool = Tool { program: "clang-22", package: "clang-22" };
+
+/// Writes the helpers' prototypes from the kernel's documentation.
+pub const PYTHON: Tool = Tool { program: "python3", package: "python3" };
 
 /// What guests of an architecture need of this machine.
 pub fn of_guests(arch: Arch) -> Vec<Tool> {

@@ -6,6 +6,7 @@ mod conformance;
 mod contexts;
 mod matrix;
 mod scalar;
+mod selftests;
 mod structured;
 mod twins;
 
