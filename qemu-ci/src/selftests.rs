@@ -1,7 +1,7 @@
 //! `cargo ci selftests`: the kernel's own verifier tests, compiled from Debian's source package of that kernel, as a judge of
 //! our loader.
 //!
-//! In: the kernel named [`KERNEL`]; its source package, clang, bpftool and python3 of this machine. Out: objects below
+//! In: the kernel named `KERNEL`; its source package, clang, bpftool and python3 of this machine. Out: objects below
 //! `target/`, and a run of verifier-tests in that kernel's guest, which judges them by their tags. The source is input
 //! only: nothing of it is kept in the repository. Next to read: `verifier-tests/tests/kernel/selftests/mod.rs`.
 
