@@ -6,6 +6,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use asm::object::AttachType;
 use loader::link::cgroup::Cgroup;
@@ -43,8 +44,12 @@ fn runs(loaded: &Loaded) -> u64 {
     first
 }
 
+/// A process is in one cgroup at a time, and tests share the process.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
 /// A cgroup of the test's own, with this process in it; it goes back where it was at the end.
 struct OwnCgroup {
+    _one: MutexGuard<'static, ()>,
     own: PathBuf,
     before: PathBuf,
 }
@@ -52,6 +57,7 @@ struct OwnCgroup {
 impl OwnCgroup {
     fn enter(name: &str) -> Self {
         need_root();
+        let one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let mounts = fs::read_to_string("/proc/self/mounts").expect("procfs");
         let mount = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>()).find(|row| row[2] == "cgroup2");
         let root = PathBuf::from(mount.expect("a cgroup v2 hierarchy is mounted")[1]);
@@ -61,7 +67,7 @@ impl OwnCgroup {
         let own = before.join(format!("{name}-{}", std::process::id()));
         fs::create_dir(&own).expect("a cgroup below ours");
         fs::write(own.join("cgroup.procs"), "0").expect("we may enter it");
-        Self { own, before }
+        Self { _one: one, own, before }
     }
 }
 
@@ -70,6 +76,16 @@ impl Drop for OwnCgroup {
         let _moved = fs::write(self.before.join("cgroup.procs"), "0");
         let _removed = fs::remove_dir(&self.own);
     }
+}
+
+/// Runs a test in namespaces of its own, with loopback up; hands over its index.
+fn with_loopback(test: impl FnOnce(u32) + Send + 'static) {
+    in_namespaces(|| {
+        let mut rt = netlink::route::Socket::open().expect("netlink");
+        let lo = rt.link_by_name("lo").expect("every namespace has one").ifindex;
+        rt.link_set_up(lo).expect("loopback goes up");
+        test(lo);
+    });
 }
 
 /// A TCP connection over loopback, both ends.
@@ -81,22 +97,25 @@ fn connection() -> (TcpStream, TcpStream) {
 
 #[test]
 fn a_cgroup_takes_several_programs_and_its_sockets_run_them() {
-    let own = OwnCgroup::enter("hooks");
-    let (one, two) = (counter("sockops", "ctx: *bpf_sock_ops", 1), counter("sockops", "ctx: *bpf_sock_ops", 1));
-    let cgroup = Cgroup::open(&own.own).unwrap();
-    let attach = |loaded: &Loaded| cgroup.attach(loaded.prog("count").unwrap(), AttachType::CGROUP_SOCK_OPS).unwrap();
-    let (first, second) = (attach(&one), attach(&two));
-    assert_eq!(first.info().unwrap().link_type, LinkType::CGROUP);
-    let ids = [&one, &two].map(|loaded| loaded.prog("count").unwrap().id().unwrap());
-    assert_eq!(cgroup.progs(AttachType::CGROUP_SOCK_OPS).unwrap(), ids);
-    drop(connection());
-    assert!(runs(&one) > 0 && runs(&two) > 0, "{} {}", runs(&one), runs(&two));
-    first.close_proven().unwrap();
-    assert_eq!(cgroup.progs(AttachType::CGROUP_SOCK_OPS).unwrap(), [ids[1]]);
-    let before = runs(&one);
-    drop(connection());
-    assert_eq!(runs(&one), before);
-    second.close_proven().unwrap();
+    with_loopback(|_| {
+        let own = OwnCgroup::enter("hooks");
+        let (one, two) = (counter("sockops", "ctx: *bpf_sock_ops", 1), counter("sockops", "ctx: *bpf_sock_ops", 1));
+        let cgroup = Cgroup::open(&own.own).unwrap();
+        let attach =
+            |loaded: &Loaded| cgroup.attach(loaded.prog("count").unwrap(), AttachType::CGROUP_SOCK_OPS).unwrap();
+        let (first, second) = (attach(&one), attach(&two));
+        assert_eq!(first.info().unwrap().link_type, LinkType::CGROUP);
+        let ids = [&one, &two].map(|loaded| loaded.prog("count").unwrap().id().unwrap());
+        assert_eq!(cgroup.progs(AttachType::CGROUP_SOCK_OPS).unwrap(), ids);
+        drop(connection());
+        assert!(runs(&one) > 0 && runs(&two) > 0, "{} {}", runs(&one), runs(&two));
+        first.close_proven().unwrap();
+        assert_eq!(cgroup.progs(AttachType::CGROUP_SOCK_OPS).unwrap(), [ids[1]]);
+        let before = runs(&one);
+        drop(connection());
+        assert_eq!(runs(&one), before);
+        second.close_proven().unwrap();
+    });
 }
 
 #[test]
@@ -134,27 +153,29 @@ count:
 
 #[test]
 fn messages_of_the_sockets_in_a_map_run_its_program() {
-    let (ours, theirs) = (load(SK_MSG), counter("sk_msg", "ctx: *sk_msg_md", 1));
-    let (map, prog) = (ours.map("peers").unwrap(), ours.prog("count").unwrap());
-    let attached = sockmap::attach(prog, map, AttachType::SK_MSG_VERDICT).unwrap();
-    let (mut client, mut server) = connection();
-    let fd = u64::from(client.as_raw_fd().unsigned_abs());
-    map.update(&[0; 4], &fd.to_ne_bytes(), UpdateFlags::ANY).unwrap();
-    client.write_all(b"hello").unwrap();
-    let mut text = [0; 5];
-    server.read_exact(&mut text).unwrap();
-    assert_eq!((&text, runs(&ours)), (b"hello", 1));
-    if let Ok(there) = sockmap::progs(map, AttachType::SK_MSG_VERDICT) {
-        assert_eq!(there, [prog.id().unwrap()]);
-        let other = theirs.prog("count").unwrap();
-        let error = sockmap::attach(other, map, AttachType::SK_MSG_VERDICT).unwrap_err();
-        assert!(error.to_string().contains(&format!("program {} is there already", there[0])), "{error}");
-    }
-    match attached {
-        Attachment::Link(link) => drop(link.close_proven().unwrap()),
-        Attachment::Bare => sockmap::detach(prog, map, AttachType::SK_MSG_VERDICT).unwrap(),
-    }
-    assert!(sockmap::detach(prog, map, AttachType::SK_MSG_VERDICT).is_err(), "it is gone");
+    with_loopback(|_| {
+        let (ours, theirs) = (load(SK_MSG), counter("sk_msg", "ctx: *sk_msg_md", 1));
+        let (map, prog) = (ours.map("peers").unwrap(), ours.prog("count").unwrap());
+        let attached = sockmap::attach(prog, map, AttachType::SK_MSG_VERDICT).unwrap();
+        let (mut client, mut server) = connection();
+        let fd = u64::from(client.as_raw_fd().unsigned_abs());
+        map.update(&[0; 4], &fd.to_ne_bytes(), UpdateFlags::ANY).unwrap();
+        client.write_all(b"hello").unwrap();
+        let mut text = [0; 5];
+        server.read_exact(&mut text).unwrap();
+        assert_eq!((&text, runs(&ours)), (b"hello", 1));
+        if let Ok(there) = sockmap::progs(map, AttachType::SK_MSG_VERDICT) {
+            assert_eq!(there, [prog.id().unwrap()]);
+            let other = theirs.prog("count").unwrap();
+            let error = sockmap::attach(other, map, AttachType::SK_MSG_VERDICT).unwrap_err();
+            assert!(error.to_string().contains(&format!("program {} is there already", there[0])), "{error}");
+        }
+        match attached {
+            Attachment::Link(link) => drop(link.close_proven().unwrap()),
+            Attachment::Bare => sockmap::detach(prog, map, AttachType::SK_MSG_VERDICT).unwrap(),
+        }
+        assert!(sockmap::detach(prog, map, AttachType::SK_MSG_VERDICT).is_err(), "it is gone");
+    });
 }
 
 #[test]
@@ -181,10 +202,7 @@ fn tracepoints_by_type_and_by_name() {
 
 #[test]
 fn a_namespace_asks_its_program_for_the_listener() {
-    in_namespaces(|| {
-        let mut rt = netlink::route::Socket::open().unwrap();
-        let lo = rt.link_by_name("lo").unwrap().ifindex;
-        rt.link_set_up(lo).unwrap();
+    with_loopback(|_| {
         let refuse = counter("sk_lookup", "ctx: *bpf_sk_lookup", 0);
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let to = listener.local_addr().unwrap();
@@ -198,10 +216,7 @@ fn a_namespace_asks_its_program_for_the_listener() {
 
 #[test]
 fn packets_of_an_interface_run_its_tcx_programs() {
-    in_namespaces(|| {
-        let mut rt = netlink::route::Socket::open().unwrap();
-        let lo = rt.link_by_name("lo").unwrap().ifindex;
-        rt.link_set_up(lo).unwrap();
+    with_loopback(|lo| {
         // TCX_NEXT: the next program, or the stack.
         let counter = counter("tcx/ingress", "skb: *__sk_buff", -1);
         let prog = counter.prog("count").unwrap();
