@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod asm;
+mod bench;
 mod check;
 mod cli;
 mod disasm;
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         Command::Asm(args) => asm::run(args, &mut out),
         Command::Disasm(args) => disasm::run(args, &mut out),
         Command::Vm(args) => vm::run(args, &mut out),
+        Command::Bench(args) => bench::run(args, &mut out),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

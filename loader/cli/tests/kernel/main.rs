@@ -3,6 +3,7 @@
 //!
 //! Each test is alone with its own mounts and network: see `ground.rs`. Read next: `ground.rs`, then `whole.rs`.
 
+mod bench;
 mod broken;
 mod change;
 mod ground;
