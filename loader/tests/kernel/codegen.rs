@@ -49,7 +49,7 @@ fn load(bytes: &[u8]) -> Loaded {
     })
 }
 
-/// Verifier-processed instructions and JIT bytes of `clang-22 -O2 -mcpu=v3` on Linux 6.18.
+/// Verifier-processed instructions and JIT bytes of `clang-22 -O2 -mcpu=v3` on Linux 6.18.44, x86-64.
 const CLANG: [(&str, u32, u32); 13] = [
     ("count", 11, 95),
     ("drop-port", 30, 163),
@@ -70,6 +70,9 @@ const CLANG: [(&str, u32, u32); 13] = [
 fn small_programs_cost_no_more_than_clangs() {
     need_root();
     let (mut worse, base) = (Vec::new(), profile());
+    // The figures are one kernel's: another series verifies otherwise, another release and processor compile otherwise.
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("/proc is mounted");
+    let (same_verifier, same_jit) = (release.starts_with("6.18."), release.starts_with("6.18.44"));
     for ((name, func), (same, steps, bytes)) in programs::all().into_iter().zip(CLANG) {
         assert_eq!(name, same);
         let object = object(&func, &base).unwrap_or_else(|error| panic!("{error}"));
@@ -78,15 +81,11 @@ fn small_programs_cost_no_more_than_clangs() {
         let info = prog.info().expect("a loaded program");
         let (our_steps, our_bytes) = (info.verified_insns, info.jited_bytes);
         println!("{name}: {our_steps} of {steps} steps, {our_bytes} of {bytes} bytes");
-        if our_steps > steps || our_bytes > bytes {
+        if same_verifier && our_steps > steps || same_jit && our_bytes > bytes {
             worse.push(name);
         }
     }
-    // The figures are one kernel's; others verify and compile otherwise.
-    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("/proc is mounted");
-    if release.starts_with("6.18.") {
-        assert!(worse.is_empty(), "worse than clang: {worse:?}");
-    }
+    assert!(worse.is_empty(), "worse than clang: {worse:?}");
 }
 
 /// What the running kernel can do, as far as it matters here.

@@ -3,11 +3,10 @@
 //! Input: nothing. Output: [`ALL`], and a constant for each helper's number. A row is: number, names, first kernel,
 //! what it does; then arguments, result, program types that may call it, and what else the verifier knows. Next: `../build.rs`.
 //!
-//! Sources: numbers and first kernels from `enum bpf_func_id` of `include/uapi/linux/bpf.h` in each mainline release (numbers
-//! are given in order, so first kernels never decrease down the table), the first 115 compared with `docs/kernel-versions.md` of
-//! iovisor/bcc; prototypes from the `bpf_func_proto` structs of Linux 6.18, permissions from its `get_func_proto` functions. Where
-//! the number ends, who may call what, and which calls want a GPL license is tried out on every kernel by
-//! `loader/tests/kernel/helpers.rs`.
+//! Sources: numbers from `enum bpf_func_id` of `include/uapi/linux/bpf.h`. They are given in order, so first kernels never decrease
+//! down the table; those of the first 115 stand in `docs/kernel-versions.md` of iovisor/bcc too. Where the numbers of 5.10, 6.1, 6.12,
+//! 6.16, 6.17, 6.18 and 7.3 end, who may call what there, and which calls want a GPL license is tried out by
+//! `loader/tests/kernel/helpers.rs`; first kernels between those releases and prototypes rest on the kernel's documentation.
 
 use super::{Arg, Helper, Id, Progs, Ret, Since};
 use crate::object::ProgType;
