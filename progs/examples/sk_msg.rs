@@ -5,21 +5,7 @@
 
 use asm::dsl::prelude::*;
 
-/// Address family of IPv4.
-const INET: u32 = 2;
-
-/// What a socket is known by, as its own end sees it.
-#[derive(Layout)]
-#[repr(C)]
-struct Tuple {
-    sip: Be32,
-    dip: Be32,
-    sport: Be32,
-    dport: Be32,
-}
-
-#[map]
-static SOCKS: SockHash<Tuple, 65535> = map();
+use super::sockops::{INET, SOCKS, Tuple};
 
 #[sk_msg]
 fn redirect(msg: &mut SkMsg) -> SkAction {

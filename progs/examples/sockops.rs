@@ -5,20 +5,20 @@
 use asm::dsl::prelude::*;
 
 /// Address family of IPv4.
-const INET: u32 = 2;
+pub(crate) const INET: u32 = 2;
 
 /// What a socket is known by, as its own end sees it.
 #[derive(Layout)]
 #[repr(C)]
-struct Tuple {
-    sip: Be32,
-    dip: Be32,
-    sport: Be32,
-    dport: Be32,
+pub(crate) struct Tuple {
+    pub(crate) sip: Be32,
+    pub(crate) dip: Be32,
+    pub(crate) sport: Be32,
+    pub(crate) dport: Be32,
 }
 
 #[map]
-static SOCKS: SockHash<Tuple, 65535> = map();
+pub(crate) static SOCKS: SockHash<Tuple, 65535> = map();
 
 #[sock_ops]
 fn enroll(ops: &mut SockOps) -> u32 {
