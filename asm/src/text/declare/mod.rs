@@ -162,11 +162,11 @@ fn numbers(ty: &Type, bytes: &[u8], big_endian: bool) -> Option<Vec<u64>> {
     ty.leaves(0, &mut { MAX_NUMBERS }, &mut leaves)?;
     let mut rest = bytes.to_vec();
     let mut numbers = Vec::with_capacity(leaves.len());
-    for (at, size) in leaves {
-        let own = rest.get_mut(at as usize..at as usize + size as usize)?;
+    for leaf in leaves {
+        let own = rest.get_mut(leaf.at as usize..leaf.at as usize + leaf.size as usize)?;
         let mut wide = [0; 16];
         wide.get_mut(..own.len())?.copy_from_slice(own);
-        if big_endian {
+        if big_endian || leaf.big_endian {
             wide[..own.len()].reverse();
         }
         own.fill(0);
@@ -282,6 +282,25 @@ mod tests {
         );
         assert_eq!(types.initial(pair, &[7, 0, 0, 0, 0, 0, 2, 1], true).as_deref(), Some("7, 513"));
         assert_eq!(types.layout(pair), Some((8, 4)));
+    }
+
+    #[test]
+    fn numbers_in_network_order_are_stored_in_it_and_come_back() {
+        let text = "\n.struct Ports { src: be16, n: u16, dst: be16[2] }\n.data\n.var port: be16 = 80\n\
+                    .var flat: Ports = 1, 2, 3, 4\n.var named: Ports = { src: 80, n: 7 }\n";
+        let bytes = super::super::parse("t.s", text).unwrap_or_else(|e| panic!("{e}")).object().write().unwrap();
+        let file = object::File::parse(&*bytes).unwrap();
+        let section =
+            |name| object::ObjectSection::data(&object::Object::section_by_name(&file, name).unwrap()).unwrap();
+        let data = section(".data");
+        assert_eq!(data, [0, 80, 0, 1, 2, 0, 0, 3, 0, 4, 0, 80, 7, 0, 0, 0, 0, 0]);
+        let btf = Btf::parse(section(".BTF")).unwrap();
+        let mut types = Declarations::new(&btf);
+        for (name, own, want) in [("port", 0..2, "80"), ("flat", 2..10, "1, 2, 3, 4"), ("named", 10..18, "80, 7")] {
+            let var = btf.find(name, crate::btf::Kind::VAR).unwrap();
+            let Kind::Var { ty, .. } = btf.get(var).unwrap() else { panic!("not a variable") };
+            assert_eq!(types.initial(ty, &data[own], false).as_deref(), Some(want), "{name}");
+        }
     }
 
     #[test]

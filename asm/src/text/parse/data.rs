@@ -10,7 +10,7 @@ use crate::text::declare::MAX_NUMBERS;
 use crate::text::diag::nearest;
 use crate::text::file::{MAX_DATA, Var};
 use crate::text::lex::{Tok, op};
-use crate::text::types::{Form, Type};
+use crate::text::types::{Form, Leaf, Type};
 use crate::text::unit::Known;
 
 /// What to do when a file holds more data than a text may.
@@ -61,7 +61,7 @@ impl<'s> Parser<'s> {
         let mut leaves = Vec::new();
         if self.word() == "bytes" && self.constant("bytes").is_none() {
             self.bump();
-            leaves.extend((0..ty.size).map(|byte| (byte, 1)));
+            leaves.extend((0..ty.size).map(|at| Leaf { at, size: 1, big_endian: false }));
         } else if ty.leaves(0, &mut { MAX_NUMBERS }, &mut leaves).is_none() {
             let help = "give it `{ field: value }`, or `bytes 1, 2`";
             return wrong_help(span.clone(), "a variable with bit fields or so many numbers needs another form", help);
@@ -70,11 +70,11 @@ impl<'s> Parser<'s> {
         loop {
             let start = self.tok.span();
             let value = self.expr()?;
-            let Some((offset, size)) = leaves.next() else {
+            let Some(leaf) = leaves.next() else {
                 return wrong(self.since(&start), "the type has no room for so many numbers");
             };
-            let bytes = fit(value, size as usize, self.since(&start))?;
-            self.put(at + offset as usize, &bytes, span)?;
+            let bytes = fit(value, leaf.size as usize, leaf.big_endian, self.since(&start))?;
+            self.put(at + leaf.at as usize, &bytes, span)?;
             if !self.eat(",") {
                 return Ok(());
             }
@@ -116,7 +116,7 @@ impl<'s> Parser<'s> {
             let help = "give the whole variable as `bytes 1, 2`";
             return wrong_help(self.since(&start), "a floating point number is not written here", help);
         }
-        let bytes = fit(value, ty.size as usize, self.since(&start))?;
+        let bytes = fit(value, ty.size as usize, ty.is_big_endian(), self.since(&start))?;
         self.put(at, &bytes, span)
     }
 
@@ -197,7 +197,7 @@ impl<'s> Parser<'s> {
         loop {
             let start = self.tok.span();
             let value = self.expr()?;
-            let bytes = fit(value, size, self.since(&start))?;
+            let bytes = fit(value, size, false, self.since(&start))?;
             self.append(span, &bytes)?;
             if !self.eat(",") {
                 return Ok(());
@@ -247,12 +247,16 @@ impl<'s> Parser<'s> {
     }
 }
 
-/// A number in `size` bytes, signed or not.
-fn fit(value: i128, size: usize, span: Range<usize>) -> Parsed<Vec<u8>> {
+/// A number in `size` bytes, signed or not, the least significant byte first unless it is to be the last.
+fn fit(value: i128, size: usize, big_endian: bool, span: Range<usize>) -> Parsed<Vec<u8>> {
     let bits = size.saturating_mul(8);
     let (low, high) = (-(1i128 << (bits - 1)), 1i128 << bits);
     if value < low || value >= high {
         return wrong(span, format!("{value} does not fit into {size} bytes"));
     }
-    Ok(value.to_le_bytes()[..size].to_vec())
+    let mut bytes = value.to_le_bytes()[..size].to_vec();
+    if big_endian {
+        bytes.reverse();
+    }
+    Ok(bytes)
 }

@@ -173,6 +173,17 @@ const ORDERED: &[(&str, &str, &str)] = &[
     ("le64", "__le64", "u64"),
 ];
 
+/// A number somewhere inside a type.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Leaf {
+    /// Where it begins, in bytes.
+    pub(super) at: u32,
+    /// Bytes.
+    pub(super) size: u32,
+    /// Most significant byte first, whatever the machine.
+    pub(super) big_endian: bool,
+}
+
 /// Names of all types that need no declaration.
 pub(super) fn builtin_names() -> impl Iterator<Item = &'static str> {
     let ordered = ORDERED.iter().flat_map(|row| [row.0, row.1]);
@@ -321,11 +332,27 @@ impl Type {
         }
     }
 
-    /// Offset and size of each number inside, in order. Nothing when that takes more than `steps`, or there are bit fields.
-    pub(super) fn leaves(&self, at: u32, steps: &mut usize, out: &mut Vec<(u32, u32)>) -> Option<()> {
+    /// Is it a number whose most significant byte comes first, on every machine: `be16`, `__be32`?
+    pub(super) fn is_big_endian(&self) -> bool {
+        match &self.form {
+            Form::Typedef(def) => {
+                ORDERED.iter().any(|row| row.0.starts_with("be") && *def.name == *row.1) || def.to.is_big_endian()
+            }
+            Form::Qualified(_, to) | Form::Tagged(_, to) => to.is_big_endian(),
+            _ => false,
+        }
+    }
+
+    /// Each number inside, in order. Nothing when that takes more than `steps`, or there are bit fields.
+    pub(super) fn leaves(&self, at: u32, steps: &mut usize, out: &mut Vec<Leaf>) -> Option<()> {
         *steps = steps.checked_sub(1)?;
         match &self.form {
-            Form::Typedef(def) => def.to.leaves(at, steps, out)?,
+            Form::Typedef(def) => {
+                let first = out.len();
+                def.to.leaves(at, steps, out)?;
+                let big_endian = self.is_big_endian();
+                out[first..].iter_mut().for_each(|leaf| leaf.big_endian |= big_endian);
+            }
             Form::Qualified(_, to) | Form::Tagged(_, to) => to.leaves(at, steps, out)?,
             Form::Array(elem, len) => {
                 for i in 0..*len {
@@ -342,7 +369,7 @@ impl Type {
                 }
             }
             Form::Void | Form::Fwd(_) | Form::Proto(_) => {}
-            Form::Base(_) | Form::Ptr(_) | Form::Enum(_) => out.push((at, self.size)),
+            Form::Base(_) | Form::Ptr(_) | Form::Enum(_) => out.push(Leaf { at, size: self.size, big_endian: false }),
         }
         Some(())
     }
