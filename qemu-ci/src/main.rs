@@ -150,7 +150,7 @@ fn dispatch(command: Command) -> anyhow::Result<bool> {
         Command::Fetch(choice) => kernels::fetch(&repo, choice.arch, choice.kernel.as_deref(), choice.locked)?,
         Command::List => kernels::list(&repo)?,
         Command::Kernels { choice: Choice { arch, kernel, locked }, jobs, repeat, filter } => {
-            let options = Options { arch, kernels: kernel, strict: locked, jobs, repeat, filter };
+            let options = Options { arch, kernels: kernel, strict: locked, jobs, repeat, filter, ..Options::default() };
             steps::alone(steps::kernels(&repo, &options)?)
         }
         Command::Run { choice: Choice { arch, kernel, locked }, jobs, along, command } => {

@@ -43,6 +43,8 @@ pub struct Options {
     pub repeat: usize,
     /// Only tests whose name contains this.
     pub filter: Option<String>,
+    /// When a guest is given up.
+    pub patience: Patience,
 }
 
 impl Options {
@@ -78,9 +80,8 @@ pub fn run_work(repo: &Repo, options: &Options, work: impl FnOnce() -> Result<Wo
     let begin = Instant::now();
     let chosen = kernels::chosen(repo, options.arch, options.kernels.as_deref())?;
     let table = Table::read(&repo.path("qemu-ci/verdicts.toml"))?;
-    let Done { work, guests, prepared } = on_each(&chosen, options, &repo.out(), work)?;
-    let rows = guests.into_iter().map(|guest| judge(guest, &work, &table)).collect();
-    Ok(Report { rows, prepared, total: begin.elapsed() })
+    let done = on_each(&chosen, options, &repo.out(), work)?;
+    Ok(done.judged(&table, begin.elapsed()))
 }
 
 /// Some work, and what became of it on each kernel.
@@ -92,6 +93,14 @@ pub struct Done {
     pub guests: Vec<OnKernel>,
     /// Time until the first boot: preparing the work, fetching kernels.
     pub prepared: Duration,
+}
+
+impl Done {
+    /// The results, judged; all of it took `total`.
+    pub fn judged(self, table: &Table, total: Duration) -> Report {
+        let Self { work, guests, prepared } = self;
+        Report { rows: guests.into_iter().map(|guest| judge(guest, &work, table)).collect(), prepared, total }
+    }
 }
 
 /// What became of a kernel.
@@ -124,7 +133,7 @@ pub fn on_each(
         Ok::<_, anyhow::Error>((work, obtained))
     })?;
     let prepared = begin.elapsed();
-    let runs = boot_all(out, &obtained, &work, options.parallel());
+    let runs = boot_all(out, &obtained, &work, options);
     let guests = obtained.into_iter().zip(runs);
     let guests = guests.map(|((wanted, kernel), run)| OnKernel { wanted, kernel: kernel.ok(), run }).collect();
     Ok(Done { work, guests, prepared })
@@ -168,7 +177,8 @@ fn shares(suited: &[Vec<usize>], jobs: usize) -> Vec<Share> {
 }
 
 /// Boots each kernel that was obtained; the result is in the order of the kernels.
-fn boot_all(out: &Path, kernels: &[Try], work: &Work, jobs: usize) -> Vec<Run> {
+fn boot_all(out: &Path, kernels: &[Try], work: &Work, options: &Options) -> Vec<Run> {
+    let jobs = options.parallel();
     let suits = |wanted: &Wanted| {
         let tasks = work.tasks.iter().enumerate().filter(|(_, task)| wanted.suits(&task.item.name));
         tasks.map(|(index, _)| index).collect()
@@ -183,7 +193,7 @@ fn boot_all(out: &Path, kernels: &[Try], work: &Work, jobs: usize) -> Vec<Run> {
                 while let Some(share) = take(&queue) {
                     let Some((wanted, tried)) = kernels.get(share.kernel) else { break };
                     let run = match tried {
-                        Ok(kernel) => boot(out, wanted, kernel, work, &share),
+                        Ok(kernel) => boot(out, wanted, kernel, work, &share, options.patience),
                         Err(error) => Run::broken(work.tasks.len(), format!("{error:#}")),
                     };
                     eprintln!("Linux {}: {}", wanted.label(), run.ending);
@@ -209,7 +219,7 @@ fn take(queue: &Mutex<Vec<Share>>) -> Option<Share> {
 }
 
 /// Boots one kernel with its share of what is to do; the results are as many as there are tasks of all shares.
-fn boot(out: &Path, wanted: &Wanted, kernel: &Obtained, work: &Work, share: &Share) -> Run {
+fn boot(out: &Path, wanted: &Wanted, kernel: &Obtained, work: &Work, share: &Share, patience: Patience) -> Run {
     let count = work.tasks.len();
     let tried = prepare(wanted, kernel, work, &share.tasks);
     let (emulator, image, own, plan) = match tried {
@@ -227,7 +237,7 @@ fn boot(out: &Path, wanted: &Wanted, kernel: &Obtained, work: &Work, share: &Sha
         memory_mb: work.memory_mb,
         nics: &work.nics,
         directory: out.join(name),
-        patience: Patience::default(),
+        patience,
     });
     let mut items = vec![Ended::NotRun; count];
     for (index, ended) in share.tasks.iter().zip(run.items) {

@@ -1,6 +1,6 @@
 //! Every way a guest can end, played by a script in QEMU's place: none of the bad ones may look like a success.
 //!
-//! In: a script that writes what a guest would. Out: how the run is reported. Next to read: `src/guest.rs`.
+//! In: a script that writes what a guest would. Out: how the run is reported. Next to read: `guests.rs`, for real ones.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
