@@ -6,13 +6,17 @@
 
 #[path = "../cases/mod.rs"]
 mod cases;
+#[path = "../corpus/mod.rs"]
+mod corpora;
 
 mod balance;
+mod corpus;
 mod decap;
 mod examples;
 mod kinds;
 mod live;
-mod packets;
 mod random;
 mod support;
 mod update;
+
+use corpora::packets;

@@ -85,10 +85,14 @@ pub(crate) struct Balancer {
 impl Balancer {
     /// With VIPs from TOML. The maps are as small as the configuration lets them be.
     pub(crate) fn new(toml: &str) -> Self {
-        let config = config(toml);
-        let object = Loaded::new("lb", &Sizes::of(&config).by_name());
+        Self::of(&config(toml))
+    }
+
+    /// As [`Balancer::new`], with a configuration that need not make sense.
+    pub(crate) fn of(config: &Config) -> Self {
+        let object = Loaded::new("lb", &Sizes::of(config).by_name());
         let mut balancer = Self { object, tables: Tables::default() };
-        balancer.update(&config);
+        balancer.update(config);
         balancer
     }
 
