@@ -79,11 +79,14 @@ impl Select<'_> {
         Ok(())
     }
 
-    /// The second operand. Kernels refuse constant shifts by the width or more, and constant divisions by zero.
+    /// The second operand. Kernels refuse constant shifts by the width or more, know nothing of the result of a shift by
+    /// such a number in a register, and refuse constant divisions by zero.
     fn second(&mut self, op: AluOp, width: Width, b: Value) -> Src {
         let mask = if width == Width::W32 { 31 } else { 63 };
+        if let (AluOp::Lsh | AluOp::Rsh | AluOp::Arsh, Some(by)) = (op, self.number(b)) {
+            return Src::Imm(i32::try_from(by & mask).unwrap_or(0));
+        }
         match (op, self.src(b, width)) {
-            (AluOp::Lsh | AluOp::Rsh | AluOp::Arsh, Src::Imm(by)) => Src::Imm(by & mask),
             (AluOp::Div | AluOp::Mod | AluOp::Sdiv | AluOp::Smod, Src::Imm(0)) => {
                 let zero = self.out.fresh();
                 self.into(zero, b);
