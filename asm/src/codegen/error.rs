@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use crate::ir::error::place;
 use crate::ir::{self, Loc};
 
 /// Why a function cannot become instructions.
@@ -64,9 +65,4 @@ pub enum Error {
         /// What was found.
         what: String,
     },
-}
-
-/// `file:line:col: `, where it is known.
-fn place(loc: &Option<Loc>) -> String {
-    loc.as_ref().map(|Loc { file, line, col }| format!("{file}:{line}:{col}: ")).unwrap_or_default()
 }

@@ -89,15 +89,25 @@ pub fn compile(module: &Module, profile: &Profile) -> Result<Vec<Compiled>, Erro
     module.funcs.iter().map(|func| compile_func(func, &module.sources, profile)).collect()
 }
 
+/// Runs the passes over a function. Each that changed something is told to `watch`, with what it left: to print it, or to
+/// run it in the interpreter of [`crate::ir::interp`].
+///
+/// # Errors
+/// The function breaks a rule, or a pass does.
+pub fn optimize(func: &Func, profile: &Profile, watch: &mut dyn FnMut(&'static str, &Func)) -> Result<Func, Error> {
+    verify(func)?;
+    let mut small = func.clone();
+    opt::run(&mut small, profile, watch)?;
+    verify(&small)?;
+    Ok(small)
+}
+
 /// Compiles one function; `sources` are the texts that its lines refer to.
 ///
 /// # Errors
 /// As [`compile`].
 pub fn compile_func(func: &Func, sources: &[Source], profile: &Profile) -> Result<Compiled, Error> {
-    verify(func)?;
-    let mut small = func.clone();
-    opt::run(&mut small, profile)?;
-    verify(&small)?;
+    let small = optimize(func, profile, &mut |_, _| {})?;
     let mut machine = select::select(&small, profile)?;
     regalloc::allocate(&mut machine, profile)?;
     let frame = frame::lay_out(&machine)?;

@@ -29,11 +29,13 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(Loc { file, line, col }) = &self.loc {
-            write!(f, "{file}:{line}:{col}: ")?;
-        }
-        self.kind.fmt(f)
+        write!(f, "{}{}", place(&self.loc), self.kind)
     }
+}
+
+/// `file:line:col: `, where it is known.
+pub(crate) fn place(loc: &Option<Loc>) -> String {
+    loc.as_ref().map(|Loc { file, line, col }| format!("{file}:{line}:{col}: ")).unwrap_or_default()
 }
 
 /// What can be wrong with a function.

@@ -30,8 +30,9 @@
 mod build;
 mod calls;
 pub(crate) mod dom;
-mod error;
+pub(crate) mod error;
 mod func;
+pub mod interp;
 mod ops;
 mod parse;
 mod paths;

@@ -1,6 +1,6 @@
 //! Stage: the intermediate representation, read back from text.
 //!
-//! Input: what `print.rs` writes. Output: the same [`Func`], but for positions in source, which the text does not hold; or the
+//! Input: what `print.rs` writes; lines that start with `#` are comments. Output: the same [`Func`], but for positions in source, which the text does not hold; or the
 //! first line that is wrong, and why. The checker is not asked: text may say things that it refuses. Next: `verify.rs`.
 
 use std::sync::Arc;
@@ -36,7 +36,10 @@ impl Func {
         for (line, whole) in (1..).zip(text.lines()) {
             let mut words = Words { rest: whole.trim() };
             let done = match &mut func {
-                _ if words.rest.is_empty() || words.rest == "}" => Ok(()),
+                _ if words.rest.is_empty() || words.rest == "}" || words.rest.starts_with('#') => {
+                    words.rest = "";
+                    Ok(())
+                }
                 None => head(&mut words).map(|head| func = Some(head)),
                 Some(func) => body(func, &mut words),
             };

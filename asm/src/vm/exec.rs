@@ -4,6 +4,7 @@
 //! Read next: `alu.rs` for arithmetic, `memory.rs` for what an access may touch, `helpers/mod.rs` for calls.
 
 use super::alu::{Exec, compute, holds, low};
+use super::eval;
 use super::fault::Access;
 use super::program::{FUNC_BASE, IMM, Step};
 use super::trace::Tracer;
@@ -114,7 +115,7 @@ impl Vm {
     }
 
     #[inline]
-    fn load<const N: usize>(&self, address: u64) -> Result<u64, FaultKind> {
+    pub(super) fn load<const N: usize>(&self, address: u64) -> Result<u64, FaultKind> {
         if address >> 32 == self.context_page {
             return self.load_context(address, N);
         }
@@ -124,7 +125,7 @@ impl Vm {
     }
 
     #[inline]
-    fn store<const N: usize>(&mut self, address: u64, value: u64) -> Result<(), FaultKind> {
+    pub(super) fn store<const N: usize>(&mut self, address: u64, value: u64) -> Result<(), FaultKind> {
         if address >> 32 == self.context_page {
             return self.store_context(address, N, value);
         }
@@ -136,23 +137,10 @@ impl Vm {
         if !address.is_multiple_of(N as u64) {
             return Err(FaultKind::Misaligned { access: Access::Store, address, size: N });
         }
-        let mask = u64::MAX >> (64 - 8 * N);
         let src = usize::from(s.src & 15);
-        let (old, operand) = (self.load::<N>(address)?, self.regs[src] & mask);
-        let is = |op: AtomicOp| s.imm & !1 == op as u64 & !1;
-        let new = if s.imm == AtomicOp::Xchg as u64 {
-            operand
-        } else if s.imm == AtomicOp::Cmpxchg as u64 {
-            if old == self.regs[0] & mask { operand } else { old }
-        } else if is(AtomicOp::Add) {
-            old.wrapping_add(operand)
-        } else if is(AtomicOp::Or) {
-            old | operand
-        } else if is(AtomicOp::And) {
-            old & operand
-        } else {
-            old ^ operand
-        };
+        let old = self.load::<N>(address)?;
+        #[expect(clippy::cast_possible_truncation, reason = "32 or 64")]
+        let new = eval::atomic(s.imm, 8 * N as u32, old, self.regs[src], self.regs[0]);
         self.store::<N>(address, new)?;
         if s.imm == AtomicOp::Cmpxchg as u64 {
             self.regs[0] = old;

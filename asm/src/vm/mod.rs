@@ -5,7 +5,7 @@
 //! Output: `r0`, the packet as the program left it, the maps, and on request a trace of every step. Every access to
 //! memory is checked, so a program that the verifier would have to refuse ends in a [`Fault`] that says what it did.
 //!
-//! Read next: `program.rs` (decoding, once), `alu.rs` (arithmetic), `exec.rs` (the loop), `frames.rs` (calls), `memory.rs`,
+//! Read next: `program.rs` (decoding, once), `alu.rs` and `eval.rs` (arithmetic), `exec.rs` (the loop), `frames.rs` (calls), `memory.rs`,
 //! `maps/`, `helpers/`, `context/`, `trace.rs`.
 //!
 //! ```
@@ -27,6 +27,7 @@ use crate::insn::InsnIdx;
 
 mod alu;
 mod context;
+pub(crate) mod eval;
 mod exec;
 mod fault;
 mod frames;
@@ -35,6 +36,7 @@ mod link;
 pub mod maps;
 mod memory;
 mod program;
+mod serve;
 mod trace;
 
 pub use context::{
@@ -50,6 +52,7 @@ pub use trace::{NoTrace, TextTrace, Tracer};
 
 use context::{Live, NO_CONTEXT, Packet};
 use frames::Frame;
+pub(crate) use program::{FUNC_BASE, MAP_BASE};
 
 /// Call frames a program may be in at once: the kernel's `MAX_CALL_FRAMES`.
 pub const MAX_FRAMES: usize = 8;
@@ -257,10 +260,19 @@ impl Vm {
     /// # Errors
     /// As [`Vm::run_on_bytes`].
     pub fn trace_on_bytes<T: Tracer>(&mut self, bytes: &mut [u8], tracer: &mut T) -> Result<u64, Fault> {
+        self.in_bytes(bytes, |vm, args| vm.run(&args, tracer))
+    }
+
+    /// Puts plain memory in place, lets `run` do something with its address and length, and copies it back.
+    pub(crate) fn in_bytes<E>(
+        &mut self,
+        bytes: &mut [u8],
+        run: impl FnOnce(&mut Self, [u64; 2]) -> Result<u64, E>,
+    ) -> Result<u64, E> {
         let before = self.memory.mark();
         let region = self.memory.add(RegionKind::Buffer, bytes.to_vec(), true);
         let address = if bytes.is_empty() { 0 } else { region.address(0) };
-        let result = self.run(&[address, bytes.len() as u64], tracer);
+        let result = run(self, [address, bytes.len() as u64]);
         bytes.copy_from_slice(self.memory.region(region));
         self.memory.release(before);
         result
@@ -268,16 +280,21 @@ impl Vm {
 
     /// Runs the first program with `args` in `r1`, `r2` ….
     fn run<T: Tracer>(&mut self, args: &[u64], tracer: &mut T) -> Result<u64, Fault> {
-        self.regs = [0; 16];
+        self.reset();
         self.regs[1..=args.len()].copy_from_slice(args);
         self.regs[10] = self.stack_top(0);
+        self.run_from(0, tracer)
+    }
+
+    /// Forgets the last run; maps and host stay as they are.
+    pub(crate) fn reset(&mut self) {
+        self.regs = [0; 16];
         self.frames.clear();
         self.records.clear();
         self.current = 0;
         self.steps_left = self.limit;
         self.may_goto_left = MAX_LOOPS;
         self.tail_calls_left = MAX_TAIL_CALLS;
-        self.run_from(0, tracer)
     }
 
     /// The frame pointer of the frame at `depth`.
@@ -287,7 +304,7 @@ impl Vm {
     }
 
     /// The address `offset` bytes into the first value of map `index`.
-    fn map_value_address(&mut self, index: u32, offset: u64) -> Result<u64, FaultKind> {
+    pub(crate) fn map_value_address(&mut self, index: u32, offset: u64) -> Result<u64, FaultKind> {
         let helper = "ld_imm64 map value";
         let map = self.maps.get_mut(index as usize);
         let first = map.and_then(|m| m.lookup(&[0; 4], 0));

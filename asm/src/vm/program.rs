@@ -10,9 +10,9 @@ use crate::insn::{AluOp, AtomicOp, Call, Cond, DecodeError, Endian, Imm64, Insn,
 pub(super) const IMM: u8 = 11;
 
 /// Upper half of the address of a function, as `ld_imm64` loads it for `bpf_loop` and its kin.
-pub(super) const FUNC_BASE: u64 = 0xfffe_0000_0000_0000;
+pub(crate) const FUNC_BASE: u64 = 0xfffe_0000_0000_0000;
 /// Upper half of the address of a map, as `ld_imm64` loads it for helpers.
-pub(super) const MAP_BASE: u64 = 0xffff_0000_0000_0000;
+pub(crate) const MAP_BASE: u64 = 0xffff_0000_0000_0000;
 
 /// Why a program cannot be run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -251,7 +251,7 @@ impl Lower {
     }
 }
 
-fn alu(op: AluOp, width: Width) -> Exec {
+pub(super) fn alu(op: AluOp, width: Width) -> Exec {
     let (wide, narrow) = match op {
         AluOp::Add => (Exec::Add64, Exec::Add32),
         AluOp::Sub => (Exec::Sub64, Exec::Sub32),
@@ -271,7 +271,7 @@ fn alu(op: AluOp, width: Width) -> Exec {
     if width == Width::W64 { wide } else { narrow }
 }
 
-fn jump_if(cond: Cond, width: Width) -> Exec {
+pub(super) fn jump_if(cond: Cond, width: Width) -> Exec {
     let (wide, narrow) = match cond {
         Cond::Eq => (Exec::Jeq64, Exec::Jeq32),
         Cond::Ne => (Exec::Jne64, Exec::Jne32),

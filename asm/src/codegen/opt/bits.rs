@@ -4,9 +4,10 @@
 //! does nothing: what a byte swap or a division gives, it does not know (before Linux 6.18, or at all). Next: `fold.rs`.
 
 use super::super::profile::Profile;
-use super::{eval, number};
+use super::number;
 use crate::insn::{AluOp, Width};
 use crate::ir::{Func, Op, Value};
+use crate::vm::eval;
 
 /// How far definitions are followed.
 const DEPTH: u32 = 8;
@@ -33,7 +34,7 @@ fn at_depth(func: &Func, ops: &[Option<Op>], profile: &Profile, value: Value, de
                 AluOp::And => of(*a) & of(*b),
                 AluOp::Or | AluOp::Xor => of(*a) | of(*b),
                 AluOp::Rsh | AluOp::Lsh => match number(ops, *b) {
-                    Some(by) => eval::alu(*op, *width, of(*a) & limit, by).unwrap_or(u64::MAX),
+                    Some(by) => eval::alu(*op, *width, of(*a) & limit, by),
                     None => u64::MAX,
                 },
                 AluOp::Add => filled(of(*a)).checked_add(filled(of(*b))).map_or(u64::MAX, filled),

@@ -8,9 +8,10 @@
 use std::collections::HashMap;
 
 use super::super::profile::Profile;
-use super::{definitions, eval, number, use_counts};
+use super::{definitions, number, use_counts};
 use crate::ir::vars::{prune_params, reachable, replace_all, tidy};
 use crate::ir::{Block, BlockData, Func, Inst, Op, Target, Term, Ty, Value};
+use crate::vm::eval;
 
 pub(super) fn run(func: &mut Func, _profile: &Profile) -> bool {
     let mut changed = thread(func);

@@ -6,11 +6,12 @@
 
 use super::super::profile::Profile;
 use super::super::select::swapped;
-use super::{bits, definitions, eval, number, use_counts};
+use super::{bits, definitions, number, use_counts};
 use crate::insn::{AluOp, Cond, Size, Width};
 use crate::ir::vars::{find, fits, reachable, replace_all, tidy};
 use crate::ir::{Func, Inst, Op, Target, Term, Ty, Value};
 use crate::object::ProgType;
+use crate::vm::eval;
 
 /// What becomes of an operation.
 enum New {
@@ -166,8 +167,8 @@ impl Folder<'_> {
                 _ => New::Keep,
             };
         };
-        if let Some(result) = x.and_then(|x| eval::alu(op, width, x, k)) {
-            return New::Number(result & ty.mask());
+        if let Some(x) = x {
+            return New::Number(eval::alu(op, width, x, k) & ty.mask());
         }
         match op {
             AluOp::Add | AluOp::Sub | AluOp::Or | AluOp::Xor | AluOp::Lsh | AluOp::Rsh | AluOp::Arsh if k == 0 => {

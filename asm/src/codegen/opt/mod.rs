@@ -9,7 +9,6 @@ mod cfg;
 mod checks;
 mod cse;
 mod dce;
-mod eval;
 mod fold;
 mod keys;
 mod legal;
@@ -34,28 +33,31 @@ const ONCE: &[(&str, Pass)] =
 /// More rounds than any program needs.
 const ROUNDS: usize = 16;
 
+/// Is told of each pass that changed something, and sees what it left.
+pub(super) type Watch<'a> = &'a mut dyn FnMut(&'static str, &Func);
+
 /// Runs the passes that the profile asks for, and those without which there is no code.
 ///
 /// # Errors
 /// [`Error::Internal`] when a pass broke a rule, in builds with debug assertions.
-pub(super) fn run(func: &mut Func, profile: &Profile) -> Result<(), Error> {
+pub(super) fn run(func: &mut Func, profile: &Profile, watch: Watch<'_>) -> Result<(), Error> {
     if profile.passes {
-        shrink(func, profile)?;
+        shrink(func, profile, watch)?;
         for pass in ONCE {
-            if apply(func, profile, *pass)? {
-                shrink(func, profile)?;
+            if apply(func, profile, *pass, watch)? {
+                shrink(func, profile, watch)?;
             }
         }
     }
-    apply(func, profile, ("legal", legal::run))?;
+    apply(func, profile, ("legal", legal::run), watch)?;
     Ok(())
 }
 
-fn shrink(func: &mut Func, profile: &Profile) -> Result<(), Error> {
+fn shrink(func: &mut Func, profile: &Profile, watch: Watch<'_>) -> Result<(), Error> {
     for _ in 0..ROUNDS {
         let mut changed = false;
         for pass in SHRINK {
-            changed |= apply(func, profile, *pass)?;
+            changed |= apply(func, profile, *pass, watch)?;
         }
         if !changed {
             break;
@@ -64,8 +66,16 @@ fn shrink(func: &mut Func, profile: &Profile) -> Result<(), Error> {
     Ok(())
 }
 
-fn apply(func: &mut Func, profile: &Profile, (name, pass): (&str, Pass)) -> Result<bool, Error> {
+fn apply(
+    func: &mut Func,
+    profile: &Profile,
+    (name, pass): (&'static str, Pass),
+    watch: Watch<'_>,
+) -> Result<bool, Error> {
     let changed = pass(func, profile);
+    if changed {
+        watch(name, func);
+    }
     if cfg!(debug_assertions) {
         verify(func).map_err(|error| Error::Internal {
             func: func.name.clone(),

@@ -5,10 +5,11 @@
 //! verifier wants the test. Next: `keys.rs`.
 
 use super::super::profile::Profile;
-use super::{address, definitions, eval, number};
+use super::{address, definitions, number};
 use crate::insn::helper;
 use crate::ir::{Callee, Func, Op, Region, StackId, Term, Ty, Value};
 use crate::object::MapType;
+use crate::vm::eval;
 
 pub(super) fn run(func: &mut Func, profile: &Profile) -> bool {
     if !profile.array_lookups {

@@ -210,6 +210,15 @@ impl Vm {
     /// # Errors
     /// As [`Vm::run_context`].
     pub fn trace_context<T: Tracer>(&mut self, context: &Context, tracer: &mut T) -> Result<ContextRun, Fault> {
+        self.in_context(context, |vm, address| vm.run(&[address], tracer))
+    }
+
+    /// Puts a context in place, lets `run` do something with its address, and takes away what that left.
+    pub(crate) fn in_context<E>(
+        &mut self,
+        context: &Context,
+        run: impl FnOnce(&mut Self, u64) -> Result<u64, E>,
+    ) -> Result<ContextRun, E> {
         let before = self.memory.mark();
         let mut packet = Packet::place(&mut self.memory, &context.packet);
         let region = self.memory.add(RegionKind::Context, context.bytes.clone(), false);
@@ -218,7 +227,7 @@ impl Vm {
         self.packet = Some(packet);
         self.context = Some(Live { kind: context.kind, region, sock });
         self.context_page = region.address(0) >> 32;
-        let result = self.run(&[region.address(0)], tracer);
+        let result = run(self, region.address(0));
         self.context_page = NO_CONTEXT;
         self.context = None;
         packet = self.packet.take().unwrap_or(packet);

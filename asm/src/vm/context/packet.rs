@@ -30,6 +30,18 @@ pub struct Xdp {
     pub egress_ifindex: u32,
 }
 
+impl Xdp {
+    /// The whole context: this, and a packet.
+    pub(crate) fn context(self, packet: &[u8]) -> Context {
+        let fields = [
+            ("ingress_ifindex", self.ingress_ifindex),
+            ("rx_queue_index", self.rx_queue_index),
+            ("egress_ifindex", self.egress_ifindex),
+        ];
+        Context::of(XDP_MD, &fields).with_packet(packet)
+    }
+}
+
 /// What a socket-buffer program is told besides the packet; the fields of `struct __sk_buff` that hosts set.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Skb {
@@ -97,13 +109,7 @@ impl Vm {
     /// # Errors
     /// As [`Vm::run_xdp`].
     pub fn trace_xdp<T: Tracer>(&mut self, packet: &[u8], xdp: Xdp, tracer: &mut T) -> Result<PacketRun, Fault> {
-        let fields = [
-            ("ingress_ifindex", xdp.ingress_ifindex),
-            ("rx_queue_index", xdp.rx_queue_index),
-            ("egress_ifindex", xdp.egress_ifindex),
-        ];
-        let context = Context::of(XDP_MD, &fields).with_packet(packet);
-        self.trace_context(&context, tracer).map(PacketRun::from)
+        self.trace_context(&xdp.context(packet), tracer).map(PacketRun::from)
     }
 
     /// Runs the first program as tc classifier (or any other type over `struct __sk_buff`) on a copy of `packet`.

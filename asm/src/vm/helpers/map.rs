@@ -51,13 +51,19 @@ impl Vm {
 
     /// `bpf_tail_call`: whether there is a program to go on with.
     pub(super) fn tail_call(&mut self, map: u64, index: u64) -> Result<bool, FaultKind> {
+        let target = self.tail_target(map, index, self.programs.len())?;
+        self.current = target.unwrap_or(self.current);
+        Ok(target.is_some())
+    }
+
+    /// Which of `programs` a tail call goes on with; `None` where there is none, or too many were made.
+    pub(crate) fn tail_target(&mut self, map: u64, index: u64, programs: usize) -> Result<Option<usize>, FaultKind> {
         let map = self.map_index("bpf_tail_call", map)?;
         let target = self.maps[map].handle(&low(index).to_le_bytes());
-        let target = target.and_then(|t| usize::try_from(t).ok()).filter(|t| *t < self.programs.len());
-        let (Some(target), true) = (target, self.tail_calls_left > 0) else { return Ok(false) };
+        let target = target.and_then(|t| usize::try_from(t).ok()).filter(|t| *t < programs);
+        let (Some(target), true) = (target, self.tail_calls_left > 0) else { return Ok(None) };
         self.tail_calls_left -= 1;
-        self.current = target;
-        Ok(true)
+        Ok(Some(target))
     }
 }
 

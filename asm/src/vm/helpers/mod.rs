@@ -157,7 +157,7 @@ impl Vm {
     }
 
     /// The index of the map whose address is `address`.
-    pub(super) fn map_index(&self, helper: &'static str, address: u64) -> Result<usize, FaultKind> {
+    pub(crate) fn map_index(&self, helper: &'static str, address: u64) -> Result<usize, FaultKind> {
         let index = address ^ MAP_BASE;
         let known = usize::try_from(index).ok().filter(|i| *i < self.maps.len());
         known.ok_or_else(|| bad(helper, format!("{address:#x} is no map")))
