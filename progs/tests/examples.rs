@@ -4,42 +4,76 @@
 
 mod cases;
 
-use asm::codegen::Profile;
+use asm::codegen::{Profile, optimize};
 use asm::dsl::Module;
+use asm::ir::{self, Func, interp::Interp};
 use asm::object::MapType;
-use asm::vm::{MapSpec, Vm, Xdp};
+use asm::vm::{PacketRun, Vm, Xdp};
 use cases::Case;
 
-/// A machine with the program, its maps, and its global variables as maps of one value.
-fn machine(module: &Module, profile: &Profile) -> Vm {
-    let ir = module.ir().expect("it is recorded");
-    let compiled = module.compile(profile).expect("it is compiled");
-    let mut specs: Vec<MapSpec> = Vec::new();
-    for func in &ir.funcs {
-        for map in &func.maps {
-            specs.push(MapSpec {
-                name: map.name.to_string(),
-                map_type: map.map_type,
-                key_size: map.key_size,
-                value_size: map.value_size,
-                max_entries: map.max_entries,
-            });
-        }
-        for global in &func.globals {
-            specs.push(MapSpec {
-                name: global.name.to_string(),
-                map_type: MapType::ARRAY,
-                key_size: 4,
-                value_size: global.size,
-                max_entries: 1,
-            });
+/// A program ready to run, with its maps, and its global variables as maps of one value.
+enum Machine {
+    Insns(Vm),
+    Ir(Interp),
+}
+
+impl Machine {
+    /// As instructions.
+    fn insns(module: &Module, profile: &Profile) -> Self {
+        let ir = module.ir().expect("it is recorded");
+        let compiled = module.compile(profile).expect("it is compiled");
+        let functions: Vec<_> = compiled.iter().map(|one| (&*one.name, &one.code)).collect();
+        Self::Insns(Vm::link(&functions, ir.map_specs()).expect("it is linked")).wound()
+    }
+
+    /// As it is.
+    fn ir(module: &ir::Module) -> Self {
+        Self::Ir(Interp::new(module).expect("it has functions and maps")).wound()
+    }
+
+    /// With its clock set.
+    fn wound(mut self) -> Self {
+        self.vm().host().time_ns = 1_000_000_000;
+        self.vm().host().tick = 1;
+        self
+    }
+
+    fn vm(&mut self) -> &mut Vm {
+        match self {
+            Self::Insns(vm) => vm,
+            Self::Ir(interp) => interp.vm(),
         }
     }
-    let functions: Vec<_> = compiled.iter().map(|one| (&*one.name, &one.code)).collect();
-    let mut vm = Vm::link(&functions, specs).expect("it is linked");
-    vm.host().time_ns = 1_000_000_000;
-    vm.host().tick = 1;
-    vm
+
+    fn run_xdp(&mut self, packet: &[u8]) -> Result<PacketRun, String> {
+        match self {
+            Self::Insns(vm) => vm.run_xdp(packet, Xdp::default()).map_err(|fault| fault.to_string()),
+            Self::Ir(interp) => interp.run_xdp(packet, Xdp::default()).map_err(|fault| fault.to_string()),
+        }
+    }
+}
+
+/// A machine for programs that are no XDP.
+fn machine(module: &Module, profile: &Profile) -> Vm {
+    match Machine::insns(module, profile) {
+        Machine::Insns(vm) => vm,
+        Machine::Ir(_) => unreachable!("these are instructions"),
+    }
+}
+
+/// Does something with every module that comes up on the road from the recorded one to the one that instructions are
+/// made of: one function after the other, one pass after the other.
+fn each_stage(module: &Module, profile: &Profile, mut see: impl FnMut(&str, &ir::Module)) {
+    let mut ir = module.ir().expect("it is recorded");
+    see("as recorded", &ir);
+    for index in 0..ir.funcs.len() {
+        let func = ir.funcs[index].clone();
+        optimize(&func, profile, &mut |pass, now| {
+            ir.funcs[index] = now.clone();
+            see(pass, &ir);
+        })
+        .expect("no pass breaks a rule");
+    }
 }
 
 fn put(vm: &mut Vm, map: &str, key: &[u8], value: &[u8]) {
@@ -58,19 +92,17 @@ fn get(vm: &mut Vm, map: &str, key: &[u8]) -> Option<Vec<u8>> {
     Some(memory.bytes(at, size).expect("a value of that size").to_vec())
 }
 
-fn run(case: &Case, profile: &Profile) {
-    let what = format!("{}, {}", case.program, case.name);
-    let module = progs::examples::by_name(case.program).expect("it is an example");
-    let mut vm = machine(&module, profile);
+fn run(case: &Case, stage: &str, mut machine: Machine) {
+    let what = format!("{}, {}, {stage}", case.program, case.name);
     for (name, value) in &case.variables {
-        put(&mut vm, name, &[0; 4], value);
+        put(machine.vm(), name, &[0; 4], value);
     }
     for (map, key, value) in &case.before {
-        put(&mut vm, map, key, value);
+        put(machine.vm(), map, key, value);
     }
     let mut last = None;
     for _ in 0..case.times {
-        last = Some(vm.run_xdp(&case.packet, Xdp::default()).unwrap_or_else(|fault| panic!("{what}: {fault}")));
+        last = Some(machine.run_xdp(&case.packet).unwrap_or_else(|fault| panic!("{what}: {fault}")));
     }
     let last = last.expect("it ran");
     assert_eq!(last.verdict, case.verdict, "{what}: verdict");
@@ -78,22 +110,64 @@ fn run(case: &Case, profile: &Profile) {
         assert_eq!(last.packet, *case.out.as_ref().unwrap_or(&case.packet), "{what}: packet");
     }
     for (map, key, value) in &case.after {
-        assert_eq!(get(&mut vm, map, key).as_ref(), Some(value), "{what}: {map}");
+        assert_eq!(get(machine.vm(), map, key).as_ref(), Some(value), "{what}: {map}");
     }
+}
+
+fn module_of(case: &Case) -> Module {
+    progs::examples::by_name(case.program).expect("it is an example")
 }
 
 #[test]
 fn every_case_as_the_oldest_kernel_would_run_it() {
     for case in cases::table::cases() {
-        run(&case, &Profile::linux_5_10());
+        run(&case, "for 5.10", Machine::insns(&module_of(&case), &Profile::linux_5_10()));
     }
 }
 
 #[test]
 fn every_case_as_the_newest_kernel_would_run_it() {
     for case in cases::table::cases() {
-        run(&case, &Profile::newest());
+        run(&case, "for the newest", Machine::insns(&module_of(&case), &Profile::newest()));
     }
+}
+
+#[test]
+fn every_case_in_the_intermediate_representation_after_every_pass() {
+    for case in cases::table::cases() {
+        for profile in [Profile::linux_5_10(), Profile::newest()] {
+            each_stage(&module_of(&case), &profile, |stage, module| run(&case, stage, Machine::ir(module)));
+        }
+    }
+}
+
+/// Positions, and values that nothing defines any more, are not in the text.
+fn bare(mut func: Func) -> Func {
+    func.locs.clear();
+    func.values.clear();
+    for block in &mut func.blocks {
+        block.loc = ir::LocId(0);
+        block.insts.iter_mut().for_each(|inst| inst.loc = ir::LocId(0));
+    }
+    func
+}
+
+#[test]
+fn every_example_is_printed_and_read_back_after_every_pass() {
+    let mut stages = 0;
+    for name in progs::examples::NAMES {
+        let module = progs::examples::by_name(name).expect("it is in the list");
+        each_stage(&module, &Profile::linux_5_10(), |stage, module| {
+            for func in &module.funcs {
+                let text = func.to_string();
+                let read = Func::parse(&text).unwrap_or_else(|error| panic!("{name}, {stage}: {error}\n{text}"));
+                ir::verify(&read).unwrap_or_else(|error| panic!("{name}, {stage}: {error}\n{text}"));
+                assert_eq!(bare(read), bare(func.clone()), "{name}, {stage}\n{text}");
+            }
+            stages += 1;
+        });
+    }
+    assert!(stages > 60, "only {stages}");
 }
 
 /// A context with 32-bit fields at some offsets.

@@ -1,15 +1,17 @@
-//! Random well-typed programs: every one loads, and does in the kernel what it does in the interpreter.
+//! Random well-typed programs: every one loads, and does in the kernel what it does in the interpreters: as instructions,
+//! and as intermediate representation, as recorded and after every pass.
 //!
 //! Input: a tree of statements, made by chance from a fixed seed (`PROPTEST_RNG_SEED` chooses
 //! another, `PROPTEST_CASES` more of them). It is recorded through
-//! the calls that the attributes write. Output: verdicts on packets, from the kernel and from the interpreter.
+//! the calls that the attributes write. Output: verdicts, packets and maps, from the kernel and from the interpreters.
 
 use std::cell::RefCell;
 
 use asm::{
-    codegen::Profile,
+    codegen::{Profile, optimize},
     dsl::{Array, HashMap, Module, Packet, PktRef, Program, Update, Val, Xdp, net::Ipv4, rt},
-    vm::{MapSpec, Vm, Xdp as Host},
+    ir::{self, interp::Interp},
+    vm::{PacketRun, Vm, Xdp as Host},
 };
 use loader::{LoadOptions, Spec};
 use proptest::{prelude::*, test_runner::TestRunner};
@@ -278,39 +280,96 @@ fn module(tree: &[Stmt]) -> Module {
     Module::new("GPL").prog(Program::new("xdp", "random", record, TEXT))
 }
 
-/// A machine with the maps.
-fn machine(module: &Module, profile: &Profile) -> Vm {
+/// What runs leave behind: verdict and packet of each, and what is in the maps in the end.
+type Left = (Vec<(u32, Vec<u8>)>, Vec<Option<Vec<u8>>>);
+
+fn packets() -> [Vec<u8>; 4] {
+    [cases::tcp(80, "S"), cases::ping(), cases::udp(53)[..40].to_vec(), cases::with_options(&cases::tcp(80, "A"), 24)]
+}
+
+/// The keys that a program may have written: of both maps four.
+fn elements() -> Vec<(&'static str, Vec<u8>)> {
+    let counts = (0..4u32).map(|key| ("counts", key.to_ne_bytes().to_vec()));
+    counts.chain((0..4u64).map(|key| ("seen", key.to_ne_bytes().to_vec()))).collect()
+}
+
+/// The end of a refusal with its log, a line a line.
+fn ending(text: &str) -> String {
+    let lines = text.replace("\\n", "\n");
+    lines.chars().skip(lines.chars().count().saturating_sub(6000)).collect()
+}
+
+/// In the kernel.
+fn in_kernel(module: &Module, profile: &Profile) -> Result<Left, TestCaseError> {
+    let object = module.object(profile).map_err(|error| TestCaseError::fail(error.to_string()))?;
+    let spec = Spec::parse(&object.write().expect("it is written")).expect("it is well-formed");
+    let loaded = loader::load(&spec, &LoadOptions::default())
+        .map_err(|error| TestCaseError::fail(format!("{error}: {}", ending(&format!("{error:?}")))))?;
+    let prog = loaded.prog("random").expect("it has the program");
+    let runs = packets().map(|packet| {
+        let run = prog.test_run(&packet, 1).expect("the kernel runs it");
+        (run.retval, run.data_out)
+    });
+    let value = |(map, key): (&str, Vec<u8>)| loaded.map(map).ok()?.lookup(&key).expect("it can be read");
+    Ok((runs.to_vec(), elements().into_iter().map(value).collect()))
+}
+
+/// In an interpreter: `run` runs one packet, `vm` has the maps.
+fn left<M, E: std::fmt::Display>(
+    machine: &mut M,
+    run: impl Fn(&mut M, &[u8]) -> Result<PacketRun, E>,
+    vm: impl Fn(&mut M) -> &mut Vm,
+) -> Result<Left, TestCaseError> {
+    let mut runs = Vec::new();
+    for packet in packets() {
+        let run = run(machine, &packet).map_err(|fault| TestCaseError::fail(fault.to_string()))?;
+        runs.push((run.verdict, run.packet));
+    }
+    let vm = vm(machine);
+    let mut value = |(map, key): (&str, Vec<u8>)| {
+        let (map, memory) = vm.map(map)?;
+        let at = map.lookup(&key, 0)?;
+        Some(memory.bytes(at, 8).expect("a value of eight bytes").to_vec())
+    };
+    let values = elements().into_iter().map(&mut value).collect();
+    Ok((runs, values))
+}
+
+/// In the interpreter of instructions.
+fn as_insns(module: &Module, profile: &Profile) -> Result<Left, TestCaseError> {
     let compiled = module.compile(profile).expect("it compiles");
     let functions: Vec<_> = compiled.iter().map(|one| (&*one.name, &one.code)).collect();
-    let mut specs = Vec::new();
-    for map in module.ir().expect("it is recorded").funcs.iter().flat_map(|func| func.maps.clone()) {
-        let (key_size, value_size, max_entries) = (map.key_size, map.value_size, map.max_entries);
-        specs.push(MapSpec { name: map.name.to_string(), map_type: map.map_type, key_size, value_size, max_entries });
-    }
-    Vm::link(&functions, specs).expect("it is linked")
+    let specs = module.ir().expect("it is recorded").map_specs();
+    let mut vm = Vm::link(&functions, specs).expect("it is linked");
+    left(&mut vm, |vm, packet| vm.run_xdp(packet, Host::default()), |vm| vm)
+}
+
+/// In the interpreter of the intermediate representation.
+fn as_ir(ir: &ir::Module) -> Result<Left, TestCaseError> {
+    let mut interp = Interp::new(ir).expect("it has a function");
+    left(&mut interp, |interp, packet| interp.run_xdp(packet, Host::default()), Interp::vm)
 }
 
 fn same(tree: &[Stmt]) -> Result<(), TestCaseError> {
-    let module = module(tree);
-    let profile = Profile::linux_5_10();
-    let object = module.object(&profile).map_err(|error| TestCaseError::fail(error.to_string()))?;
-    let spec = Spec::parse(&object.write().expect("it is written")).expect("it is well-formed");
-    let loaded = loader::load(&spec, &LoadOptions::default())
-        .map_err(|error| TestCaseError::fail(format!("{error}: {:.2000}", format!("{error:?}"))))?;
-    let prog = loaded.prog("random").expect("it has the program");
-    let mut vm = machine(&module, &profile);
-    for packet in [
-        cases::tcp(80, "S"),
-        cases::ping(),
-        cases::udp(53)[..40].to_vec(),
-        cases::with_options(&cases::tcp(80, "A"), 24),
-    ] {
-        let kernel = prog.test_run(&packet, 1).expect("the kernel runs it");
-        let ours = vm.run_xdp(&packet, Host::default()).map_err(|fault| TestCaseError::fail(fault.to_string()))?;
-        prop_assert_eq!(ours.verdict, kernel.retval, "verdict");
-        prop_assert_eq!(ours.packet, kernel.data_out, "packet");
-    }
-    Ok(())
+    let (module, profile) = (module(tree), Profile::linux_5_10());
+    let kernel = in_kernel(&module, &profile)?;
+    prop_assert_eq!(&as_insns(&module, &profile)?, &kernel, "instructions");
+    let mut ir = module.ir().expect("it is recorded");
+    prop_assert_eq!(&as_ir(&ir)?, &kernel, "as recorded: {}", ir.funcs[0]);
+    let func = ir.funcs[0].clone();
+    let mut outcome = Ok(());
+    let told = optimize(&func, &profile, &mut |pass, now| {
+        ir.funcs[0] = now.clone();
+        let judge = || {
+            prop_assert_eq!(&as_ir(&ir)?, &kernel, "after {}: {}", pass, now);
+            Ok(())
+        };
+        if outcome.is_ok() {
+            outcome = judge();
+        }
+    });
+    told.map_err(|error| TestCaseError::fail(error.to_string()))?;
+    outcome
 }
 
 #[test]
