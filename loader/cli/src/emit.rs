@@ -1,13 +1,14 @@
 //! `loader emit`: a built-in program at any stage of the road from source to object.
 //!
-//! Input: [`Args`]. Output: the intermediate representation or the instructions as text, or an ELF object that any loader
+//! Input: [`Args`]. Output: the intermediate representation, each pass over it, or the instructions as text, or an ELF object that any loader
 //! reads. Read next: `asm::dsl`, `asm::codegen`.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use asm::codegen::Profile;
+use asm::codegen::{Profile, optimize};
+use asm::ir::Func;
 use serde::Serialize;
 
 use crate::render::Out;
@@ -37,6 +38,8 @@ pub(crate) struct Args {
 enum Stage {
     /// The intermediate representation, as it was recorded
     Ir,
+    /// The intermediate representation, as it was recorded and after each pass that changed it
+    Passes,
     /// Assembly text, with the source line of each instruction
     Insn,
     /// The object file
@@ -60,6 +63,7 @@ pub(crate) fn run(args: Args, out: &mut Out) -> Result<()> {
     };
     let bytes = match args.emit {
         Stage::Ir => intermediate(&args.program)?.into_bytes(),
+        Stage::Passes => passes(&args.program, &profile)?.into_bytes(),
         Stage::Insn => instructions(&args.program, &profile)?.into_bytes(),
         Stage::Obj => systems::built_in(&args.program, &profile)?,
     };
@@ -79,14 +83,24 @@ pub(crate) fn run(args: Args, out: &mut Out) -> Result<()> {
     })
 }
 
-fn intermediate(program: &str) -> Result<String> {
+/// The functions of a program, as they were recorded.
+fn recorded(program: &str) -> Result<Vec<Func>> {
     let Some(module) = progs::examples::by_name(program) else {
         systems::built_in(program, &Profile::linux_5_10())?;
         bail!("{program} is written instruction by instruction: it has no intermediate representation");
     };
+    Ok(module.ir()?.funcs)
+}
+
+fn intermediate(program: &str) -> Result<String> {
+    Ok(recorded(program)?.iter().map(|func| format!("{func}\n")).collect())
+}
+
+fn passes(program: &str, profile: &Profile) -> Result<String> {
     let mut text = String::new();
-    for func in module.ir()?.funcs {
-        writeln!(text, "{func}")?;
+    for func in recorded(program)? {
+        writeln!(text, "# as recorded\n{func}")?;
+        optimize(&func, profile, &mut |pass, after| text += &format!("# after {pass}\n{after}\n"))?;
     }
     Ok(text)
 }
