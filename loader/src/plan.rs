@@ -2,19 +2,22 @@
 //!
 //! Input: a [`Wanted`] (from the manifest and its objects) and an [`Observed`] (from the kernel and bpffs). Output: a
 //! [`Plan`]. Nothing here asks or changes anything, so `--dry-run` prints exactly what `up` would do. Read next:
-//! `plan/state.rs` (the two sides), `plan/step.rs`, then `apply/mod.rs`.
+//! `plan/state.rs` (the two sides), `plan/maps.rs` (maps that outlive their programs), `plan/step.rs`, then `apply/mod.rs`.
 
+mod maps;
 mod state;
 mod step;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::Serialize;
 
 use crate::apply::record::Stage;
 use crate::manifest::lab::{Protocol, SWITCH};
-pub use state::{Observed, SeenLink, SeenProg, Wanted, WantedLink, WantedObject};
+use maps::Fate;
+pub use maps::{Conflict, Mismatch};
+pub use state::{Observed, SeenLink, SeenProg, Wanted, WantedLink, WantedMap, WantedObject};
 pub use step::Step;
 
 /// The steps from what is there to what is wanted; none when both are the same.
@@ -53,11 +56,13 @@ pub fn hook_name(host: Option<&str>, hook: impl fmt::Display) -> String {
 
 impl Plan {
     /// Compares and plans.
-    #[must_use]
-    pub fn new(wanted: &Wanted, observed: &Observed) -> Self {
-        let mut planner = Planner { wanted, observed, steps: Vec::new() };
-        planner.run();
-        Self { deployment: wanted.name.clone(), steps: planner.steps }
+    ///
+    /// # Errors
+    /// Maps that are there already, are not the wanted ones, and hold what the manifest does not allow to be lost.
+    pub fn new(wanted: &Wanted, observed: &Observed) -> Result<Self, Mismatch> {
+        let mut planner = Planner { wanted, observed, fates: BTreeMap::new(), steps: Vec::new() };
+        planner.run()?;
+        Ok(Self { deployment: wanted.name.clone(), steps: planner.steps })
     }
 
     /// Whether there is nothing to do.
@@ -70,15 +75,20 @@ impl Plan {
 struct Planner<'a> {
     wanted: &'a Wanted,
     observed: &'a Observed,
+    /// What becomes of the maps, by pin name.
+    fates: BTreeMap<String, Fate>,
     steps: Vec<Step>,
 }
 
 impl Planner<'_> {
     /// Load everything; only then touch what is there; then the lab, the maps' contents, the hooks, the left-overs, the trials.
-    fn run(&mut self) {
+    fn run(&mut self) -> Result<(), Mismatch> {
         let clear = self.must_clear();
-        let reload: BTreeSet<usize> =
+        let mut reload: BTreeSet<usize> =
             (0..self.wanted.objects.len()).filter(|&at| clear.is_some() || !self.is_loaded(at)).collect();
+        if clear.is_none() {
+            self.fates = maps::fates(self.wanted, self.observed, &mut reload)?;
+        }
         for &at in &reload {
             self.load(&self.wanted.objects[at]);
         }
@@ -89,6 +99,7 @@ impl Planner<'_> {
         if fresh {
             self.make_lab();
         }
+        self.renew_maps();
         for at in 0..self.wanted.objects.len() {
             if reload.contains(&at) || !self.is_configured(at) {
                 self.configure(&self.wanted.objects[at]);
@@ -108,6 +119,16 @@ impl Planner<'_> {
         }
         if !fresh {
             self.left_overs();
+        }
+        Ok(())
+    }
+
+    fn renew_maps(&mut self) {
+        for (map, fate) in &self.fates {
+            if let Fate::Renewed { why, migrate } = fate {
+                let differences = why.iter().map(ToString::to_string).collect();
+                self.steps.push(Step::Renew { map: map.clone(), differences, migrate: *migrate });
+            }
         }
     }
 
@@ -160,10 +181,14 @@ impl Planner<'_> {
     }
 
     fn load(&mut self, object: &WantedObject) {
+        let is_kept = |pin: &&String| self.fates.get(*pin) == Some(&Fate::Kept);
+        let (kept, maps) = object.maps.keys().partition(is_kept);
+        let names = |pins: Vec<&String>| pins.into_iter().cloned().collect();
         self.steps.push(Step::Load {
             object: object.name.clone(),
             progs: object.progs.values().cloned().collect(),
-            maps: object.maps.values().cloned().collect(),
+            maps: names(maps),
+            kept: names(kept),
         });
     }
 

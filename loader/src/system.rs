@@ -80,9 +80,9 @@ impl MapSet {
         self.maps.insert(name, map);
     }
 
-    /// The maps under the names of their pins: `pins` says pin name → name in the object.
-    pub(crate) fn into_pins(mut self, pins: &BTreeMap<String, String>) -> Vec<(String, Map)> {
-        pins.iter().filter_map(|(pin, name)| Some((pin.clone(), self.maps.remove(name)?))).collect()
+    /// Takes one out.
+    pub(crate) fn remove(&mut self, name: &str) -> Option<Map> {
+        self.maps.remove(name)
     }
 
     /// All of them by name.

@@ -83,7 +83,7 @@ fn dry_run(prepared: &[Prepared<'_>], out: &mut Out) -> Result<()> {
                 Observed::default()
             }
         };
-        plans.push(Plan::new(&one.wanted, &observed));
+        plans.push(Plan::new(&one.wanted, &observed)?);
     }
     out.result(&plans, |plans| plans.iter().map(Plan::to_string).collect())
 }
@@ -117,6 +117,9 @@ fn report_text(report: &Report) -> String {
             [link.at(), link.program.clone(), mode, refused.join("; ")]
         }),
     );
+    for migrated in &report.migrated {
+        text += &format!("  {migrated}\n");
+    }
     for trial in &report.trials {
         text += &trial_text(trial);
     }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use super::{owner, prepare, record};
 use crate::lab;
 use crate::system::SystemError;
-use crate::{link, map, pin, prog};
+use crate::{link, map, pin, plan, prog};
 
 /// Why `up`, `down` or `status` failed.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +67,9 @@ pub enum Error {
         #[source]
         source: SystemError,
     },
+    /// Maps that cannot go on as they are.
+    #[error(transparent)]
+    Mismatch(#[from] plan::Mismatch),
     /// The lab.
     #[error(transparent)]
     Lab(#[from] lab::build::Error),

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::record::LinkRecord;
 use crate::lab::trial;
+use crate::map::Migrated;
 use crate::plan::{Plan, Step};
 
 /// Something worth telling, as it happens.
@@ -71,6 +72,8 @@ pub struct Report {
     pub links: Vec<LinkRecord>,
     /// The trials.
     pub trials: Vec<trial::Report>,
+    /// Maps whose entries were copied into new ones.
+    pub migrated: Vec<Migrated>,
     /// Where the time went.
     pub took: Took,
 }
@@ -82,7 +85,7 @@ pub struct Took {
     pub load_ms: f64,
     /// Making the lab.
     pub lab_ms: f64,
-    /// Filling the maps.
+    /// Filling the maps, copying entries into new ones.
     pub configure_ms: f64,
     /// Pinning and attaching.
     pub attach_ms: f64,

@@ -18,6 +18,7 @@ use crate::lab::build::{self, Hosts};
 use crate::lab::{netns, trial};
 use crate::load::Loaded;
 use crate::manifest::lab::SWITCH;
+use crate::map::Migrated;
 use crate::pin::{self, Bpffs};
 use crate::plan::{Observed, Plan, Step, netns_name};
 
@@ -37,6 +38,7 @@ pub(super) struct Job<'p, 's> {
     pub(super) fresh: bool,
     written_down: bool,
     pub(super) trials: Vec<trial::Report>,
+    pub(super) migrated: Vec<Migrated>,
     pub(super) took: Took,
 }
 
@@ -56,7 +58,7 @@ impl<'p, 's> Job<'p, 's> {
                     hosts = Hosts::open(&wanted.name, prepared.lab_hosts())?;
                 }
                 let (loaded, done, trials, took) = (BTreeMap::new(), Vec::new(), Vec::new(), Took::default());
-                let written_down = false;
+                let (written_down, migrated) = (false, Vec::new());
                 Ok(Self {
                     prepared,
                     lock,
@@ -69,6 +71,7 @@ impl<'p, 's> Job<'p, 's> {
                     fresh,
                     written_down,
                     trials,
+                    migrated,
                     took,
                 })
             }
@@ -84,7 +87,7 @@ impl<'p, 's> Job<'p, 's> {
         let wanted = &prepared.wanted;
         let observed = observe::observe(&wanted.name, wanted.lab.as_ref())?;
         debug_assert_eq!(observed.directory, lock.path().is_dir());
-        let plan = Plan::new(wanted, &observed);
+        let plan = Plan::new(wanted, &observed)?;
         if let Some(name) = foreign_netns(prepared, &observed) {
             return Err(build::Error::from(netns::Error::Exists { name }).into());
         }
@@ -109,9 +112,9 @@ impl<'p, 's> Job<'p, 's> {
     pub(super) fn load(&mut self, cancel: &AtomicBool, tell: &mut Tell<'_>) -> Result<(), Error> {
         let begin = Instant::now();
         for step in self.plan.steps.clone() {
-            if let Step::Load { object, .. } = &step {
+            if let Step::Load { object, kept, .. } = &step {
                 self.begin_step(&step, cancel, tell)?;
-                self.load_object(object, tell)?;
+                self.load_object(object, kept, tell)?;
             }
         }
         self.took.load_ms = ms(begin);
@@ -159,7 +162,7 @@ impl<'p, 's> Job<'p, 's> {
     fn count(&mut self, step: &Step, ms: f64) {
         let took = match step {
             Step::MakeHost { .. } | Step::Clear { .. } => &mut self.took.lab_ms,
-            Step::Configure { .. } => &mut self.took.configure_ms,
+            Step::Configure { .. } | Step::Renew { .. } => &mut self.took.configure_ms,
             Step::Try { .. } => &mut self.took.trial_ms,
             _ => &mut self.took.attach_ms,
         };
@@ -200,6 +203,7 @@ impl<'p, 's> Job<'p, 's> {
             name: want.name.clone(),
             sha256: object.sha256.clone(),
             digest: want.digest.clone(),
+            initial: want.maps.values().filter_map(|map| Some((map.name.clone(), map.initial.clone()?))).collect(),
             config: want.config.clone(),
         });
         let namespaces = self.prepared.lab_hosts().map(|host| (host.clone(), netns_name(&wanted.name, &host)));
@@ -240,6 +244,7 @@ impl<'p, 's> Job<'p, 's> {
             plan: self.plan,
             links: self.links.into_values().collect(),
             trials: self.trials,
+            migrated: self.migrated,
             took: self.took,
         }
     }

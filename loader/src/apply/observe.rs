@@ -9,7 +9,7 @@ use super::store;
 use crate::lab::build;
 use crate::link::Link;
 use crate::manifest::Lab;
-use crate::map::Map;
+use crate::map::{Found, Map};
 use crate::pin::{self, Bpffs, Kind};
 use crate::plan::{Observed, SeenLink, SeenProg};
 use crate::prog::Prog;
@@ -31,8 +31,8 @@ pub fn observe(name: &str, lab: Option<&Lab>) -> Result<Observed, Error> {
         seen.progs.insert(pin, SeenProg { id: info.id, tag: info.tag });
     }
     for pin in pin::list(&dir, Kind::Map)? {
-        let info = Map::from_pin(pin_in(&dir, Kind::Map, &pin))?.info()?;
-        seen.maps.insert(pin, info.id);
+        let found = Found::of(&Map::from_pin(pin_in(&dir, Kind::Map, &pin))?)?;
+        seen.maps.insert(pin, found);
     }
     for pin in pin::list(&dir, Kind::Link)? {
         let info = Link::from_pin(pin_in(&dir, Kind::Link, &pin))?.info()?;

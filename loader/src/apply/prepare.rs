@@ -6,12 +6,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use asm::btf::Btf;
+use asm::object::MapType;
 use sha2::{Digest, Sha256};
 
 use crate::elf::ElfError;
-use crate::manifest::{Attach, Deployment, Diagnostic, Hook, Place, Program};
-use crate::plan::{Wanted, WantedLink, WantedObject, hook_name};
-use crate::spec::{ProgSpec, Spec};
+use crate::manifest::{Attach, Deployment, Diagnostic, Hook, OnMismatch, Place, Program};
+use crate::map;
+use crate::plan::{Wanted, WantedLink, WantedMap, WantedObject, hook_name};
+use crate::spec::{MapSpec, ProgSpec, Spec};
 use crate::system::{System, SystemError};
 
 /// Why a deployment cannot be prepared.
@@ -143,15 +146,40 @@ fn prepare_object<'s>(
         max_entries.extend(options.max_entries.filter(|_| spec.map(name).is_some()).map(|n| (name.clone(), n)));
     }
     let sha256 = digest(&bytes);
+    let at = MapContext { types: spec.btf.as_ref(), max_entries: &max_entries, is_system: system.is_some() };
     let want = WantedObject {
         name: first.object.clone(),
         digest: digest(format!("{sha256} {max_entries:?} {:?}", programs_of(deployment, first)).as_bytes()),
         progs: programs_of(deployment, first).into_iter().map(|name| (name.to_owned(), name.to_owned())).collect(),
-        maps: spec.maps.iter().map(|map| (map.name.clone(), map.name.clone())).collect(),
+        maps: spec.maps.iter().map(|map| (map.name.clone(), wanted_map(deployment, first, map, &at))).collect(),
+        maps_together: system.is_some(),
         config: wants.config,
         words: wants.words,
     };
     Ok((PreparedObject { spec, sha256, max_entries, system }, want))
+}
+
+/// What all maps of one object have in common.
+struct MapContext<'o> {
+    types: Option<&'o Btf<'static>>,
+    max_entries: &'o BTreeMap<String, u32>,
+    is_system: bool,
+}
+
+fn wanted_map(deployment: &Deployment, first: &Program, spec: &MapSpec, at: &MapContext<'_>) -> WantedMap {
+    let mut definition = map::Wanted::of(spec, at.types);
+    definition.max_entries = at.max_entries.get(&spec.name).copied().unwrap_or(definition.max_entries);
+    let options = deployment.maps.get(&spec.name);
+    let is_filled = spec.origin.is_data() || at.is_system;
+    let default = if is_filled { OnMismatch::Replace } else { OnMismatch::Fail };
+    WantedMap {
+        name: spec.name.clone(),
+        definition,
+        may_be_kept: !spec.origin.is_read_only() && spec.init.is_empty() && spec.map_type != MapType::PROG_ARRAY,
+        initial: spec.origin.is_data().then(|| digest(spec.contents.as_deref().unwrap_or_default())),
+        on_mismatch: options.and_then(|(options, _)| options.on_mismatch).unwrap_or(default),
+        place: options.map_or_else(|| first.object_place.to_string(), |(_, place)| place.to_string()),
+    }
 }
 
 /// A path is relative to the manifest that names it.
@@ -216,22 +244,19 @@ fn name_pins(objects: &mut [WantedObject]) {
         for name in object.progs.values().map(|n| format!("p{}", pin_name(n))) {
             *uses.entry(name).or_default() += 1;
         }
-        for name in object.maps.values().map(|n| format!("m{}", pin_name(n))) {
+        for name in object.maps.values().map(|map| format!("m{}", pin_name(&map.name))) {
             *uses.entry(name).or_default() += 1;
         }
     }
     for object in objects {
         let stem =
             Path::new(&object.name).file_stem().map_or(String::new(), |stem| stem.to_string_lossy().into_owned());
-        let rename = |kind: char, all: &BTreeMap<String, String>| {
-            let pin = |name: &String| match uses.get(&format!("{kind}{}", pin_name(name))) {
-                Some(1) => pin_name(name),
-                _ => pin_name(&format!("{stem}:{name}")),
-            };
-            all.values().map(|name| (pin(name), name.clone())).collect()
+        let pin = |kind: char, name: &str| match uses.get(&format!("{kind}{}", pin_name(name))) {
+            Some(1) => pin_name(name),
+            _ => pin_name(&format!("{stem}:{name}")),
         };
-        object.progs = rename('p', &object.progs);
-        object.maps = rename('m', &object.maps);
+        object.progs = object.progs.values().map(|name| (pin('p', name), name.clone())).collect();
+        object.maps = object.maps.values().map(|map| (pin('m', &map.name), map.clone())).collect();
     }
 }
 

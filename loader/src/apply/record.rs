@@ -13,7 +13,7 @@ use crate::manifest::{Hook, Mode};
 use crate::plan::hook_name;
 
 /// The version of the record's form; a newer `loader` reads older ones, an older one refuses newer ones.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// Where a deployment is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +57,9 @@ pub struct ObjectRecord {
     pub sha256: String,
     /// SHA-256 over the bytes and the sizes of its maps, in hex.
     pub digest: String,
+    /// SHA-256 of the values that the object gives its variables, in hex, by the name of their section.
+    #[serde(default)]
+    pub initial: BTreeMap<String, String>,
     /// The system's configuration, for `status` to name what it counts; `null` for objects without a system.
     pub config: serde_json::Value,
 }
@@ -194,7 +197,7 @@ mod tests {
         for (name, bytes) in [("empty", &[][..]), ("zeros", &[0; 8][..]), ("truncated", &bytes[..20])] {
             assert!(matches!(Record::from_bytes(bytes), Err(Error::Damaged(_))), "{name}");
         }
-        let newer = br#"{"version":3,"anything":"else"}"#;
-        assert!(matches!(Record::from_bytes(newer), Err(Error::Newer { found: 3 })));
+        let newer = br#"{"version":4,"anything":"else"}"#;
+        assert!(matches!(Record::from_bytes(newer), Err(Error::Newer { found: 4 })));
     }
 }

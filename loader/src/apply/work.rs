@@ -3,6 +3,7 @@
 //! Input: one [`Step`] of the plan. Output: the kernel changed by it, and an entry in the list of what to undo. Read next:
 //! `undo.rs`, `hook.rs`.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
@@ -21,7 +22,7 @@ use crate::lab::trial;
 use crate::link::Link;
 use crate::load::{self, LoadOptions};
 use crate::manifest::lab::SWITCH;
-use crate::map::Map;
+use crate::map::{Found, Map, Migration};
 use crate::pin::Kind;
 use crate::plan::{Step, WantedLink, WantedObject};
 use crate::prog::{self, Prog};
@@ -36,6 +37,13 @@ impl Job<'_, '_> {
                 down::clear(&self.prepared.wanted.name, self.dir(), record).map(drop)
             }
             Step::MakeHost { host, .. } => self.make_host(host),
+            Step::Renew { map, migrate, .. } => {
+                if *migrate {
+                    self.migrate(map, tell)
+                } else {
+                    Ok(())
+                }
+            }
             Step::Configure { object, .. } => self.configure_step(object, tell),
             Step::Pin { object, .. } => self.pin_object(object),
             Step::Attach { link, .. } => self.attach(link, tell),
@@ -50,12 +58,19 @@ impl Job<'_, '_> {
         self.prepared.wanted.objects.iter().enumerate().find(|(_, object)| object.name == name)
     }
 
-    pub(super) fn load_object(&mut self, name: &str, tell: &mut Tell<'_>) -> Result<(), Error> {
-        let Some((at, _)) = self.object(name) else { return Ok(()) };
+    /// Loads an object; the maps in `kept` are those that are pinned.
+    pub(super) fn load_object(&mut self, name: &str, kept: &[String], tell: &mut Tell<'_>) -> Result<(), Error> {
+        let Some((at, wanted)) = self.object(name) else { return Ok(()) };
         let object = &self.prepared.objects[at];
+        let mut reuse = BTreeMap::new();
+        for pin in kept {
+            if let Some(map) = wanted.maps.get(pin) {
+                reuse.insert(map.name.clone(), Map::from_pin(self.pin(Kind::Map, pin))?);
+            }
+        }
         let stem = Path::new(name).file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
         let options =
-            LoadOptions { max_entries: object.max_entries.clone(), object_name: stem, ..LoadOptions::default() };
+            LoadOptions { max_entries: object.max_entries.clone(), object_name: stem, reuse, ..LoadOptions::default() };
         let loaded = load::load(&object.spec, &options)
             .map_err(|source| Error::Load { object: name.to_owned(), source: Box::new(source) })?;
         for note in loaded.notes() {
@@ -80,7 +95,7 @@ impl Job<'_, '_> {
     fn configure_step(&mut self, name: &str, tell: &mut Tell<'_>) -> Result<(), Error> {
         let Some((at, object)) = self.object(name) else { return Ok(()) };
         let config = object.config.clone();
-        if !self.loaded.contains_key(&at) {
+        if self.has_maps_in_use(at) {
             let old = self.observed.record.iter().flat_map(|record| &record.objects).find(|old| old.name == name);
             if let Some(old) = old.map(|old| old.config.clone()) {
                 self.done.push(Undo::Reconfigure(at, old));
@@ -89,6 +104,30 @@ impl Job<'_, '_> {
         for line in self.configure(at, &config)? {
             tell(Event::Note(format!("  {line}")));
         }
+        Ok(())
+    }
+
+    /// Whether programs that run now look into maps of the object.
+    fn has_maps_in_use(&self, at: usize) -> bool {
+        let name = &self.prepared.wanted.objects[at].name;
+        let load = |step: &Step| matches!(step, Step::Load { object, kept, .. } if object == name && kept.is_empty());
+        !self.plan.steps.iter().any(load)
+    }
+
+    /// Copies the entries of a pinned map into the new one that will have its name.
+    fn migrate(&mut self, pin: &str, tell: &mut Tell<'_>) -> Result<(), Error> {
+        let objects = self.prepared.wanted.objects.iter().enumerate();
+        let Some((at, wanted)) = objects.filter_map(|(at, object)| Some((at, object.maps.get(pin)?))).next() else {
+            return Ok(());
+        };
+        let Some(loaded) = self.loaded.get(&at) else { return Ok(()) };
+        let new = loaded.map(&wanted.name).map_err(|source| self.load_error(at, source))?;
+        let old = Map::from_pin(self.pin(Kind::Map, pin))?;
+        // The plan has made sure that there is a way.
+        let Ok(migration) = Migration::new(&wanted.definition, &Found::of(&old)?) else { return Ok(()) };
+        let migrated = migration.run(&old, new)?;
+        tell(Event::Note(format!("  {migrated}")));
+        self.migrated.push(migrated);
         Ok(())
     }
 
@@ -120,7 +159,8 @@ impl Job<'_, '_> {
     /// The maps of an object: those just made, or those pinned.
     fn map_set(&self, at: usize) -> Result<MapSet, Error> {
         let mut set = MapSet::default();
-        for (pin, name) in &self.prepared.wanted.objects[at].maps {
+        for (pin, wanted) in &self.prepared.wanted.objects[at].maps {
+            let name = &wanted.name;
             let map = match self.loaded.get(&at) {
                 Some(loaded) => loaded.map(name).map_err(|source| self.load_error(at, source))?.try_clone()?,
                 None => Map::from_pin(self.pin(Kind::Map, pin))?,
@@ -147,8 +187,11 @@ impl Job<'_, '_> {
     fn pin_object(&mut self, name: &str) -> Result<(), Error> {
         let Some((at, object)) = self.object(name) else { return Ok(()) };
         let (progs, maps) = (object.progs.clone(), object.maps.clone());
-        for (pin, map) in self.map_set(at)?.into_pins(&maps) {
-            self.pin_one(Kind::Map, &pin, Pinned::Map(map))?;
+        let mut set = self.map_set(at)?;
+        for (pin, wanted) in maps {
+            if let Some(map) = set.remove(&wanted.name) {
+                self.pin_map(&pin, map)?;
+            }
         }
         for (pin, name) in progs {
             let path = self.pin(Kind::Prog, &pin);
@@ -161,10 +204,16 @@ impl Job<'_, '_> {
         Ok(())
     }
 
-    fn pin_one(&mut self, kind: Kind, pin: &str, new: Pinned) -> Result<(), Error> {
-        let path = self.pin(kind, pin);
-        let old = Pinned::open(kind, &path);
-        new.pin_over(&path)?;
+    /// Gives a map its name; one that was kept has it already.
+    fn pin_map(&mut self, pin: &str, new: Map) -> Result<(), Error> {
+        let path = self.pin(Kind::Map, pin);
+        let old = Pinned::open(Kind::Map, &path);
+        if let Some(Pinned::Map(old)) = &old
+            && old.info()?.id == new.info()?.id
+        {
+            return Ok(());
+        }
+        Pinned::Map(new).pin_over(&path)?;
         self.remember(Undo::Repin(path, old));
         Ok(())
     }

@@ -1,9 +1,10 @@
 //! Stage: BTF, between object and kernel. Input: the object's types and the kernel's. Output: which type is which
 //! (`matching.rs`, `path.rs`), the kernel's types as an index (`kernel.rs`), the object's types made fit for this kernel and
-//! loaded (`handle.rs`), and values of a type for people (`value.rs`). Next file: `kernel.rs`.
+//! loaded (`handle.rs`), values of a type for people (`value.rs`), and types as lists of fields (`layout.rs`). Next file: `kernel.rs`.
 
 pub mod handle;
 pub mod kernel;
+pub mod layout;
 pub mod matching;
 pub mod path;
 pub mod value;

@@ -63,7 +63,7 @@ pub fn hex(bytes: &[u8]) -> String {
 }
 
 /// A type without its other names and qualifiers, and whether one of them says network byte order.
-fn bare<'b>(btf: &'b Btf<'_>, mut id: TypeId) -> Option<(Type<&'b str>, bool)> {
+pub(super) fn bare<'b>(btf: &'b Btf<'_>, mut id: TypeId) -> Option<(Type<&'b str>, bool)> {
     let mut big = false;
     for _ in 0..DEPTH {
         let ty = btf.get(id).ok()?;
@@ -81,7 +81,7 @@ fn bare<'b>(btf: &'b Btf<'_>, mut id: TypeId) -> Option<(Type<&'b str>, bool)> {
 }
 
 /// Up to 16 bytes as a number.
-fn number(bytes: &[u8], big: bool) -> Option<u128> {
+pub(super) fn number(bytes: &[u8], big: bool) -> Option<u128> {
     let mut wide = [0; 16];
     wide.get_mut(..bytes.len())?.copy_from_slice(bytes);
     if big || cfg!(target_endian = "big") {
@@ -91,7 +91,7 @@ fn number(bytes: &[u8], big: bool) -> Option<u128> {
 }
 
 /// A number as so many bytes.
-fn put(bytes: &mut [u8], number: u128, big: bool) {
+pub(super) fn put(bytes: &mut [u8], number: u128, big: bool) {
     let wide = number.to_le_bytes();
     for (byte, from) in bytes.iter_mut().zip(wide) {
         *byte = from;
@@ -182,10 +182,10 @@ fn is_text(btf: &Btf<'_>, elem: TypeId) -> bool {
 }
 
 /// A bit field in its bytes: how far it is shifted, and how many bits it has.
-type Field = (u32, u32);
+pub(super) type Field = (u32, u32);
 
 /// Where a member lies: its bytes, and for a bit field which bits of them.
-fn place(btf: &Btf<'_>, member: &Member<&str>) -> Option<(Range<usize>, Option<Field>)> {
+pub(super) fn place(btf: &Btf<'_>, member: &Member<&str>) -> Option<(Range<usize>, Option<Field>)> {
     let at = member.bit_offset as usize;
     if member.bits == 0 {
         let start = at / 8;
@@ -204,7 +204,7 @@ fn read_member(btf: &Btf<'_>, member: &Member<&str>, bytes: &[u8], depth: u32) -
     Some(shown(number(bytes, false)? >> shift & mask(bits), bits, signed))
 }
 
-fn mask(bits: u32) -> u128 {
+pub(super) fn mask(bits: u32) -> u128 {
     1_u128.checked_shl(bits).map_or(u128::MAX, |bit| bit - 1)
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use asm::object::section::MapType;
 
 use super::{Error, LoadOptions, Prepared};
-use crate::map::{self, Map, Options, Wanted, differences};
+use crate::map::{self, Found, Map, Options, Wanted, differences};
 use crate::pin;
 use crate::prog::Prog;
 use crate::spec::{InitValue, MapOrigin, MapSpec, Pinning, Spec};
@@ -35,7 +35,7 @@ pub(super) fn make(
 ) -> Result<Vec<Made>, Error> {
     let mut all = Vec::with_capacity(spec.maps.len());
     for map in &spec.maps {
-        let made = match existing(map, options)? {
+        let made = match existing(map, spec, options)? {
             Some(map) => Made { map, is_reused: true },
             None => Made { map: create(map, &kernel_name(map, options), btf, notes)?, is_reused: false },
         };
@@ -48,13 +48,13 @@ pub(super) fn make(
 }
 
 /// The map that stands in for a new one.
-fn existing(spec: &MapSpec, options: &LoadOptions) -> Result<Option<Map>, Error> {
+fn existing(spec: &MapSpec, object: &Spec, options: &LoadOptions) -> Result<Option<Map>, Error> {
     if let Some(given) = options.reuse.get(&spec.name) {
-        return compatible(spec, given.try_clone()?, Path::new("")).map(Some);
+        return compatible(spec, object, given.try_clone()?, Path::new("")).map(Some);
     }
     let Some(path) = pin_path(spec, options) else { return Ok(None) };
     match path.try_exists() {
-        Ok(true) => compatible(spec, Map::from_pin(&path)?, &path).map(Some),
+        Ok(true) => compatible(spec, object, Map::from_pin(&path)?, &path).map(Some),
         _ => Ok(None),
     }
 }
@@ -64,16 +64,8 @@ fn pin_path(spec: &MapSpec, options: &LoadOptions) -> Option<PathBuf> {
     Some(dir.join(spec.name.replace('.', "_")))
 }
 
-fn compatible(spec: &MapSpec, map: Map, path: &Path) -> Result<Map, Error> {
-    let wanted = Wanted {
-        map_type: spec.map_type,
-        key_size: spec.key_size,
-        value_size: spec.value_size,
-        max_entries: entries(spec)?,
-        flags: spec.flags,
-        extra: spec.map_extra,
-    };
-    let differences = differences(&wanted, &map.info()?);
+fn compatible(spec: &MapSpec, object: &Spec, map: Map, path: &Path) -> Result<Map, Error> {
+    let differences = differences(&Wanted::of(spec, object.btf.as_ref()), &Found::of(&map)?);
     if differences.is_empty() {
         return Ok(map);
     }

@@ -18,7 +18,7 @@ pub use diagnostic::{Diagnostic, Place, Source};
 pub use document::Section;
 pub use hook::{Direction, Hook, Mode};
 pub use lab::Lab;
-pub use program::{Attach, MapOptions, Program};
+pub use program::{Attach, MapOptions, OnMismatch, Program};
 
 use document::{Document, Variables};
 use toml::Spanned;

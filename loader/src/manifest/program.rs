@@ -51,6 +51,21 @@ pub struct Attach {
 pub struct MapOptions {
     /// Entries, instead of the object's own number.
     pub max_entries: Option<u32>,
+    /// What becomes of a map that is there already and is another one; `None`: [`OnMismatch::Fail`] for maps that hold what
+    /// only they know, [`OnMismatch::Replace`] for those that the object or its system fills.
+    pub on_mismatch: Option<OnMismatch>,
+}
+
+/// What `up` does with a pinned map whose definition is not the wanted one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnMismatch {
+    /// Changes nothing and says every difference.
+    Fail,
+    /// Makes a new map; what was in the old one is lost.
+    Replace,
+    /// Makes a new map, and copies every entry that fits.
+    Migrate,
 }
 
 #[derive(Deserialize)]

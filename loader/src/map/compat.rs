@@ -1,15 +1,18 @@
 //! Stage: loaded maps. Input: what an object wants and the map that is pinned. Output: every difference between them.
-//! Read next: `crate::prog`.
+//! Read next: `migrate.rs`, which carries the contents over in spite of them.
 
 use std::fmt;
 
+use asm::btf::{Btf, TypeId};
 use asm::object::MapType;
 
-use super::{ACCESS_FLAGS, Info};
+use super::{ACCESS_FLAGS, Error, Info, Map};
+use crate::btf::{self, layout::Layout};
+use crate::spec::MapSpec;
 use crate::sys::uapi::MapFlags;
 
 /// What an object wants of a map that is there already.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
     /// What kind of map.
     pub map_type: MapType,
@@ -17,35 +20,75 @@ pub struct Wanted {
     pub key_size: u32,
     /// Bytes.
     pub value_size: u32,
-    /// Elements, before what the kernel rounds.
+    /// Elements, before what the kernel rounds; 0 for any number.
     pub max_entries: u32,
     /// [`MapFlags`] as bits.
     pub flags: u32,
     /// `map_extra`.
     pub extra: u64,
+    /// The fields of a key, where the object's types tell.
+    pub key: Option<Layout>,
+    /// The fields of a value; for global data, its variables.
+    pub value: Option<Layout>,
+}
+
+/// A map that is there, and the types that it was made with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// What the kernel says of it.
+    pub info: Info,
+    /// The fields of a key; `None` for a map without types.
+    pub key: Option<Layout>,
+    /// The fields of a value.
+    pub value: Option<Layout>,
+}
+
+impl Wanted {
+    /// What an object's definition comes to.
+    #[must_use]
+    pub fn of(spec: &MapSpec, types: Option<&Btf<'_>>) -> Self {
+        let layout = |id: Option<TypeId>| types.zip(id).and_then(|(types, id)| Layout::of(types, id));
+        Self {
+            map_type: spec.map_type,
+            key_size: spec.key_size,
+            value_size: spec.value_size,
+            max_entries: spec.max_entries,
+            flags: spec.flags,
+            extra: spec.map_extra,
+            key: layout(spec.key_type),
+            value: layout(spec.value_type),
+        }
+    }
+}
+
+impl Found {
+    /// Asks the kernel.
+    ///
+    /// # Errors
+    /// [`Error::Command`].
+    pub fn of(map: &Map) -> Result<Self, Error> {
+        let info = map.info()?;
+        let types = (info.btf_id != 0).then(|| btf::loaded(info.btf_id).ok()).flatten();
+        let layout = |id| types.as_ref().filter(|_| id != 0).and_then(|types| Layout::of(types, TypeId(id)));
+        let (key, value) = (layout(info.btf_key_type_id), layout(info.btf_value_type_id));
+        Ok(Self { info, key, value })
+    }
 }
 
 /// One property in which a map is not what was wanted.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Difference {
-    /// Which: `type`, `key size`, `value size`, `entries`, `flags` or `extra`.
-    pub what: &'static str,
-    /// The object's.
-    pub wanted: u64,
+    /// Which: `type`, `key size`, `value size`, `entries`, `flags`, `extra`, or a field of the key or the value.
+    pub what: String,
+    /// The object's, in words.
+    pub wanted: String,
     /// The map's.
-    pub found: u64,
+    pub found: String,
 }
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.what {
-            "type" => {
-                let types = [self.wanted, self.found].map(|number| MapType(u32::try_from(number).unwrap_or(u32::MAX)));
-                write!(f, "type: wanted {}, found {}", types[0], types[1])
-            }
-            "flags" => write!(f, "{}: wanted {:#x}, found {:#x}", self.what, self.wanted, self.found),
-            _ => write!(f, "{}: wanted {}, found {}", self.what, self.wanted, self.found),
-        }
+        write!(f, "{}: wanted {}, found {}", self.what, self.wanted, self.found)
     }
 }
 
@@ -55,29 +98,41 @@ const PAGE: u64 = 4096;
 /// Every difference that matters; empty if the map can be used again.
 ///
 /// What the kernel itself changes when it makes a map is no difference: device maps become read-only to programs,
-/// access flags belong to a descriptor, a ring buffer's size may have been rounded to a power of two of pages.
+/// access flags belong to a descriptor, a ring buffer's size may have been rounded to a power of two of pages. Fields are
+/// compared by name, place, width and byte order, where both sides have types.
 #[must_use]
-pub fn differences(wanted: &Wanted, found: &Info) -> Vec<Difference> {
-    let entries = [u64::from(wanted.max_entries), u64::from(found.max_entries)];
-    let [wanted_entries, found_entries] = if matches!(wanted.map_type, MapType::RINGBUF | MapType::USER_RINGBUF) {
-        entries.map(ring_size)
-    } else {
-        entries
+pub fn differences(wanted: &Wanted, found: &Found) -> Vec<Difference> {
+    let is_ring = matches!(wanted.map_type, MapType::RINGBUF | MapType::USER_RINGBUF);
+    let entries = |number: u32| if is_ring { ring_size(number.into()) } else { number.into() };
+    // None: as many as the machine has CPUs, or as whoever made the map wanted.
+    let wanted_entries = if wanted.max_entries == 0 { found.info.max_entries } else { wanted.max_entries };
+    let flags = |map_type, flags| format!("{:#x}", comparable(map_type, flags));
+    let info = &found.info;
+    let rows = [
+        ("type", wanted.map_type.to_string(), info.map_type.to_string()),
+        ("key size", wanted.key_size.to_string(), info.key_size.to_string()),
+        ("value size", wanted.value_size.to_string(), info.value_size.to_string()),
+        ("entries", entries(wanted_entries).to_string(), entries(info.max_entries).to_string()),
+        ("flags", flags(wanted.map_type, wanted.flags), flags(info.map_type, info.flags)),
+        ("extra", wanted.extra.to_string(), info.extra.to_string()),
+    ];
+    let rows = rows.into_iter().filter(|(_, wanted, found)| wanted != found);
+    let mut all: Vec<_> =
+        rows.map(|(what, wanted, found)| Difference { what: what.to_owned(), wanted, found }).collect();
+    all.extend(fields("key", wanted.key.as_ref(), found.key.as_ref()));
+    all.extend(fields("value", wanted.value.as_ref(), found.value.as_ref()));
+    all
+}
+
+fn fields(of: &str, wanted: Option<&Layout>, found: Option<&Layout>) -> Vec<Difference> {
+    let (Some(wanted), Some(found)) = (wanted, found) else { return Vec::new() };
+    let words = |text: Option<String>| text.unwrap_or_else(|| "none".to_owned());
+    let one = |change: crate::btf::layout::Change| Difference {
+        what: if change.path.is_empty() { of.to_owned() } else { format!("{of} field {}", change.path) },
+        wanted: words(change.wanted),
+        found: words(change.found),
     };
-    [
-        ("type", u64::from(wanted.map_type.0), u64::from(found.map_type.0)),
-        ("key size", u64::from(wanted.key_size), u64::from(found.key_size)),
-        ("value size", u64::from(wanted.value_size), u64::from(found.value_size)),
-        ("entries", wanted_entries, found_entries),
-        ("flags", u64::from(comparable(wanted.map_type, wanted.flags)), {
-            u64::from(comparable(found.map_type, found.flags))
-        }),
-        ("extra", wanted.extra, found.extra),
-    ]
-    .into_iter()
-    .filter(|(_, wanted, found)| wanted != found)
-    .map(|(what, wanted, found)| Difference { what, wanted, found })
-    .collect()
+    wanted.changes(found).into_iter().map(one).collect()
 }
 
 /// The flags without those that tell nothing.
@@ -96,14 +151,21 @@ fn ring_size(bytes: u64) -> u64 {
 mod tests {
     use super::*;
 
-    fn hash() -> (Wanted, Info) {
-        let wanted =
-            Wanted { map_type: MapType::HASH, key_size: 4, value_size: 8, max_entries: 16, flags: 1, extra: 0 };
-        (wanted, info(&wanted))
+    fn hash() -> Wanted {
+        Wanted {
+            map_type: MapType::HASH,
+            key_size: 4,
+            value_size: 8,
+            max_entries: 16,
+            flags: 1,
+            extra: 0,
+            key: None,
+            value: None,
+        }
     }
 
-    fn info(wanted: &Wanted) -> Info {
-        Info {
+    fn found(wanted: &Wanted) -> Found {
+        let info = Info {
             id: 7,
             name: "m".into(),
             map_type: wanted.map_type,
@@ -115,21 +177,23 @@ mod tests {
             btf_key_type_id: 0,
             btf_value_type_id: 0,
             extra: wanted.extra,
-        }
+        };
+        Found { info, key: wanted.key.clone(), value: wanted.value.clone() }
     }
 
     #[test]
     fn all_differences_are_listed_at_once() {
-        let (wanted, same) = hash();
-        assert_eq!(differences(&wanted, &same), []);
-        let other = Info {
+        let wanted = hash();
+        assert_eq!(differences(&wanted, &found(&wanted)), []);
+        let mut other = found(&wanted);
+        other.info = Info {
             map_type: MapType::LRU_HASH,
             key_size: 8,
             value_size: 12,
             max_entries: 17,
             flags: 0,
             extra: 3,
-            ..same
+            ..other.info
         };
         let texts: Vec<String> = differences(&wanted, &other).iter().map(ToString::to_string).collect();
         let want = [
@@ -144,14 +208,35 @@ mod tests {
     }
 
     #[test]
+    fn fields_in_other_places_are_differences() {
+        let layout = |a, b| {
+            let mut types = asm::btf::BtfBuilder::new();
+            let u32_ = types.int("u32", 4, false);
+            let id = types.struct_("value", 8, &[("a", u32_, a), ("b", u32_, b)]);
+            Layout::of(&asm::btf::Btf::from_vec(types.encode().unwrap()).unwrap(), id)
+        };
+        let wanted = Wanted { value: layout(0, 4), ..hash() };
+        let swapped = Found { value: layout(4, 0), ..found(&wanted) };
+        let texts: Vec<String> = differences(&wanted, &swapped).iter().map(ToString::to_string).collect();
+        let want = [
+            "value field a: wanted 4 bytes at byte 0, found 4 bytes at byte 4",
+            "value field b: wanted 4 bytes at byte 4, found 4 bytes at byte 0",
+        ];
+        assert_eq!(texts, want);
+        assert_eq!(differences(&wanted, &Found { value: None, ..swapped }), [], "without types nothing is known");
+    }
+
+    #[test]
     fn what_the_kernel_changes_is_no_difference() {
-        let (hash, _) = hash();
-        let devmap = Wanted { map_type: MapType::DEVMAP, ..hash };
-        let found = Info { flags: hash.flags | MapFlags::RDONLY_PROG.bits(), ..info(&devmap) };
-        assert_eq!(differences(&devmap, &found), [], "devmap");
-        let ring = Wanted { map_type: MapType::RINGBUF, key_size: 0, value_size: 0, max_entries: 5000, ..hash };
-        assert_eq!(differences(&ring, &Info { max_entries: 8192, ..info(&ring) }), [], "ring");
-        let read_only = Info { flags: hash.flags | MapFlags::RDONLY.bits(), ..info(&hash) };
-        assert_eq!(differences(&hash, &read_only), [], "descriptor");
+        let changed = |wanted: &Wanted, max_entries, flags| {
+            let mut found = found(wanted);
+            (found.info.max_entries, found.info.flags) = (max_entries, flags);
+            differences(wanted, &found)
+        };
+        let devmap = Wanted { map_type: MapType::DEVMAP, ..hash() };
+        assert_eq!(changed(&devmap, 16, 1 | MapFlags::RDONLY_PROG.bits()), [], "devmap");
+        let ring = Wanted { map_type: MapType::RINGBUF, key_size: 0, value_size: 0, max_entries: 5000, ..hash() };
+        assert_eq!(changed(&ring, 8192, 1), [], "ring");
+        assert_eq!(changed(&hash(), 16, 1 | MapFlags::RDONLY.bits()), [], "descriptor");
     }
 }

@@ -1,12 +1,13 @@
 //! Stage: loaded maps. Input: a definition, a pin or an id. Output: [`Map`], read and written as bytes.
 //!
-//! Read next: `typed.rs` (keys and values as structs), `compat.rs` (may a pinned map be used again?), `keys.rs`,
-//! `ringbuf.rs`.
+//! Read next: `typed.rs` (keys and values as structs), `compat.rs` (may a pinned map be used again?), `migrate.rs`
+//! (may its contents?), `keys.rs`, `ringbuf.rs`.
 
 mod compat;
 mod elements;
 mod error;
 mod keys;
+mod migrate;
 mod ringbuf;
 mod typed;
 
@@ -16,10 +17,11 @@ use std::path::Path;
 use asm::object::MapType;
 use serde::Serialize;
 
-pub use compat::{Difference, Wanted, differences};
+pub use compat::{Difference, Found, Wanted, differences};
 pub use elements::Entry;
 pub use error::Error;
 pub use keys::Keys;
+pub use migrate::{Migrated, Migration};
 pub use ringbuf::RingBuf;
 pub use typed::TypedMap;
 

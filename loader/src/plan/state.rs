@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use asm::object::AttachType;
 
 use crate::apply::record::Record;
-use crate::manifest::Hook;
 use crate::manifest::lab::Lab;
+use crate::manifest::{Hook, OnMismatch};
+use crate::map;
 
 /// A deployment as the manifest wants it.
 #[derive(Debug, Clone)]
@@ -34,12 +35,31 @@ pub struct WantedObject {
     pub digest: String,
     /// Its programs: pin name → name in the object.
     pub progs: BTreeMap<String, String>,
-    /// Its maps: pin name → name in the object.
-    pub maps: BTreeMap<String, String>,
+    /// Its maps by pin name.
+    pub maps: BTreeMap<String, WantedMap>,
+    /// Whether its maps refer to each other, so that all of them are kept or none: those of a system.
+    pub maps_together: bool,
     /// The configuration of its system, which goes into its maps; `null` for objects without a system.
     pub config: serde_json::Value,
     /// The same in words.
     pub words: Vec<String>,
+}
+
+/// One map as it is wanted.
+#[derive(Debug, Clone)]
+pub struct WantedMap {
+    /// Its name in the object.
+    pub name: String,
+    /// What it has to be.
+    pub definition: map::Wanted,
+    /// Whether one that is pinned already may be used again. Not, if the object itself fills it: constants, program arrays.
+    pub may_be_kept: bool,
+    /// SHA-256 of the values that the object gives its variables, in hex; `None` for other maps.
+    pub initial: Option<String>,
+    /// What becomes of one that is pinned already and is another.
+    pub on_mismatch: OnMismatch,
+    /// Where the manifest says so, or would: file, line, column.
+    pub place: String,
 }
 
 /// One attachment as it is wanted.
@@ -74,8 +94,8 @@ pub struct Observed {
     pub record: Option<Record>,
     /// Pinned programs: pin name → what the kernel says.
     pub progs: BTreeMap<String, SeenProg>,
-    /// Pinned maps: pin name → map id.
-    pub maps: BTreeMap<String, u32>,
+    /// Pinned maps: pin name → what the kernel says.
+    pub maps: BTreeMap<String, map::Found>,
     /// Pinned links: pin name → what the kernel says.
     pub links: BTreeMap<String, SeenLink>,
     /// What is wrong with the lab, in words; `None` when all of it stands.

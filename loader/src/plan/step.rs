@@ -19,8 +19,19 @@ pub enum Step {
         object: String,
         /// Its programs.
         progs: Vec<String>,
-        /// Its maps.
+        /// Maps that are made, by pin name.
         maps: Vec<String>,
+        /// Maps that are there already and used again, by pin name.
+        kept: Vec<String>,
+    },
+    /// A map that is there already is not the wanted one: the new one takes its place.
+    Renew {
+        /// The map's pin name.
+        map: String,
+        /// Why, in words.
+        differences: Vec<String>,
+        /// Whether the entries are copied.
+        migrate: bool,
     },
     /// Write its system's configuration into the maps: new ones, or those in use, which the system changes without a gap.
     Configure {
@@ -91,8 +102,13 @@ pub enum Step {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Load { object, progs, maps } => {
-                write!(f, "load {object}: programs {}; maps {}", list(progs), list(maps))
+            Self::Load { object, progs, maps, kept } => {
+                write!(f, "load {object}: programs {}; maps {}", list(progs), list(maps))?;
+                if kept.is_empty() { Ok(()) } else { write!(f, "; keep {}", kept.join(", ")) }
+            }
+            Self::Renew { map, differences, migrate } => {
+                let entries = if *migrate { "copy the entries that fit" } else { "its entries are lost" };
+                write!(f, "renew map {map}, {entries}: {}", differences.join("; "))
             }
             Self::Configure { object, config } => write!(f, "configure {object}: {}", config.join("; ")),
             Self::Clear { why } => write!(f, "clear away what is there: {why}"),

@@ -7,7 +7,45 @@ use asm::object::AttachType;
 use super::*;
 use crate::apply::record::{LabRecord, LinkRecord, ObjectRecord, ProgRecord, Record, VERSION};
 use crate::manifest::lab::Lab;
-use crate::manifest::{Hook, Mode};
+use crate::manifest::{Hook, Mode, OnMismatch};
+use crate::map::Found;
+
+fn map(name: &str) -> WantedMap {
+    let spec = crate::spec::MapSpec {
+        map_type: asm::object::MapType::HASH,
+        key_size: 4,
+        value_size: 8,
+        max_entries: 16,
+        ..Default::default()
+    };
+    WantedMap {
+        name: name.to_owned(),
+        definition: crate::map::Wanted::of(&spec, None),
+        may_be_kept: true,
+        initial: None,
+        on_mismatch: OnMismatch::Fail,
+        place: "m.toml:2:2".to_owned(),
+    }
+}
+
+/// As the kernel says what was made of it.
+fn found(map: &WantedMap) -> Found {
+    let wanted = &map.definition;
+    let info = crate::map::Info {
+        id: 8,
+        name: map.name.clone(),
+        map_type: wanted.map_type,
+        key_size: wanted.key_size,
+        value_size: wanted.value_size,
+        max_entries: wanted.max_entries,
+        flags: wanted.flags,
+        btf_id: 0,
+        btf_key_type_id: 0,
+        btf_value_type_id: 0,
+        extra: 0,
+    };
+    Found { info, key: None, value: None }
+}
 
 fn wanted(lab: bool) -> Wanted {
     let text = |text: &str| text.to_owned();
@@ -15,7 +53,8 @@ fn wanted(lab: bool) -> Wanted {
         name: text("lb"),
         digest: text("d1"),
         progs: [(text("balance"), text("balance"))].into(),
-        maps: [(text("vips"), text("vips"))].into(),
+        maps: [(text("vips"), map("vips"))].into(),
+        maps_together: false,
         config: serde_json::json!({"vip": 1}),
         words: vec![text("one VIP")],
     };
@@ -55,14 +94,15 @@ fn standing(wanted: &Wanted) -> Observed {
     let mut observed = Observed { bpffs: true, directory: true, ..Observed::default() };
     for object in &wanted.objects {
         let (name, digest, config) = (object.name.clone(), object.digest.clone(), object.config.clone());
-        record.objects.push(ObjectRecord { name, sha256: "s".to_owned(), digest, config });
+        let initial = object.maps.values().filter_map(|map| Some((map.name.clone(), map.initial.clone()?))).collect();
+        record.objects.push(ObjectRecord { name, sha256: "s".to_owned(), digest, initial, config });
         for pin in object.progs.keys() {
             let (object, tag) = (object.name.clone(), "t".to_owned());
             record.progs.insert(pin.clone(), ProgRecord { object, name: pin.clone(), tag: tag.clone() });
             observed.progs.insert(pin.clone(), SeenProg { id: 7, tag });
         }
-        for pin in object.maps.keys() {
-            observed.maps.insert(pin.clone(), 8);
+        for (pin, map) in &object.maps {
+            observed.maps.insert(pin.clone(), found(map));
         }
     }
     for link in &wanted.links {
@@ -81,7 +121,7 @@ fn standing(wanted: &Wanted) -> Observed {
 
 /// The steps' names alone.
 fn steps(wanted: &Wanted, observed: &Observed) -> String {
-    let plan = Plan::new(wanted, observed);
+    let plan = Plan::new(wanted, observed).unwrap();
     let names: Vec<_> = plan.steps.iter().map(|step| format!("{step:?}")).collect();
     let names: Vec<_> = names.iter().map(|name| name.split([' ', '{']).next().unwrap_or_default()).collect();
     names.join(" ")
@@ -95,7 +135,7 @@ fn record(observed: &mut Observed) -> &mut Record {
 fn nothing_changes_what_stands() {
     for lab in [true, false] {
         let wanted = wanted(lab);
-        assert!(Plan::new(&wanted, &standing(&wanted)).is_empty(), "lab: {lab}");
+        assert!(Plan::new(&wanted, &standing(&wanted)).unwrap().is_empty(), "lab: {lab}");
     }
 }
 
@@ -170,7 +210,7 @@ fn pins_without_a_record_are_cleared() {
 #[test]
 fn a_plan_prints() {
     let wanted = wanted(true);
-    let text = Plan::new(&wanted, &Observed { bpffs: true, ..Observed::default() }).to_string();
+    let text = Plan::new(&wanted, &Observed { bpffs: true, ..Observed::default() }).unwrap().to_string();
     let want = "lb: 6 steps
   1. load lb: programs balance; maps vips
   2. make host switch in network namespace lb-switch: a bridge of 1 ports
@@ -180,5 +220,95 @@ fn a_plan_prints() {
   6. attach balance to balancer:eth0, native, else generic
 ";
     assert_eq!(text, want);
-    assert_eq!(Plan::new(&wanted, &standing(&wanted)).to_string(), "lb: as wanted, nothing to change\n");
+    assert_eq!(Plan::new(&wanted, &standing(&wanted)).unwrap().to_string(), "lb: as wanted, nothing to change\n");
+}
+
+/// New bytes of an object with a map that is there already; `change` makes the map what the new object wants.
+fn upgrade(change: impl FnOnce(&mut WantedObject)) -> (Wanted, Observed) {
+    let mut wanted = wanted(false);
+    let observed = standing(&wanted);
+    wanted.objects[0].digest = "d2".into();
+    change(&mut wanted.objects[0]);
+    (wanted, observed)
+}
+
+fn vips(object: &mut WantedObject) -> &mut WantedMap {
+    object.maps.get_mut("vips").unwrap()
+}
+
+#[test]
+fn maps_outlive_their_programs() {
+    type Change = fn(&mut WantedObject);
+    let wider: Change = |object| vips(object).definition.value_size = 16;
+    let table: [(&str, Change, &str); 6] = [
+        ("the same definition", |_| (), "load lb: programs balance; maps none; keep vips"),
+        ("filled by the object", |object| vips(object).may_be_kept = false, "load lb: programs balance; maps vips"),
+        (
+            "replace",
+            |object| {
+                vips(object).definition.max_entries = 32;
+                vips(object).on_mismatch = OnMismatch::Replace;
+            },
+            "renew map vips, its entries are lost: entries: wanted 32, found 16",
+        ),
+        (
+            "migrate",
+            |object| {
+                vips(object).definition.max_entries = 32;
+                vips(object).on_mismatch = OnMismatch::Migrate;
+            },
+            "renew map vips, copy the entries that fit: entries: wanted 32, found 16",
+        ),
+        (
+            "other initial values",
+            |object| {
+                vips(object).initial = Some("new".to_owned());
+                vips(object).on_mismatch = OnMismatch::Replace;
+            },
+            "renew map vips, its entries are lost: initial values: wanted the new object's, found the old one's",
+        ),
+        (
+            "maps that go together",
+            |object| {
+                object.maps_together = true;
+                vips(object).on_mismatch = OnMismatch::Replace;
+                object.maps.insert("stats".to_owned(), WantedMap { on_mismatch: OnMismatch::Replace, ..map("stats") });
+                object.maps.get_mut("vips").unwrap().definition.value_size = 16;
+            },
+            "renew map stats, its entries are lost: its object: wanted all maps of one make",
+        ),
+    ];
+    for (name, change, want) in table {
+        let (wanted, mut observed) = upgrade(change);
+        observed.maps.insert("stats".to_owned(), found(&map("stats")));
+        let plan = Plan::new(&wanted, &observed).unwrap().to_string();
+        assert!(plan.contains(want), "{name}: {plan}");
+    }
+    let (wanted, observed) = upgrade(wider);
+    let refused = Plan::new(&wanted, &observed).unwrap_err().to_string();
+    let want = "deployment lb: maps that are there already are not the wanted ones; nothing was changed
+  map vips (m.toml:2:2)
+    value size: wanted 16, found 8
+    in [map.vips], on_mismatch = \"migrate\" copies its entries as far as they fit, \"replace\" begins without them";
+    assert_eq!(refused, want);
+    let (mut wanted, observed) = upgrade(wider);
+    vips(&mut wanted.objects[0]).on_mismatch = OnMismatch::Migrate;
+    let refused = Plan::new(&wanted, &observed).unwrap_err().to_string();
+    assert!(refused.contains("cannot be migrated: without types on both sides"), "{refused}");
+}
+
+#[test]
+fn who_shares_a_map_that_is_renewed_is_loaded_too() {
+    let (mut wanted, _) = upgrade(|_| ());
+    wanted.objects[0].digest = "d1".to_owned();
+    let other = WantedObject { name: "other".to_owned(), progs: BTreeMap::new(), ..wanted.objects[0].clone() };
+    wanted.objects.push(other);
+    let observed = standing(&wanted);
+    wanted.objects[1].digest = "d2".to_owned();
+    assert_eq!(steps(&wanted, &observed), "Load Configure Pin");
+    for object in &mut wanted.objects {
+        vips(object).definition.max_entries = 32;
+        vips(object).on_mismatch = OnMismatch::Migrate;
+    }
+    assert_eq!(steps(&wanted, &observed), "Load Load Renew Configure Configure Replace Pin Pin");
 }

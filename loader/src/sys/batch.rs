@@ -103,7 +103,7 @@ impl MapFd {
         (attr.map_fd, attr.count) = (fd_u32(self.as_fd()), count);
         (attr.keys, attr.values, attr.elem_flags) = (addr(keys), addr(values), flags.bits());
         // SAFETY: the kernel reads `count` keys and values; `batch_count` made sure that both slices hold them.
-        unsafe { bpf::<UpdateBatch>(&mut attr) }.map(drop).map_err(|errno| (errno, attr.count as usize))
+        unsafe { bpf::<UpdateBatch>(&mut attr) }.map(drop).map_err(|errno| (errno, done(count, attr.count)))
     }
 
     /// `BPF_MAP_DELETE_BATCH`: all of `keys` (Linux 5.6).
@@ -116,7 +116,7 @@ impl MapFd {
         let mut attr: BatchAttr = zeroed();
         (attr.map_fd, attr.count, attr.keys) = (fd_u32(self.as_fd()), count, addr(keys));
         // SAFETY: the kernel reads `count` keys; `batch_count` made sure that the slice holds them.
-        unsafe { bpf::<DeleteBatch>(&mut attr) }.map(drop).map_err(|errno| (errno, attr.count as usize))
+        unsafe { bpf::<DeleteBatch>(&mut attr) }.map(drop).map_err(|errno| (errno, done(count, attr.count)))
     }
 
     /// How many elements the slices hold; both must hold the same whole number of them.
@@ -136,4 +136,9 @@ impl MapFd {
 /// `ENOENT` from a batch lookup means the end of the map, not a failure.
 fn end(errno: Errno, count: u32) -> Result<(u32, bool)> {
     if errno == Errno::ENOENT { Ok((count, false)) } else { Err(errno) }
+}
+
+/// How many elements a failed command has done: a kernel that refuses it as a whole leaves the number as it was.
+fn done(asked: u32, told: u32) -> usize {
+    if told >= asked { 0 } else { told as usize }
 }

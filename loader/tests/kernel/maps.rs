@@ -1,7 +1,8 @@
 //! Maps: create, elements, per-CPU values, batches, typed view, freeze, ids.
 
 use asm::object::MapType;
-use loader::map::{Error, Map, Options, Wanted, differences};
+use loader::map::{Error, Found, Map, Options, Wanted, differences};
+use loader::spec::MapSpec;
 use loader::sys::Errno;
 use loader::sys::map::possible_cpus;
 use loader::sys::obj::Kind;
@@ -153,10 +154,11 @@ fn a_map_is_found_by_id_and_gone_after_drop() {
     let again = Map::from_id(info.id).unwrap();
     first.update(&[1; 4], &[2; 8], UpdateFlags::ANY).unwrap();
     assert_eq!(again.lookup(&[1; 4]).unwrap(), Some(vec![2; 8]));
-    let wanted = Wanted { map_type: MapType::HASH, key_size: 4, value_size: 8, max_entries: 4, flags: 0, extra: 0 };
-    assert_eq!(differences(&wanted, &info), []);
-    let differ = differences(&Wanted { value_size: 16, max_entries: 5, ..wanted }, &info);
-    assert_eq!(differ.iter().map(|one| one.what).collect::<Vec<_>>(), ["value size", "entries"]);
+    let spec = MapSpec { map_type: MapType::HASH, key_size: 4, value_size: 8, max_entries: 4, ..MapSpec::default() };
+    let (wanted, found) = (Wanted::of(&spec, None), Found::of(&again).unwrap());
+    assert_eq!(differences(&wanted, &found), []);
+    let differ = differences(&Wanted { value_size: 16, max_entries: 5, ..wanted }, &found);
+    assert_eq!(differ.iter().map(|one| &*one.what).collect::<Vec<_>>(), ["value size", "entries"]);
     drop((first, again));
     gone(Kind::Map, info.id);
     assert!(matches!(Map::from_id(info.id), Err(Error::NoId { .. })));

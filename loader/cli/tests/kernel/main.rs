@@ -10,4 +10,5 @@ mod ground;
 mod hooks;
 mod inspect;
 mod killed;
+mod upgrade;
 mod whole;
