@@ -43,6 +43,8 @@ programs! {
     sk_skb "SkSkb" "sk_skb" Word;
     /// System calls on sockets: `#[cgroup_sock_addr(connect4)] fn f(ctx: &mut SockAddr) -> Access`.
     cgroup_sock_addr "SockAddr" "cgroup" Word;
+    /// Sockets of a cgroup: `#[cgroup_sock(sock_create)] fn f(ctx: &mut CgroupSock) -> Access`.
+    cgroup_sock "CgroupSock" "cgroup" Word;
     /// Which socket a connection gets: `#[sk_lookup] fn f(ctx: &mut SkLookup) -> SkAction`.
     sk_lookup "SkLookup" "sk_lookup" None;
     /// Packets of a cgroup: `#[cgroup_skb(ingress)] fn f(skb: &mut CgroupSkb) -> Access`.
@@ -51,6 +53,10 @@ programs! {
     tracepoint "Tracepoint" "tracepoint" Text;
     /// A function of the kernel's: `#[kprobe("do_unlinkat")] fn f(ctx: &mut Kprobe)`.
     kprobe "Kprobe" "kprobe" Text;
+    /// A tracepoint's arguments as they are: `#[raw_tracepoint("sys_enter")] fn f(ctx: &mut RawTracepoint)`.
+    raw_tracepoint "RawTracepoint" "raw_tp" Text;
+    /// A tracepoint whose arguments have types: `#[tp_btf("sock_recv_length")] fn f(ctx: &mut TpBtf)`.
+    tp_btf "TpBtf" "tp_btf" Text;
     /// Where a function of the kernel's begins: `#[fentry("do_unlinkat")] fn f(ctx: &mut Fentry)`.
     fentry "Fentry" "fentry" Text;
     /// Where a function of the kernel's ends: `#[fexit("do_unlinkat")] fn f(ctx: &mut Fentry)`.

@@ -46,6 +46,15 @@ pub(crate) fn load<T: Layout>(r: &mut Recorder, at: Addr, size: u32) -> Val<T> {
     Val::new(Repr::Pieces(held))
 }
 
+/// Sixteen bytes in words of four, as contexts and sockets let them be read.
+pub(crate) fn words(r: &mut Recorder, base: Value, off: i32) -> Val<[u8; 16]> {
+    let mut held = [None; PIECES];
+    for (slot, at) in held.iter_mut().zip((off..).step_by(4)) {
+        *slot = Some(r.b.load(Ty::I32, base, at));
+    }
+    Val::new(Repr::Pieces(held))
+}
+
 /// The value with these bytes.
 pub(crate) fn constant<T>(r: &mut Recorder, bytes: &[u8]) -> Val<T> {
     let size = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
@@ -80,20 +89,27 @@ pub(crate) fn store<T: Layout>(r: &mut Recorder, at: Addr, value: Val<T>) {
                 off += width(r, piece);
             }
         }
-        Repr::Const(number) => {
-            let ty = Ty::int(T::SIZE * 8).unwrap_or(Ty::I64);
-            let number = r.number(ty, number);
+        Repr::Const(_) | Repr::Value(_) | Repr::Var(_) | Repr::Test(..) => {
+            let number = number(r, value);
             r.b.store(base, at.off, number);
         }
-        Repr::Value(number) => r.b.store(base, at.off, number),
-        Repr::Var(var) => {
-            let number = r.b.use_var(var);
-            r.b.store(base, at.off, number);
-        }
+    }
+}
+
+/// A value that is one number, in a register.
+pub(crate) fn number<T: Layout>(r: &mut Recorder, value: Val<T>) -> Value {
+    let ty = Ty::int(T::SIZE * 8).unwrap_or(Ty::I64);
+    match value.repr {
+        Repr::Const(number) => r.number(ty, number),
+        Repr::Value(value) => value,
+        Repr::Var(var) => r.b.use_var(var),
         Repr::Test(cond, a, b) => {
-            let number = r.b.compare(cond, a, b);
-            r.b.store(base, at.off, number);
+            let value = r.b.compare(cond, a, b);
+            r.at_most(value, 1);
+            value
         }
+        // Longer values are no numbers.
+        Repr::Pieces(_) | Repr::Stack(_) => r.number(ty, 0),
     }
 }
 

@@ -57,6 +57,10 @@ impl<A: Matched, B: Matched> Matched for (A, B) {
     type Host = (A::Host, B::Host);
 }
 
+impl<A: Matched, B: Matched, C: Matched> Matched for (A, B, C) {
+    type Host = (A::Host, B::Host, C::Host);
+}
+
 /// What `match` looks at, as the host's value.
 pub fn chk<M: Matched>(_: M) -> M::Host {
     judged()

@@ -1,7 +1,7 @@
 //! Control flow of the staged twin: blocks entered one after the other, values that meet where they join.
 //!
 //! Stage: lowering's other end. Input: calls that the macro writes for `if`, `match`, loops, `?` and `return`. Output:
-//! blocks of the recorder. Read next: `check.rs`, the other twin.
+//! blocks of the recorder. Read next: `meet.rs`, then `check.rs`, the other twin.
 
 use super::layout::{Num, Scalar};
 use super::ops;
@@ -122,44 +122,6 @@ pub trait Meeting: Copy {
     type Joined;
     /// Reads it.
     fn joined(self) -> Self::Joined;
-}
-
-/// The results of a number: a variable.
-#[derive(Debug)]
-pub struct ValMeeting<T> {
-    var: Var,
-    of: std::marker::PhantomData<fn() -> T>,
-}
-
-impl<T> Clone for ValMeeting<T> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<T> Copy for ValMeeting<T> {}
-
-impl<T: Scalar> Meeting for ValMeeting<T> {
-    type Joined = Val<T>;
-    fn joined(self) -> Val<T> {
-        rec::with(|r| Val::of(r.b.use_var(self.var)))
-    }
-}
-
-impl<T: Scalar> Join for Val<T> {
-    type Meeting = ValMeeting<T>;
-    fn open(self) -> ValMeeting<T> {
-        let var = rec::with(|r| r.b.var(T::TY));
-        let meeting = ValMeeting { var, of: std::marker::PhantomData };
-        self.merge(meeting);
-        meeting
-    }
-    fn merge(self, meeting: ValMeeting<T>) {
-        rec::with(|r| {
-            let value = self.value(r);
-            r.b.def(meeting.var, value);
-        });
-    }
 }
 
 impl Meeting for () {

@@ -1,7 +1,7 @@
 //! Types with a layout in kernel memory, and places that hold them.
 //!
 //! Stage: after `value.rs`. Input: Rust types (`#[derive(Layout)]` for structs and enums). Output: places, whose fields are
-//! places again: reading one is a load, assigning one is a store. Read next: `bytes.rs`, `packet.rs`.
+//! places again: reading one is a load, assigning one is a store. Read next: `atomic.rs`, `bytes.rs`, `packet.rs`.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -12,7 +12,7 @@ use super::rec::{self, Recorder};
 use super::settle::Stage;
 use super::value::{IntoVal, Repr, Val};
 use crate::btf::BtfType;
-use crate::insn::{AtomicOp, Cond};
+use crate::insn::Cond;
 use crate::ir::{Block, Ty, Value, Var};
 
 /// A type with a fixed layout: sizes, BTF, and what a place of it looks like. Derived.
@@ -129,6 +129,11 @@ impl<T: Scalar> Place<T> {
         Self { at, of: PhantomData }
     }
 
+    /// Where it is.
+    pub(crate) const fn at(self) -> Addr {
+        self.at
+    }
+
     /// What it holds.
     #[track_caller]
     pub fn load(self) -> Val<T> {
@@ -146,28 +151,6 @@ impl<T: Scalar> Place<T> {
             let (value, base) = (value.value(r), self.at.base(r));
             r.b.store(base, self.at.off, value);
         });
-    }
-}
-
-impl<T: Num> Place<T> {
-    /// Adds atomically; what was there is not asked for. Of 32 or 64 bits; not in packets.
-    #[track_caller]
-    pub fn atomic_add(self, value: impl IntoVal<T>) {
-        let value = value.into_val();
-        rec::with(|r| {
-            let (value, base) = (value.value(r), self.at.base(r));
-            r.b.atomic(AtomicOp::Add, base, self.at.off, value);
-        });
-    }
-
-    /// Adds atomically, and gives what was there. Of 32 or 64 bits; not in packets. Linux 5.12.
-    #[track_caller]
-    pub fn fetch_add(self, value: impl IntoVal<T>) -> Val<T> {
-        let value = value.into_val();
-        rec::with(|r| {
-            let (value, base) = (value.value(r), self.at.base(r));
-            Val::of(r.b.atomic_fetch(AtomicOp::FetchAdd, base, self.at.off, value))
-        })
     }
 }
 

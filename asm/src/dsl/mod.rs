@@ -29,9 +29,10 @@
 //! and records. So what rustc accepts the verifier accepts: a packet reference that is used after the packet moved is a
 //! borrow error, a lookup cannot be read before it is tested, a ring-buffer record is released once.
 //!
-//! Read next: `rec.rs` (the recorder), `value.rs`, `layout.rs`, `packet.rs`, `map/mod.rs`, `flow.rs` and `check.rs` (the
+//! Read next: `rec.rs` (the recorder), `value.rs`, `layout.rs`, `packet.rs`, `sock.rs`, `map/mod.rs`, `flow.rs` and `check.rs` (the
 //! twins), `object.rs`.
 
+mod atomic;
 mod be;
 mod bytes;
 mod call;
@@ -39,9 +40,11 @@ mod check;
 mod ctx;
 mod flow;
 mod global;
+pub mod kernel;
 mod layout;
 mod leak;
 mod map;
+mod meet;
 pub mod net;
 mod object;
 mod ops;
@@ -49,30 +52,34 @@ mod packet;
 mod pointed;
 mod rec;
 mod settle;
+mod sock;
 mod structs;
 mod subprog;
 mod value;
 
 pub use asm_macros::{
-    Layout, bpf_fn, bss, cgroup_skb, cgroup_sock_addr, data, fentry, fexit, kprobe, map, rodata, sk_lookup, sk_msg,
-    sk_skb, sock_ops, subprog, tc, tracepoint, xdp,
+    Layout, bpf_fn, bss, cgroup_skb, cgroup_sock, cgroup_sock_addr, data, fentry, fexit, kprobe, map, raw_tracepoint,
+    rodata, sk_lookup, sk_msg, sk_skb, sock_ops, subprog, tc, tp_btf, tracepoint, xdp,
 };
+pub use atomic::Atomic;
 pub use be::{Be16, Be32, Be64, Ordered};
-pub use call::{cpu, ktime_ns, pid, random};
+pub use call::{cgroup_id, comm, cpu, ktime_ns, pid, random, task, tid, uid};
 pub use ctx::{
-    Access, Action, CgroupSkb, Context, Fentry, Kprobe, SkAction, SkLookup, SkMsg, SkSkb, SockAddr, SockOps, Tc,
-    TcAction, Tracepoint, Xdp,
+    Access, Action, CgroupSkb, CgroupSock, Context, Fentry, Kprobe, RawTracepoint, SkAction, SkLookup, SkMsg, SkSkb,
+    SockAddr, SockOps, Tc, TcAction, TcpState, TpBtf, Tracepoint, Xdp,
 };
 pub use global::{Global, Rodata};
+pub use kernel::Kernel;
 pub use layout::{Addr, AnyPlace, ArrayPlace, Element, Layout, Num, Place, Scalar, Struct};
 pub use map::{
-    Array, Bloom, CpuMap, DevMap, HashMap, Lookup, LpmTrie, LruHashMap, LruPerCpuHashMap, PerCpuArray, PerCpuHashMap,
-    PerfEventArray, ProgArray, Queue, Record, Reserve, RingBuf, SockHash, SockMap, Stack, Status, Toward, Update,
-    ValRef, XskMap,
+    Array, Bloom, CgroupStorage, CpuMap, DevMap, HashMap, Lookup, LpmTrie, LruHashMap, LruPerCpuHashMap, PerCpuArray,
+    PerCpuHashMap, PerfEventArray, ProgArray, Queue, Record, Reserve, RingBuf, SkStorage, SockHash, SockMap, Stack,
+    Status, TaskStorage, Toward, Update, ValRef, XskMap,
 };
 pub use object::{Error, Module, Program};
 pub use packet::{Packet, PktRef, Read, Skip};
 pub use pointed::Pointed;
+pub use sock::{Kptr, Maybe, Owner, Pointer, Sock, SockCommon, TcpSock};
 pub use structs::{Obj, Parts};
 pub use value::{IntoVal, Val};
 
@@ -80,12 +87,14 @@ pub use value::{IntoVal, Val};
 pub mod prelude {
     pub use super::net::*;
     pub use super::{
-        Access, Action, Array, Be16, Be32, Be64, Bloom, CgroupSkb, CpuMap, DevMap, Fentry, HashMap, Kprobe, Layout,
-        LpmTrie, LruHashMap, LruPerCpuHashMap, Module, Packet, PerCpuArray, PerCpuHashMap, PerfEventArray, PktRef,
-        ProgArray, Queue, RingBuf, SkAction, SkLookup, SkMsg, SkSkb, SockAddr, SockHash, SockMap, SockOps, Stack, Tc,
-        TcAction, Toward, Tracepoint, Update, ValRef, Xdp, XskMap, bpf_fn, bss, cgroup_skb, cgroup_sock_addr, cpu,
-        data, fentry, fexit, kprobe, ktime_ns, map, pid, random, rodata, sk_lookup, sk_msg, sk_skb, sock_ops, subprog,
-        tc, tracepoint, xdp,
+        Access, Action, Array, Be16, Be32, Be64, Bloom, CgroupSkb, CgroupSock, CgroupStorage, CpuMap, DevMap, Fentry,
+        HashMap, Kprobe, Kptr, Layout, LpmTrie, LruHashMap, LruPerCpuHashMap, Module, Packet, PerCpuArray,
+        PerCpuHashMap, PerfEventArray, PktRef, ProgArray, Queue, RawTracepoint, RingBuf, SkAction, SkLookup, SkMsg,
+        SkSkb, SkStorage, Sock, SockAddr, SockCommon, SockHash, SockMap, SockOps, Stack, TaskStorage, Tc, TcAction,
+        TcpSock, TcpState, Toward, TpBtf, Tracepoint, Update, ValRef, Xdp, XskMap, bpf_fn, bss, cgroup_id, cgroup_skb,
+        cgroup_sock, cgroup_sock_addr, comm, cpu, data, fentry, fexit, kernel, kprobe, ktime_ns, map, pid, random,
+        raw_tracepoint, rodata, sk_lookup, sk_msg, sk_skb, sock_ops, subprog, task, tc, tid, tp_btf, tracepoint, uid,
+        xdp,
     };
 }
 
@@ -93,9 +102,10 @@ pub mod prelude {
 pub mod rt {
     pub use super::check::{Convert, Failure, Matched, chk, chk_bool, chk_option, chk_result, convert};
     pub use super::flow::{
-        Fallible, Given, Item, Loop, Meeting, Okay, Range, ValMeeting, back, block, enter, give_back, goto, here, join,
-        merge, open, question, range, require, some,
+        Fallible, Given, Item, Loop, Meeting, Okay, Range, back, block, enter, give_back, goto, here, join, merge,
+        open, question, range, require, some,
     };
+    pub use super::meet::{ObjMeeting, ValMeeting};
     pub use super::object::{Text, program, verdict};
     pub use super::ops::{add, and, cast, div, eq, ge, gt, le, lt, mul, ne, neg, not, or, rem, shl, shr, sub, xor};
     pub use super::settle::{

@@ -10,6 +10,8 @@ use std::panic::Location;
 
 use super::leak;
 use super::object::{Recorded, Text};
+use super::value::{Repr, Val};
+use crate::insn::Cond;
 use crate::ir::{self, Block, Func, FuncBuilder, Problem, Ty, Value, Var};
 use crate::object::{GlobalDef, MapDef};
 
@@ -117,6 +119,12 @@ impl Recorder {
         let value = self.b.iconst(ty, number);
         self.at_most(value, number & ty.mask());
         value
+    }
+
+    /// Is the number, or the pointer, other than zero?
+    pub(crate) fn is_set(&mut self, value: Value) -> Val<bool> {
+        let zero = self.number(Ty::I64, 0);
+        Val::new(Repr::Test(Cond::Ne, value, zero))
     }
 
     /// A pointer that a helper is handed, `off` bytes from `ptr`.

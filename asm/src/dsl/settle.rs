@@ -280,19 +280,26 @@ impl Stage for () {
     fn stage(self) {}
 }
 
-impl<A: Own, B: Own> Own for (A, B) {
-    type Owned = (A::Owned, B::Owned);
-    fn own(self) -> Self::Owned {
-        (self.0.own(), self.1.own())
-    }
+/// Tuples are kept part by part.
+macro_rules! tuples {
+    ($(($($part:ident $at:tt),+))*) => {$(
+        impl<$($part: Own),+> Own for ($($part,)+) {
+            type Owned = ($($part::Owned,)+);
+            fn own(self) -> Self::Owned {
+                ($(self.$at.own(),)+)
+            }
+        }
+
+        impl<$($part: Stage),+> Stage for ($($part,)+) {
+            type Out = ($($part::Out,)+);
+            fn stage(self) -> Self::Out {
+                ($(self.$at.stage(),)+)
+            }
+        }
+    )*};
 }
 
-impl<A: Stage, B: Stage> Stage for (A, B) {
-    type Out = (A::Out, B::Out);
-    fn stage(self) -> Self::Out {
-        (self.0.stage(), self.1.stage())
-    }
-}
+tuples! { (A 0, B 1) (A 0, B 1, C 2) (A 0, B 1, C 2, D 3) (A 0, B 1, C 2, D 3, E 4) (A 0, B 1, C 2, D 3, E 4, F 5) }
 
 impl<A: Own, E> Own for Result<A, E> {
     type Owned = Result<A::Owned, E>;

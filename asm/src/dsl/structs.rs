@@ -40,8 +40,13 @@ impl<T: Struct> Clone for Obj<T, Free> {
 impl<T: Struct> Copy for Obj<T, Free> {}
 
 impl<T: Struct, K> Obj<T, K> {
-    fn at(at: Value) -> Self {
+    pub(crate) fn at(at: Value) -> Self {
         Self { at, place: T::place(Addr::of(at)), of: PhantomData }
+    }
+
+    /// Its address.
+    pub(crate) const fn place(&self) -> Value {
+        self.at
     }
 }
 

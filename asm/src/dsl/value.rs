@@ -66,18 +66,7 @@ impl<T> Val<T> {
 impl<T: Scalar> Val<T> {
     /// The number, in a register.
     pub(crate) fn value(self, r: &mut Recorder) -> Value {
-        match self.repr {
-            Repr::Const(number) => r.number(T::TY, number),
-            Repr::Value(value) => value,
-            Repr::Var(var) => r.b.use_var(var),
-            Repr::Test(cond, a, b) => {
-                let value = r.b.compare(cond, a, b);
-                r.at_most(value, 1);
-                value
-            }
-            // Scalars are never held as bytes.
-            Repr::Pieces(_) | Repr::Stack(_) => r.number(T::TY, 0),
-        }
+        bytes::number(r, self)
     }
 }
 

@@ -33,7 +33,7 @@ pub(crate) fn packet_fields(prog_type: ProgType) -> Option<PacketFields> {
         | ProgType::FLOW_DISSECTOR => PacketFields { data: 76, end: 80, meta: None, size: Size::W },
         ProgType::SK_MSG => PacketFields { data: 0, end: 8, meta: None, size: Size::Dw },
         ProgType::SK_REUSEPORT => PacketFields { data: 0, end: 8, meta: None, size: Size::Dw },
-        ProgType::SOCK_OPS => PacketFields { data: 168, end: 176, meta: None, size: Size::Dw },
+        ProgType::SOCK_OPS => PacketFields { data: 192, end: 200, meta: None, size: Size::Dw },
         _ => return None,
     })
 }

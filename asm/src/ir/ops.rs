@@ -172,7 +172,12 @@ impl FuncBuilder {
     #[track_caller]
     pub fn stack(&mut self, size: u32, align: u32) -> Value {
         self.func.stack.push(StackDecl { size, align });
-        let id = StackId::of(self.func.stack.len() - 1);
+        self.stack_addr(StackId::of(self.func.stack.len() - 1))
+    }
+
+    /// The address of an object that [`FuncBuilder::stack`] has made, where its first value does not reach.
+    #[track_caller]
+    pub fn stack_addr(&mut self, id: StackId) -> Value {
         self.value(Op::Stack(id), Ty::Ptr(Region::Stack(id)))
     }
 

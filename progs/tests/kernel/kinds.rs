@@ -3,9 +3,8 @@
 //! Input: a program a type, which names the maps. Output: it loads, written for the oldest kernel.
 
 use asm::{codegen::Profile, dsl::prelude::*};
-use loader::{LoadOptions, Spec};
 
-use crate::support::in_netns;
+use crate::support::{in_netns, loads};
 
 /// A key with two fields.
 #[derive(Layout)]
@@ -154,13 +153,7 @@ fn every_type_loads() {
     in_netns(|| {
         let programs = [sorts(), marks(), leaves(), connects(), serves(), enrolls(), splices(), opens(), unlinks()];
         for program in programs {
-            let name = program.name();
-            let object = Module::new(progs::LICENSE).prog(program).object(&Profile::linux_5_10());
-            let bytes = object.unwrap_or_else(|error| panic!("{name}: {error}")).write().expect("it is written");
-            let spec = Spec::parse(&bytes).expect("it is well-formed");
-            let loaded = loader::load(&spec, &LoadOptions::default());
-            let loaded = loaded.unwrap_or_else(|error| panic!("{name}: {}", crate::examples::causes(&error)));
-            assert_eq!(loaded.notes(), [""; 0], "{name}: the kernel takes the types too");
+            loads(program, &Profile::linux_5_10());
         }
     });
 }

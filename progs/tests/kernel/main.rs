@@ -16,6 +16,7 @@ mod examples;
 mod kinds;
 mod live;
 mod random;
+mod sockets;
 mod support;
 mod update;
 

@@ -2,6 +2,10 @@
 
 use std::{net::Ipv4Addr, thread};
 
+use asm::{
+    codegen::Profile,
+    dsl::{Module, Program},
+};
 use loader::{
     LoadOptions, Spec,
     map::Map,
@@ -31,6 +35,25 @@ pub(crate) fn in_netns(test: impl FnOnce() + Send + 'static) {
     if let Err(panic) = thread.join() {
         std::panic::resume_unwind(panic);
     }
+}
+
+/// The kernel that runs here, as (major, minor).
+pub(crate) fn kernel() -> (u32, u32) {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("/proc is mounted");
+    let mut parts = release.split(['.', '-']).map(|part| part.trim().parse().unwrap_or(0));
+    (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
+}
+
+/// Loads one program, alone in its object; the kernel takes its types too.
+pub(crate) fn loads(program: Program, profile: &Profile) -> loader::Loaded {
+    let name = program.name();
+    let object = Module::new(progs::LICENSE).prog(program).object(profile);
+    let bytes = object.unwrap_or_else(|error| panic!("{name}: {error}")).write().expect("it is written");
+    let spec = Spec::parse(&bytes).expect("it is well-formed");
+    let loaded = loader::load(&spec, &LoadOptions::default());
+    let loaded = loaded.unwrap_or_else(|error| panic!("{name}: {}", crate::examples::causes(&error)));
+    assert_eq!(loaded.notes(), [""; 0], "{name}: the kernel takes the types too");
+    loaded
 }
 
 /// A built-in object in the kernel, with its only program.

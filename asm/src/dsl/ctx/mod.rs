@@ -1,20 +1,25 @@
 //! Contexts: what the kernel tells a program, and what the program may ask of it.
 //!
 //! Stage: after `packet.rs`. Input: the program's one argument. Output: fields as values, calls that act on the packet or
-//! the socket. Read next: `xdp.rs`, `sock.rs`, `trace.rs`.
+//! the socket. Read next: `xdp.rs`, `skb.rs`, `sock.rs`, `ops.rs`, `trace.rs`.
 
+mod ops;
+mod skb;
 mod sock;
 mod trace;
 mod xdp;
 
-pub use sock::{Access, CgroupSkb, SkAction, SkLookup, SkMsg, SkSkb, SockAddr, SockOps, Tc, TcAction};
-pub use trace::{Fentry, Kprobe, Tracepoint};
+pub use ops::{SockOps, TcpState};
+pub use skb::{CgroupSkb, Tc, TcAction};
+pub use sock::{Access, CgroupSock, SkAction, SkLookup, SkMsg, SkSkb, SockAddr};
+pub use trace::{Fentry, Kprobe, RawTracepoint, TpBtf, Tracepoint};
 pub use xdp::{Action, Xdp};
 
 use super::layout::Scalar;
+use super::map::Status;
 use super::rec;
-use super::value::Val;
-use crate::insn::Size;
+use super::value::{IntoVal, Val};
+use crate::insn::{Size, helper};
 use crate::ir::Value;
 
 /// The context of a type of program.
@@ -34,7 +39,7 @@ pub trait Context: Sized {
     fn pointer(&self) -> Value;
 }
 
-/// Reads a field of the context as the program sees it: 4 bytes at an offset.
+/// Reads a field of the context as the program sees it, at an offset.
 #[track_caller]
 fn field<T: Scalar, C: Context>(ctx: &C, off: i32) -> Val<T> {
     rec::with(|r| Val::of(r.b.load_as(T::TY, T::TY.size(), ctx.pointer(), off)))
@@ -45,6 +50,59 @@ fn field<T: Scalar, C: Context>(ctx: &C, off: i32) -> Val<T> {
 fn word<C: Context>(ctx: &C, off: i32) -> Val<u64> {
     rec::with(|r| Val::of(r.b.load_as(crate::ir::Ty::I64, Size::Dw, ctx.pointer(), off)))
 }
+
+/// Writes a field of the context.
+#[track_caller]
+fn set_field<T: Scalar, C: Context>(ctx: &C, off: i32, value: impl IntoVal<T>) {
+    let value = value.into_val();
+    rec::with(|r| {
+        let value = value.value(r);
+        r.b.store(ctx.pointer(), off, value);
+    });
+}
+
+/// Calls a helper with the context and a number.
+#[track_caller]
+fn called<C: Context>(ctx: &C, id: helper::Id, number: impl IntoVal<u32>) -> Status {
+    let number = number.into_val();
+    rec::with(|r| {
+        let number = number.value(r);
+        Status::of(r.b.call(id, &[ctx.pointer(), number]).unwrap_or(number))
+    })
+}
+
+/// Calls a helper with the context alone.
+#[track_caller]
+fn asked<C: Context>(ctx: &C, id: helper::Id) -> Val<u64> {
+    rec::with(|r| Val::of(r.b.call(id, &[ctx.pointer()]).unwrap_or(ctx.pointer())))
+}
+
+/// Declares which contexts know a number of their socket, or of their network namespace, since which kernel.
+macro_rules! cookies {
+    ($($what:ident $since:literal $name:ident;)*) => {
+        $(cookies!(@ $what $since $name);)*
+    };
+    (@ netns $since:literal $name:ident) => {
+        impl $name {
+            #[doc = concat!("A number that stays with the network namespace for its life. C: `bpf_get_netns_cookie`, Linux ", $since, ".")]
+            #[track_caller]
+            pub fn netns_cookie(&self) -> Val<u64> {
+                crate::dsl::ctx::asked(self, crate::insn::helper::GET_NETNS_COOKIE)
+            }
+        }
+    };
+    (@ socket $since:literal $name:ident) => {
+        impl $name {
+            #[doc = concat!("A number that stays with the socket for its life. C: `bpf_get_socket_cookie`, Linux ", $since, ".")]
+            #[track_caller]
+            pub fn cookie(&self) -> Val<u64> {
+                crate::dsl::ctx::asked(self, crate::insn::helper::GET_SOCKET_COOKIE)
+            }
+        }
+    };
+}
+
+use cookies;
 
 /// Declares a context: type, verdict, fields as name, offset, type and what it says.
 macro_rules! contexts {

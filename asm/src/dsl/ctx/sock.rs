@@ -1,14 +1,17 @@
-//! Sockets and socket buffers: `sock_ops`, `sk_msg`, `sk_skb`, traffic control, cgroups.
+//! What sockets send, receive and ask for: `sk_msg`, `sk_skb`, addresses and sockets of a cgroup, `sk_lookup`.
 //!
-//! Stage: contexts. Output: fields with the byte order the kernel gives them. Read next: `trace.rs`.
+//! Stage: contexts. Output: fields with the byte order the kernel gives them. Read next: `ops.rs`.
 
 use asm_macros::Layout;
 
-use super::{contexts, field};
+use super::{Context, called, contexts, cookies, field};
 use crate::dsl::be::{Be16, Be32};
+use crate::dsl::map::Status;
 use crate::dsl::packet::Packet;
 use crate::dsl::rec;
-use crate::dsl::value::Val;
+use crate::dsl::sock::{self, Maybe, Sock};
+use crate::dsl::value::{IntoVal, Val};
+use crate::insn::helper;
 use crate::ir::Ty;
 
 /// What becomes of a message or of a piece of a stream. C: `enum sk_action`.
@@ -19,20 +22,6 @@ pub enum SkAction {
     Drop,
     /// On its way, or to where a redirecting call said.
     Pass,
-}
-
-/// What becomes of a packet in traffic control. C: `TC_ACT_*`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Layout)]
-#[repr(i32)]
-pub enum TcAction {
-    /// The next filter decides.
-    Unspec = -1,
-    /// On its way.
-    Ok = 0,
-    /// Dropped.
-    Shot = 2,
-    /// To where a redirecting call said.
-    Redirect = 7,
 }
 
 /// Whether a cgroup's program allows it.
@@ -46,15 +35,6 @@ pub enum Access {
 }
 
 contexts! {
-    /// The context of `sock_ops` programs: events of TCP connections. C: `struct bpf_sock_ops`, Linux 4.13.
-    SockOps -> u32 {
-        op 0 u32, "What happened: one of [`SockOps`]'s constants. C: `BPF_SOCK_OPS_*`.";
-        family 20 u32, "Address family: 2 is IPv4, 10 is IPv6.";
-        remote_ip4 24 Be32, "The other end's IPv4 address.";
-        local_ip4 28 Be32, "This end's IPv4 address.";
-        remote_port 64 Be32, "The other end's port, in network order of 32 bits.";
-        local_port 68 u32, "This end's port.";
-    }
     /// The context of `sk_msg` programs: a message that a socket sends. C: `struct sk_msg_md`, Linux 4.17.
     SkMsg -> SkAction {
         family 16 u32, "Address family: 2 is IPv4, 10 is IPv6.";
@@ -73,25 +53,22 @@ contexts! {
         remote_port 132 Be32, "The other end's port, in network order of 32 bits.";
         local_port 136 u32, "This end's port.";
     }
-    /// The context of traffic control programs. C: `struct __sk_buff`, Linux 4.1.
-    Tc -> TcAction {
-        len 0 u32, "Bytes of the packet.";
-        mark 8 u32, "The packet's mark.";
-        ingress_ifindex 36 u32, "Interface it came in on.";
-        ifindex 40 u32, "Interface it is on.";
-    }
-    /// The context of programs that see a cgroup's packets. C: `struct __sk_buff`, Linux 4.10.
-    CgroupSkb -> Access {
-        len 0 u32, "Bytes of the packet.";
-        mark 8 u32, "The packet's mark.";
-        ifindex 40 u32, "Interface it is on.";
-    }
     /// The context of programs that see a cgroup's `connect`, `bind`, `sendmsg`. C: `struct bpf_sock_addr`, Linux 4.17.
     SockAddr -> Access {
         user_family 0 u32, "Address family: 2 is IPv4, 10 is IPv6.";
         user_ip4 4 Be32, "The IPv4 address that the caller gave.";
         family 28 u32, "The socket's address family.";
+        kind 32 u32, "The socket's type: 1 is a stream, 2 datagrams. C: `type`.";
         protocol 36 u32, "The socket's protocol.";
+    }
+    /// The context of programs that see a cgroup's sockets begin and end. C: `struct bpf_sock`, Linux 4.10.
+    CgroupSock -> Access {
+        bound_dev_if 0 u32, "Interface it is bound to; 0 is none.";
+        family 4 u32, "Address family: 2 is IPv4, 10 is IPv6.";
+        kind 8 u32, "Type: 1 is a stream, 2 datagrams. C: `type`.";
+        protocol 12 u32, "IP protocol.";
+        mark 16 u32, "Its mark.";
+        priority 20 u32, "Its priority.";
     }
     /// The context of programs that choose the socket for a connection. C: `struct bpf_sk_lookup`, Linux 5.9.
     SkLookup -> SkAction {
@@ -101,13 +78,6 @@ contexts! {
         local_ip4 40 Be32, "The IPv4 address it wants.";
         local_port 60 u32, "The port it wants.";
     }
-}
-
-impl SockOps {
-    /// A connection that this host opened is established. C: `BPF_SOCK_OPS_ACTIVE_ESTABLISHED_CB`.
-    pub const ACTIVE_ESTABLISHED: u32 = 4;
-    /// A connection that this host accepted is established. C: `BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB`.
-    pub const PASSIVE_ESTABLISHED: u32 = 5;
 }
 
 impl SockAddr {
@@ -122,8 +92,59 @@ impl SockAddr {
     }
 }
 
-impl Tc {
-    /// A cursor at the packet's first byte, as far as it lies in the first buffer.
+cookies! {
+    netns "5.15" SkMsg;
+    netns "5.7" SockAddr;
+    netns "5.7" CgroupSock;
+    socket "5.7" SkSkb;
+    socket "4.17" SockAddr;
+    socket "5.7" CgroupSock;
+}
+
+impl SkMsg {
+    /// The socket that sends. Linux 5.8.
+    #[track_caller]
+    pub fn sk(&self) -> Sock<'_> {
+        sock::pointer(self.pointer(), 72)
+    }
+
+    /// The other end's IPv6 address.
+    #[track_caller]
+    pub fn remote_ip6(&self) -> Val<[u8; 16]> {
+        sock::address(self.pointer(), 28)
+    }
+
+    /// This end's IPv6 address.
+    #[track_caller]
+    pub fn local_ip6(&self) -> Val<[u8; 16]> {
+        sock::address(self.pointer(), 44)
+    }
+
+    /// The verdict holds for so many bytes. C: `bpf_msg_apply_bytes`, Linux 4.17.
+    #[track_caller]
+    pub fn apply_bytes(&self, bytes: impl IntoVal<u32>) -> Status {
+        called(self, helper::MSG_APPLY_BYTES, bytes)
+    }
+
+    /// The program runs again when so many bytes are there. C: `bpf_msg_cork_bytes`, Linux 4.17.
+    #[track_caller]
+    pub fn cork_bytes(&self, bytes: impl IntoVal<u32>) -> Status {
+        called(self, helper::MSG_CORK_BYTES, bytes)
+    }
+
+    /// Makes bytes `start..end` of the message what [`SkMsg::packet`] reads. C: `bpf_msg_pull_data`, Linux 4.17.
+    #[track_caller]
+    pub fn pull(&mut self, start: impl IntoVal<u32>, end: impl IntoVal<u32>) -> Status {
+        let (start, end) = (start.into_val(), end.into_val());
+        rec::with(|r| {
+            let (start, end, flags) = (start.value(r), end.value(r), r.number(Ty::I64, 0));
+            let result = r.b.call(helper::MSG_PULL_DATA, &[self.pointer(), start, end, flags]);
+            Status::of(result.unwrap_or(flags))
+        })
+    }
+
+    /// A cursor at the first byte that can be read: of the first piece of memory the message lies in, or of what
+    /// [`SkMsg::pull`] asked for.
     #[must_use]
     #[track_caller]
     pub fn packet(&self) -> Packet<'_> {
@@ -131,11 +152,24 @@ impl Tc {
     }
 }
 
-impl CgroupSkb {
-    /// A cursor at the packet's IP header.
-    #[must_use]
+impl SockAddr {
+    /// The socket. Linux 5.3.
     #[track_caller]
-    pub fn packet(&self) -> Packet<'_> {
-        Packet::start()
+    pub fn sk(&self) -> Sock<'_> {
+        sock::pointer(self.pointer(), 64)
+    }
+
+    /// The IPv6 address that the caller gave.
+    #[track_caller]
+    pub fn user_ip6(&self) -> Val<[u8; 16]> {
+        sock::address(self.pointer(), 8)
+    }
+}
+
+impl SkLookup {
+    /// The socket that was chosen before, by another program. Linux 5.9.
+    #[track_caller]
+    pub fn sk(&self) -> Maybe<Sock<'_>> {
+        sock::maybe(self.pointer(), 0)
     }
 }

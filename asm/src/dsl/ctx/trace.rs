@@ -1,8 +1,10 @@
 //! Tracing: programs that run where the kernel is, and see what it has in its hands.
 //!
-//! Stage: contexts. Output: arguments as numbers. Read next: `../call.rs`.
+//! Stage: contexts. Output: arguments as numbers, or as pointers to the kernel's objects. Read next: `../call.rs`.
 
-use super::{contexts, word};
+use super::{Context, contexts, word};
+use crate::dsl::kernel::Kernel;
+use crate::dsl::sock::{self, Kptr, Maybe};
 use crate::dsl::value::Val;
 
 contexts! {
@@ -10,6 +12,10 @@ contexts! {
     Kprobe -> u32 {}
     /// The context of `tracepoint` programs: the tracepoint's record. Linux 4.7.
     Tracepoint -> u32 {}
+    /// The context of raw tracepoints: the arguments as they are. Linux 4.17.
+    RawTracepoint -> u32 {}
+    /// The context of `tp_btf` programs: a tracepoint's arguments, whose types the kernel tells. Linux 5.5.
+    TpBtf -> u32 {}
     /// The context of `fentry` and `fexit` programs: the function's arguments, then its result. Linux 5.5.
     Fentry -> u32 {}
 }
@@ -34,10 +40,38 @@ impl Tracepoint {
     }
 }
 
-impl Fentry {
-    /// Argument number `N` of the function, from 0, as a number.
-    #[track_caller]
-    pub fn arg<const N: i32>(&self) -> Val<u64> {
-        word(self, N * 8)
-    }
+/// Declares contexts that are a row of arguments.
+macro_rules! arguments {
+    ($($name:ident)*) => {$(
+        impl $name {
+            /// Argument number `N`, from 0, as a number.
+            #[track_caller]
+            pub fn arg<const N: i32>(&self) -> Val<u64> {
+                word(self, N * 8)
+            }
+        }
+    )*};
 }
+
+arguments! { RawTracepoint TpBtf Fentry }
+
+/// Declares contexts whose arguments the kernel's types describe.
+macro_rules! typed_arguments {
+    ($($name:ident)*) => {$(
+        impl $name {
+            /// Argument number `N`, from 0, which points to a `T`.
+            #[track_caller]
+            pub fn ptr<const N: i32, T: Kernel>(&self) -> Kptr<T> {
+                sock::pointer(self.pointer(), N * 8)
+            }
+
+            /// As `ptr`, where it may be null.
+            #[track_caller]
+            pub fn maybe_ptr<const N: i32, T: Kernel>(&self) -> Maybe<Kptr<T>> {
+                sock::maybe(self.pointer(), N * 8)
+            }
+        }
+    )*};
+}
+
+typed_arguments! { TpBtf Fentry }

@@ -1,6 +1,6 @@
 //! XDP: a packet as the driver received it, before the kernel's stack.
 //!
-//! Stage: contexts. Output: verdicts, and the packet with its ends moved. Read next: `sock.rs`.
+//! Stage: contexts. Output: verdicts, and the packet with its ends moved. Read next: `skb.rs`.
 
 use asm_macros::Layout;
 

@@ -2,11 +2,12 @@
 //!
 //! Stage: after `pointed.rs`. Input: `#[map] static NAME: HashMap<Key, Value, 512> = map();`. Output: calls of the kernel's
 //! map helpers, and the map's definition in the object. In the object a map has the static's name in small letters. Read
-//! next: `kinds.rs`, `ring.rs`, `special.rs`.
+//! next: `kinds.rs`, `ring.rs`, `storage.rs`, `special.rs`.
 
 mod kinds;
 mod ring;
 mod special;
+mod storage;
 
 use std::marker::PhantomData;
 use std::ops::Deref;
@@ -14,6 +15,7 @@ use std::ops::Deref;
 pub use kinds::{Array, HashMap, LpmTrie, LruHashMap, LruPerCpuHashMap, PerCpuArray, PerCpuHashMap};
 pub use ring::{Record, Reserve, RingBuf};
 pub use special::{Bloom, CpuMap, DevMap, PerfEventArray, ProgArray, Queue, SockHash, SockMap, Stack, Toward, XskMap};
+pub use storage::{CgroupStorage, SkStorage, TaskStorage};
 
 use super::flow::Fallible;
 use super::layout::{Addr, AnyPlace, Layout, Ptr};
@@ -89,7 +91,7 @@ impl Shape {
     #[track_caller]
     pub(crate) fn lookup<K, V>(&self, key: &impl Pointed<K>) -> Lookup<V> {
         let key = key.pointer();
-        Lookup { found: self.call(helper::MAP_LOOKUP_ELEM, &[key]), of: PhantomData }
+        Lookup::of(self.call(helper::MAP_LOOKUP_ELEM, &[key]))
     }
 }
 
@@ -99,6 +101,18 @@ impl Shape {
 pub struct Lookup<V> {
     found: Value,
     of: PhantomData<fn() -> V>,
+}
+
+impl<V> Lookup<V> {
+    const fn of(found: Value) -> Self {
+        Self { found, of: PhantomData }
+    }
+
+    /// Is there a value? To use it, test with `?`, `let else`, `if let` or `match` instead.
+    #[track_caller]
+    pub fn is_some(self) -> Val<bool> {
+        rec::with(|r| r.is_set(self.found))
+    }
 }
 
 impl<V> Clone for Lookup<V> {
@@ -214,6 +228,12 @@ impl Status {
     #[track_caller]
     pub fn code(self) -> Val<i64> {
         Val::of(self.result)
+    }
+
+    /// Did it fail?
+    #[track_caller]
+    pub fn is_err(self) -> Val<bool> {
+        rec::with(|r| r.is_set(self.result))
     }
 }
 

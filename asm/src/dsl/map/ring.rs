@@ -1,7 +1,7 @@
 //! The ring buffer: records that are reserved, filled, and then submitted or discarded, once.
 //!
 //! Stage: maps. Input: a struct type. Output: a [`Record`], which moves when it is used: rustc refuses a second release,
-//! and the recording ends in an error when a path forgets it. Read next: `special.rs`.
+//! and the recording ends in an error when a path forgets it. Read next: `storage.rs`.
 
 use std::marker::PhantomData;
 use std::ops::Deref;

@@ -89,6 +89,35 @@ impl<const N: u32> SockMap<N> {
             Status::of(result.unwrap_or(index))
         })
     }
+
+    /// Takes the socket out of entry number `index`.
+    #[track_caller]
+    pub fn remove(&self, index: &impl Pointed<u32>) -> Status {
+        let index = index.pointer();
+        Status::of(self.shape().call(helper::MAP_DELETE_ELEM, &[index]))
+    }
+
+    /// Gives the message to the receive queue of the socket in entry number `index`, or to its send queue; the verdict is
+    /// drop where there is none.
+    #[track_caller]
+    pub fn redirect_msg(&self, msg: &SkMsg, index: impl IntoVal<u32>, to: Toward) -> Val<SkAction> {
+        self.redirect(helper::MSG_REDIRECT_MAP, msg, index.into_val(), to)
+    }
+
+    /// As [`SockMap::redirect_msg`], for a piece of a stream.
+    #[track_caller]
+    pub fn redirect_skb(&self, skb: &SkSkb, index: impl IntoVal<u32>, to: Toward) -> Val<SkAction> {
+        self.redirect(helper::SK_REDIRECT_MAP, skb, index.into_val(), to)
+    }
+
+    #[track_caller]
+    fn redirect<C: Context>(&self, id: helper::Id, ctx: &C, index: Val<u32>, to: Toward) -> Val<SkAction> {
+        rec::with(|r| {
+            let (map, index, flags) = (self.shape().pointer(r), index.value(r), r.number(Ty::I64, to as u64));
+            let result = r.b.call(id, &[ctx.pointer(), map, index, flags]).unwrap_or(index);
+            Val::of(r.b.trunc(result, Ty::I32))
+        })
+    }
 }
 
 impl<const N: u32> ProgArray<N> {
@@ -154,6 +183,13 @@ impl<K: Layout, const N: u32> SockHash<K, N> {
             let result = r.b.call(helper::SOCK_HASH_UPDATE, &[ops.pointer(), map, key, flags]);
             Status::of(result.unwrap_or(key))
         })
+    }
+
+    /// Takes the socket under a key out.
+    #[track_caller]
+    pub fn remove(&self, key: &impl Pointed<K>) -> Status {
+        let key = key.pointer();
+        Status::of(self.shape().call(helper::MAP_DELETE_ELEM, &[key]))
     }
 
     /// Gives the message to the receive queue of the socket under a key, or to its send queue; the verdict is drop where

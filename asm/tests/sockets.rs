@@ -1,0 +1,200 @@
+//! Programs about sockets, in the interpreter: storage, counters that many CPUs share, events of connections.
+//!
+//! Input: contexts with fields set. Output: results and maps. Read next: `ui.rs`, what rustc refuses.
+
+use asm::codegen::Profile;
+use asm::dsl::prelude::*;
+use asm::dsl::{Module, Program};
+use asm::object::{MapType, ProgType};
+use asm::vm::{Context, MapSpec, Vm};
+
+/// A machine with the program, its maps, and its variables as arrays.
+fn machine(program: Program) -> Vm {
+    let module = Module::new("GPL").prog(program);
+    let compiled = module.compile(&Profile::newest()).unwrap_or_else(|error| panic!("{error}"));
+    let functions: Vec<_> = compiled.iter().map(|one| (&*one.name, &one.code)).collect();
+    let mut specs = Vec::new();
+    for func in &module.ir().expect("it is recorded").funcs {
+        for map in &func.maps {
+            let (map_type, key_size, value_size) = (map.map_type, map.key_size, map.value_size);
+            let name = map.name.to_string();
+            specs.push(MapSpec { name, map_type, key_size, value_size, max_entries: map.max_entries });
+        }
+        for global in &func.globals {
+            let (name, value_size) = (global.name.to_string(), global.size);
+            specs.push(MapSpec { name, map_type: MapType::ARRAY, key_size: 4, value_size, max_entries: 1 });
+        }
+    }
+    Vm::link(&functions, specs).expect("it is linked")
+}
+
+fn run(vm: &mut Vm, context: &Context) -> u64 {
+    vm.run_context(context).unwrap_or_else(|fault| panic!("{fault}")).r0
+}
+
+/// What a connection is remembered by.
+#[derive(Layout)]
+#[repr(C)]
+struct Memory {
+    events: u32,
+    bytes: u32,
+}
+
+#[map]
+static MEMORY: SkStorage<Memory> = map();
+
+#[sock_ops]
+fn remembers(ops: &mut SockOps) -> u32 {
+    let Some(sk) = ops.sk() else { return 99 };
+    if ops.op() == SockOps::STATE {
+        if ops.new_state() == TcpState::Close {
+            MEMORY.remove(&sk);
+        }
+        return 0;
+    }
+    ops.set_cb_flags(SockOps::WANT_STATE);
+    let Some(memory) = MEMORY.get_or_init(&sk, &Memory { events: 10, bytes: 0 }) else { return 98 };
+    memory.events += 1;
+    memory.bytes += ops.snd_nxt() - ops.rcv_nxt();
+    memory.events + memory.bytes
+}
+
+#[test]
+fn a_socket_keeps_its_memory_until_it_closes() {
+    let mut vm = machine(remembers());
+    let sock = Context::new(ProgType::CGROUP_SOCK).expect("it is known");
+    let event = |op: u64| {
+        let context = Context::new(ProgType::SOCK_OPS).expect("it is known").with("op", op).expect("a field");
+        context.with("snd_nxt", 107).expect("a field").with("rcv_nxt", 100).expect("a field")
+    };
+    assert_eq!(run(&mut vm, &event(4)), 99, "no socket");
+    assert_eq!(run(&mut vm, &event(4).with_sock(&sock)), 18);
+    let after = vm.run_context(&event(5).with_sock(&sock)).expect("it runs");
+    assert_eq!((after.r0, after.context.get("bpf_sock_ops_cb_flags")), (26, Some(4)));
+    let mut args = [0; 16];
+    args[4] = 7;
+    let close = event(10).with_bytes("args", &args).expect("a field").with_sock(&sock);
+    assert_eq!(run(&mut vm, &close), 0);
+    assert_eq!(run(&mut vm, &event(4).with_sock(&sock)), 18, "a new memory");
+}
+
+#[map]
+static READ: SkStorage<u64> = map();
+
+#[tp_btf("sock_recv_length")]
+fn reads(ctx: &mut TpBtf) -> u32 {
+    let sk = ctx.ptr::<0, kernel::Sock>();
+    let got = ctx.arg::<1>() as i32;
+    if got <= 0 {
+        return 1;
+    }
+    let Some(bytes) = READ.get_or_zero(&sk) else { return 2 };
+    bytes.atomic_add(got as u64);
+    *bytes as u32
+}
+
+#[test]
+fn a_tracepoint_counts_for_the_socket_it_is_given() {
+    let mut vm = machine(reads());
+    let args = |sk: u64, got: i64| {
+        let bytes = [sk.to_le_bytes(), got.to_le_bytes()].concat();
+        Context::new(ProgType::TRACING).expect("it is known").with_bytes("args", &bytes).expect("a field")
+    };
+    assert_eq!(run(&mut vm, &args(0x1000, 40)), 40);
+    assert_eq!(run(&mut vm, &args(0x1000, 2)), 42);
+    assert_eq!(run(&mut vm, &args(0x1000, -11)), 1);
+    assert_eq!(run(&mut vm, &args(0x2000, 7)), 7);
+}
+
+#[data]
+static WIDE: u64 = 0b1100;
+#[bss]
+static NARROW: u32 = 0;
+
+#[sock_ops]
+fn shares(ops: &mut SockOps) -> u32 {
+    WIDE.place().atomic_or(1);
+    WIDE.place().atomic_and(0b0111);
+    WIDE.place().atomic_xor(0b1_0000);
+    let one = WIDE.place().fetch_add(1) as u32;
+    let two = WIDE.place().fetch_or(0b10_0000) as u32;
+    let three = WIDE.place().fetch_and(0xff) as u32;
+    let four = WIDE.place().fetch_xor(1) as u32;
+    let five = NARROW.place().swap(ops.op());
+    let six = NARROW.place().compare_exchange(7, 100);
+    let seven = NARROW.place().compare_exchange(1, 200);
+    one + two * 2 + three * 3 + four * 5 + five * 7 + six * 11 + seven * 13 + NARROW.place() * 17 + WIDE.place() as u32
+}
+
+#[test]
+fn atomic_operations_give_what_was_there() {
+    for op in [7u32, 1, 9] {
+        let mut vm = machine(shares());
+        let (map, memory) = vm.map("wide").expect("it is there");
+        map.update(memory, &[0; 4], &0b1100u64.to_le_bytes(), 0, None).expect("it fits");
+        let context = Context::new(ProgType::SOCK_OPS).expect("it is known").with("op", op.into()).expect("a field");
+        let mut narrow = op;
+        let mut exchange = |old: u32, new: u32| {
+            let was = narrow;
+            narrow = if was == old { new } else { was };
+            was
+        };
+        let (six, seven) = (exchange(7, 100), exchange(1, 200));
+        let (one, two, three, four, last) = (0b1_0101, 0b1_0110, 0b11_0110, 0b11_0110, 0b11_0111);
+        let want = one + two * 2 + three * 3 + four * 5 + six * 11 + seven * 13 + narrow * 17 + last;
+        assert_eq!(run(&mut vm, &context), want.into(), "{op}");
+    }
+}
+
+/// Who sends.
+#[derive(Layout)]
+#[repr(C)]
+struct Sender {
+    pid: u32,
+    tid: u32,
+    cgroup: u64,
+    name: [u8; 16],
+    peer: [u8; 16],
+}
+
+#[map]
+static SENDERS: RingBuf<4096> = map();
+
+#[sk_msg]
+fn tells(msg: &mut SkMsg) -> SkAction {
+    let Some(sender) = SENDERS.reserve::<Sender>() else { return SkAction::Drop };
+    *sender = Sender { pid: pid(), tid: tid(), cgroup: cgroup_id(), name: comm(), peer: msg.remote_ip6() };
+    sender.submit();
+    msg.apply_bytes(100);
+    SkAction::Pass
+}
+
+#[test]
+fn a_message_tells_who_sends_it() {
+    let mut vm = machine(tells());
+    vm.host().pid_tgid = 7 << 32 | 8;
+    let peer: [u8; 16] = std::array::from_fn(|at| u8::try_from(at).unwrap_or(0));
+    let context =
+        Context::new(ProgType::SK_MSG).expect("it is known").with_bytes("remote_ip6", &peer).expect("a field");
+    assert_eq!(run(&mut vm, &context), 1);
+    assert_eq!(vm.host().apply_bytes, 100);
+    let (map, _) = vm.map("senders").expect("it is there");
+    let told = map.drain();
+    let want = [&7u32.to_le_bytes()[..], &8u32.to_le_bytes(), &1u64.to_le_bytes(), b"interpreter\0\0\0\0\0", &peer];
+    assert_eq!(told, [want.concat()]);
+}
+
+#[test]
+fn a_storage_is_of_its_own_kind_of_owner() {
+    #[map]
+    static TASKS: TaskStorage<u64> = map();
+
+    #[tp_btf("sock_recv_length")]
+    fn wrong(ctx: &mut TpBtf) {
+        let sk = ctx.ptr::<0, kernel::Sock>();
+        TASKS.remove(&sk);
+    }
+    let error = Module::new("GPL").prog(wrong()).ir().expect_err("a socket is no task").to_string();
+    assert!(error.contains("asm/tests/sockets.rs:"), "{error}");
+    assert!(error.contains("`struct sock` is given, and one of task_struct is wanted"), "{error}");
+}

@@ -1,0 +1,250 @@
+//! The programs that a way around the TCP stack needs, in shape: as the running kernel takes them.
+//!
+//! Input: a program of each type, with storage of sockets, counters, events. Output: it loads, written for the oldest
+//! kernel that has what it names. Next file to read: `random.rs`.
+
+use asm::{codegen::Profile, dsl::prelude::*};
+
+use crate::support::{in_netns, kernel, loads};
+
+/// Both first sequence numbers name a connection, wherever its ends are.
+#[derive(Layout)]
+#[repr(C)]
+struct Numbers {
+    client: u32,
+    server: u32,
+}
+
+/// What a socket remembers.
+#[derive(Layout)]
+#[repr(C)]
+struct Me {
+    slot: u32,
+    side: u32,
+}
+
+/// One direction of a connection, or both.
+#[derive(Layout)]
+#[repr(C)]
+struct Slot {
+    sent: [u64; 2],
+    read: [u64; 2],
+    ready: [u32; 2],
+}
+
+/// A connection that ended.
+#[derive(Layout)]
+#[repr(C)]
+struct Ended {
+    ns: u64,
+    cookie: u64,
+    sent: u64,
+    state: TcpState,
+    pad: u32,
+}
+
+#[map]
+static PENDING: LruHashMap<Numbers, u32, 1024> = map();
+#[map]
+static SLOTS: Array<Slot, 1024> = map();
+#[map]
+static ME: SkStorage<Me> = map();
+#[map]
+static PEERS: SockHash<u32, 2048> = map();
+#[map]
+static ENDED: RingBuf<4096> = map();
+#[map]
+static LOST: PerfEventArray<0> = map();
+#[map]
+static REDIRECTED: PerCpuArray<u64, 2> = map();
+#[map]
+static QUARANTINE: HashMap<u64, u32, 64> = map();
+#[bss]
+static NEXT: u64 = 0;
+
+/// Enrolls both ends, and takes them out when one of them closes.
+#[sock_ops(default = 0)]
+fn pairs(ops: &mut SockOps) -> Result<u32> {
+    let side = match ops.op() {
+        SockOps::ACTIVE_ESTABLISHED => 0u32,
+        SockOps::PASSIVE_ESTABLISHED => 1,
+        SockOps::STATE => {
+            let sk = ops.sk()?;
+            let me = ME.get(&sk)?;
+            if ops.new_state() != TcpState::FinWait1 {
+                return Ok(0);
+            }
+            let slot = SLOTS.get(&me.slot)?;
+            let ended = Ended {
+                ns: ktime_ns(),
+                cookie: ops.cookie(),
+                sent: slot.sent[me.side & 1],
+                state: ops.old_state(),
+                pad: 0,
+            };
+            if ENDED.output(&ended).code() != 0 {
+                LOST.output(ops, &ended);
+            }
+            PEERS.remove(&(me.slot << 1 | me.side));
+            ME.remove(&sk);
+            return Ok(0);
+        }
+        _ => return Ok(0),
+    };
+    let (mine, theirs) = (ops.snd_nxt(), ops.rcv_nxt());
+    let numbers =
+        if side == 0 { Numbers { client: mine, server: theirs } } else { Numbers { client: theirs, server: mine } };
+    let sk = ops.sk()?;
+    let slot = match PENDING.get(&numbers) {
+        Some(slot) => *slot,
+        None => {
+            NEXT.place().atomic_add(1);
+            let slot = NEXT.place() as u32 & 1023;
+            PENDING.set(&numbers, &slot, Update::Any);
+            slot
+        }
+    };
+    ME.get_or_init(&sk, &Me { slot, side })?;
+    PEERS.add(ops, &(slot << 1 | side), Update::NoExist)?;
+    ops.set_cb_flags(SockOps::WANT_STATE)?;
+    Ok(1)
+}
+
+/// Redirects while everything that was sent has been read.
+#[sk_msg(default = SkAction::Pass)]
+fn sends(msg: &mut SkMsg) -> Result<SkAction> {
+    let sk = msg.sk();
+    let me = ME.get(&sk)?;
+    let slot = SLOTS.get(&me.slot)?;
+    let side = me.side & 1;
+    let (sent, ready) = (slot.sent[side], slot.ready[side ^ 1]);
+    slot.sent[side].atomic_add(msg.size() as u64);
+    if ready == 0 || sent != slot.read[side] {
+        return Ok(SkAction::Pass);
+    }
+    REDIRECTED.get(&side)?.atomic_add(1);
+    Ok(PEERS.redirect_msg(msg, &(me.slot << 1 | (side ^ 1)), Toward::Ingress))
+}
+
+/// Sees what is really read.
+#[tp_btf("sock_recv_length", default = 0)]
+fn reads(ctx: &mut TpBtf) -> Result<u32> {
+    let (sk, got, flags) = (ctx.ptr::<0, kernel::Sock>(), ctx.arg::<1>() as i32, ctx.arg::<2>() as u32);
+    if got <= 0 || flags & 2 != 0 {
+        return Ok(0);
+    }
+    let me = ME.get(&sk)?;
+    let slot = SLOTS.get(&me.slot)?;
+    slot.read[me.side & 1].atomic_add(got as u64);
+    Ok(0)
+}
+
+/// Whoever splices is left alone.
+#[raw_tracepoint("sys_enter")]
+fn enters(ctx: &mut RawTracepoint) {
+    if ctx.arg::<1>() == 275 {
+        QUARANTINE.set(&cgroup_id(), &pid(), Update::Any);
+    }
+}
+
+#[cgroup_sock_addr(connect4, default = Access::Allow)]
+fn connects(ctx: &mut SockAddr) -> Result<Access> {
+    if QUARANTINE.get(&cgroup_id()).is_some() {
+        return Ok(Access::Deny);
+    }
+    ME.get_or_zero(&ctx.sk())?;
+    Ok(Access::Allow)
+}
+
+#[cgroup_sock(sock_create)]
+fn creates(ctx: &mut CgroupSock) -> Access {
+    if ctx.kind() == 1 && ctx.cookie() == 0 { Access::Deny } else { Access::Allow }
+}
+
+#[cgroup_skb(egress, default = Access::Allow)]
+fn leaves(skb: &mut CgroupSkb) -> Result<Access> {
+    let common = skb.sk()?;
+    let sk = common.full()?;
+    let me = ME.get(&sk)?;
+    let tcp = sk.tcp()?;
+    Ok(if tcp.snd_cwnd() > 1000 && me.side == 1 { Access::Deny } else { Access::Allow })
+}
+
+#[test]
+fn every_shape_loads() {
+    in_netns(|| {
+        for program in [pairs(), sends(), enters(), connects(), creates(), leaves()] {
+            loads(program, &Profile::linux_5_10());
+        }
+    });
+}
+
+#[test]
+fn what_is_read_is_counted() {
+    if kernel() < (6, 3) {
+        return println!("skip: sock_recv_length needs Linux 6.3");
+    }
+    in_netns(|| drop(loads(reads(), &Profile::linux_5_10())));
+}
+
+/// The process is known to more types of programs on newer kernels.
+#[sock_ops]
+fn namespaces(ops: &mut SockOps) -> u32 {
+    QUARANTINE.set(&ops.netns_cookie(), &1, Update::Any);
+    0
+}
+
+#[sk_msg]
+fn spaces(msg: &mut SkMsg) -> SkAction {
+    QUARANTINE.set(&msg.netns_cookie(), &1, Update::Any);
+    SkAction::Pass
+}
+
+#[test]
+fn namespaces_are_known() {
+    if kernel() < (5, 15) {
+        return println!("skip: netns_cookie needs Linux 5.15");
+    }
+    in_netns(|| {
+        loads(namespaces(), &Profile::linux_5_10());
+        loads(spaces(), &Profile::linux_5_10());
+    });
+}
+
+#[map]
+static TASKS: TaskStorage<u64> = map();
+
+#[tp_btf("sys_enter", default = 0)]
+fn counts(_ctx: &mut TpBtf) -> Result<u32> {
+    TASKS.get_or_zero(&task())?.atomic_add(1);
+    Ok(0)
+}
+
+#[test]
+fn tasks_have_storage() {
+    if kernel() < (5, 11) {
+        return println!("skip: task storage needs Linux 5.11");
+    }
+    in_netns(|| drop(loads(counts(), &Profile::linux_5_10())));
+}
+
+/// All atomic operations at once.
+#[sock_ops(default = 0)]
+fn atomics(ops: &mut SockOps) -> Result<u32> {
+    let slot = SLOTS.get(&ops.family())?;
+    slot.ready[0].atomic_or(1);
+    slot.ready[0].atomic_and(3);
+    slot.ready[0].atomic_xor(2);
+    let was =
+        slot.sent[0].fetch_add(1) + slot.sent[1].fetch_or(2) + slot.read[0].fetch_and(3) + slot.read[1].fetch_xor(4);
+    let old = slot.ready[1].swap(1) + slot.ready[0].compare_exchange(0, 1);
+    Ok((old + NEXT.place().compare_exchange(was, 9) as u32) & 1)
+}
+
+#[test]
+fn every_atomic_operation_loads() {
+    if kernel() < (5, 12) {
+        return println!("skip: atomics needs Linux 5.12");
+    }
+    in_netns(|| drop(loads(atomics(), &Profile::newest())));
+}
