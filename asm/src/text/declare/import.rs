@@ -125,6 +125,16 @@ impl Declarations<'_> {
         Some(Type::forward(name, union, self.needs_keyword(name)))
     }
 
+    /// A struct that only a mark names is declared at the end.
+    fn want(&mut self, name: &str) {
+        let key = (true, name.to_owned());
+        let Some(id) = self.btf.find(name, BtfKind::STRUCT).filter(|_| is_word(name)) else { return };
+        if !self.known.contains_key(&id) && !self.names.contains_key(&key) {
+            self.names.insert(key, Claim::Promised(id));
+            self.queue.push_back(id);
+        }
+    }
+
     /// Would this name alone stand for a typedef or a number?
     fn needs_keyword(&self, name: &str) -> bool {
         let plain = |id| matches!(self.btf.kind(id), Ok(BtfKind::TYPEDEF | BtfKind::INT | BtfKind::FLOAT));
@@ -210,6 +220,7 @@ impl Declarations<'_> {
                 return None;
             }
             let (bits, tags) = (NonZeroU8::new(member.bits), self.tags_of(id, Some(place))?);
+            tags.iter().filter_map(Tag::content).for_each(|name| self.want(name));
             fields.push(Wanted { name: member.name.into(), ty, bits, bit: Some(member.bit_offset), tags });
         }
         let tags = self.tags_of(id, None)?;

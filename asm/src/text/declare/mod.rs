@@ -375,4 +375,20 @@ mod tests {
         let want = ".struct list {\n    first: *node\n}\n.struct node {\n    next: *node\n    owner: *list\n}\n";
         assert_eq!(text, want);
     }
+
+    #[test]
+    fn what_a_list_contains_comes_along() {
+        let (expr, text) = there_and_back(|b| {
+            let word = b.int("u64", 8, false);
+            let head = b.struct_("bpf_list_head", 8, &[("first", word, 0)]);
+            let queue = b.struct_("queue", 8, &[("jobs", head, 0)]);
+            b.struct_("job", 8, &[("n", word, 0)]);
+            b.push(Kind::DeclTag { name: "contains:job:n", ty: queue, component: Some(0), attr: false });
+            queue
+        });
+        assert_eq!(expr.as_deref(), Some("queue"));
+        let want = ".struct bpf_list_head {\n    first: u64\n}\n.struct queue {\n    \
+            jobs: bpf_list_head decl_tag(\"contains:job:n\")\n}\n.struct job {\n    n: u64\n}\n";
+        assert_eq!(text, want);
+    }
 }

@@ -126,10 +126,14 @@ impl<'t> Scribe<'t, '_> {
         self.mark(id, &def.tags, None)
     }
 
-    /// The tags of a declaration.
+    /// The tags of a declaration. What a list or tree contains is named by its tag alone, and must be there too.
     fn mark(&mut self, id: TypeId, tags: &[Tag], component: Option<u32>) -> TypeId {
         for tag in tags {
             self.b.add(Btf::DeclTag { name: &tag.text, ty: id, component, attr: tag.attr });
+            let content = tag.content().and_then(|name| self.tags.get(name));
+            if let Some(Type { size, form: Form::Struct(def), .. }) = content {
+                self.promise(def, *size);
+            }
         }
         id
     }

@@ -89,6 +89,13 @@ pub(super) struct Tag {
     pub(super) attr: bool,
 }
 
+impl Tag {
+    /// The struct that a list or tree marked with `contains:STRUCT:FIELD` consists of. Nothing else in the types names it.
+    pub(super) fn content(&self) -> Option<&str> {
+        self.text.strip_prefix("contains:")?.split(':').next()
+    }
+}
+
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Struct {
     /// Empty where it has none.
