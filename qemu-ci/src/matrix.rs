@@ -284,7 +284,7 @@ fn judge(OnKernel { wanted, kernel, run }: OnKernel, work: &Work, table: &Table)
     let suited = work.tasks.iter().zip(&run.items).filter(|(task, _)| wanted.suits(&task.item.name));
     let judged = suited.map(|(task, ended)| {
         let version = version.unwrap_or(Kernel { major: 0, minor: 0 });
-        let verdict = table.judge(&task.item.name, version, ended, task.of_runner);
+        let verdict = table.judge(&task.item.name, &wanted.label(), version, ended, task.of_runner);
         TestRow::new(&task.item.name, ended, verdict)
     });
     let tests = judged.collect();

@@ -58,10 +58,23 @@ struct KnownSplat {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Expect {
-    test: String,
-    kernels: Range,
+    tests: Vec<String>,
+    /// Without it all versions.
+    kernels: Option<Range>,
+    /// Names of kernels as the report shows them; without any, all.
+    #[serde(default)]
+    on: Vec<String>,
     status: Wanted,
     reason: String,
+}
+
+impl Expect {
+    /// True when the row is about this test on this kernel.
+    fn is_about(&self, test: &str, name: &str, version: Kernel) -> bool {
+        self.tests.iter().any(|pattern| matches(pattern, test))
+            && (self.on.is_empty() || self.on.iter().any(|one| one == name))
+            && self.kernels.as_ref().is_none_or(|range| range.contains(version))
+    }
 }
 
 /// What an expected result is.
@@ -121,8 +134,9 @@ impl Table {
         toml::from_str(&text).with_context(|| path.display().to_string())
     }
 
-    /// Judges a test. `of_runner`: its output ends with the closing line of Rust's test runner.
-    pub fn judge(&self, test: &str, kernel: Kernel, ended: &Ended, of_runner: bool) -> Verdict {
+    /// Judges a test on the kernel with this name in the report. `of_runner`: its output ends with the closing line of Rust's
+    /// test runner.
+    pub fn judge(&self, test: &str, name: &str, kernel: Kernel, ended: &Ended, of_runner: bool) -> Verdict {
         let (status, detail) = match ended {
             Ended::Reported { splat, .. } if !self.is_known(kernel, splat) => {
                 return Verdict::Red("the kernel complained while it ran".to_owned());
@@ -131,7 +145,7 @@ impl Table {
             Ended::Lost => return Verdict::Red("no result: the guest ended while it ran".to_owned()),
             Ended::NotRun => return Verdict::Red("not run: the guest ended before".to_owned()),
         };
-        let expected = self.expect.iter().find(|row| matches(&row.test, test) && row.kernels.contains(kernel));
+        let expected = self.expect.iter().find(|row| row.is_about(test, name, kernel));
         let got = match status {
             Status::Timeout => return Verdict::Red("its time was over".to_owned()),
             Status::Fail => match expected {
@@ -201,8 +215,8 @@ mod tests {
     const ONE: &str = "test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 3 filtered out; finished in 0.0s\n";
 
     fn table() -> Table {
-        let expect =
-            "[[expect]]\ntest = \"l bond::*\"\nkernels = \"<5.15, 7.0\"\nstatus = \"fail\"\nreason = \"no native\"\n";
+        let expect = "[[expect]]\ntests = [\"l bond::*\"]\nkernels = \"<5.15, 7.0\"\nstatus = \"fail\"\nreason = \"no native\"\n\
+                      [[expect]]\ntests = [\"l b\", \"l jit::*\"]\non = [\"um-6.1\"]\nstatus = \"fail\"\nreason = \"no JIT\"\n";
         let known = "[[known_splat]]\ntext = \"check+\"\nkernels = \"6.18\"\nreason = \"r\"\n";
         toml::from_str(&format!("[feature]\ntcx = \"6.6\"\n{expect}{known}")).unwrap()
     }
@@ -242,8 +256,12 @@ mod tests {
             ("l bond::x", "7.0", reported(Status::Fail, ""), Ok("expected")),
             ("l bond::x", "5.10", reported(Status::Pass, ONE), red("passed, but verdicts.toml says: no native")),
             ("l bond::x", "5.15", reported(Status::Fail, ""), red("failed")),
+            ("l jit::x", "um-6.1", reported(Status::Fail, ""), Ok("expected")),
+            ("l jit::x", "6.1", reported(Status::Fail, ""), red("failed")),
+            ("l b", "um-6.1", reported(Status::Pass, ONE), red("passed, but verdicts.toml says: no JIT")),
         ] {
-            let verdict = table().judge(test, kernel.parse().unwrap(), &ended, true);
+            let version = kernel.trim_start_matches("um-").parse().unwrap();
+            let verdict = table().judge(test, kernel, version, &ended, true);
             let got = match verdict {
                 Verdict::Pass => Ok("pass"),
                 Verdict::Skip(_) => Ok("skip"),
@@ -261,7 +279,11 @@ mod tests {
     #[test]
     fn the_table_of_the_repository_is_read() {
         let table: Table = toml::from_str(include_str!("../verdicts.toml")).unwrap();
+        let kernels = crate::config::parse_wanted(include_str!("../kernels.toml")).unwrap();
+        for name in table.expect.iter().flat_map(|row| &row.on) {
+            assert!(kernels.iter().any(|kernel| kernel.label() == *name), "no kernel is called {name}");
+        }
         assert_eq!(table.feature.get("tcx"), Some(&"6.6".parse().unwrap()));
-        assert!(toml::from_str::<Table>("[[expect]]\ntest = \"a\"\n").is_err());
+        assert!(toml::from_str::<Table>("[[expect]]\ntests = [\"a\"]\n").is_err());
     }
 }
