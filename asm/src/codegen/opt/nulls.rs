@@ -12,22 +12,26 @@ use crate::object::MapType;
 use crate::vm::eval;
 
 pub(super) fn run(func: &mut Func, profile: &Profile) -> bool {
-    if !profile.array_lookups {
+    if !profile.sight.array_lookups {
         return false;
     }
-    let ops = definitions(func);
     let mut changed = false;
-    for block in 0..func.blocks.len() {
-        for at in 0..func.blocks[block].insts.len() {
-            if let Some((found, region, key)) = certain(func, &ops, block, at) {
-                func.stack[key.index()].align = 8;
-                func.values[found.index()] = Ty::Ptr(region);
-                skip_test(func, &ops, found);
-                changed = true;
-            }
-        }
+    // Each takes away blocks, so the next is looked for anew; what was found is not found again.
+    while let Some((found, region, key)) = first(func) {
+        func.stack[key.index()].align = 8;
+        func.values[found.index()] = Ty::Ptr(region);
+        skip_test(func, &definitions(func), found);
+        changed = true;
     }
     changed
+}
+
+/// The first lookup that always finds something.
+fn first(func: &Func) -> Option<(Value, Region, StackId)> {
+    let ops = definitions(func);
+    let places =
+        func.blocks.iter().enumerate().flat_map(|(block, data)| (0..data.insts.len()).map(move |at| (block, at)));
+    places.into_iter().find_map(|(block, at)| certain(func, &ops, block, at))
 }
 
 /// The result of a lookup that always finds something, what that is, and the object that holds the key: numbers are
