@@ -34,9 +34,11 @@ mod spill;
 pub use error::Error;
 pub use profile::{Allocation, Profile};
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::insn::{Code, Source};
+use crate::ir::sight::{judge, movers};
 use crate::ir::{Func, Linkage, Module, Param, Ty, verify};
 use crate::object::{self, ProgDef};
 
@@ -81,24 +83,38 @@ fn described(ty: Ty) -> object::Ty {
     }
 }
 
+/// Functions of the object in which packets move.
+type Movers = BTreeSet<Arc<str>>;
+
 /// Compiles every function of a module.
 ///
 /// # Errors
 /// The first function that breaks a rule, needs what the profile lacks, or more stack than there is.
 pub fn compile(module: &Module, profile: &Profile) -> Result<Vec<Compiled>, Error> {
-    module.funcs.iter().map(|func| compile_func(func, &module.sources, profile)).collect()
+    let movers = movers(module);
+    module.funcs.iter().map(|func| compile_among(&movers, func, &module.sources, profile)).collect()
 }
 
 /// Runs the passes over a function. Each that changed something is told to `watch`, with what it left: to print it, or to
 /// run it in the interpreter of [`crate::ir::interp`].
 ///
 /// # Errors
-/// The function breaks a rule, or a pass does.
+/// The function breaks a rule, the verifier of that kernel would certainly refuse it, or a pass does something wrong.
 pub fn optimize(func: &Func, profile: &Profile, watch: &mut dyn FnMut(&'static str, &Func)) -> Result<Func, Error> {
+    optimize_among(&Movers::new(), func, profile, watch)
+}
+
+fn optimize_among(
+    movers: &Movers,
+    func: &Func,
+    profile: &Profile,
+    watch: &mut dyn FnMut(&'static str, &Func),
+) -> Result<Func, Error> {
     verify(func)?;
     let mut small = func.clone();
     opt::run(&mut small, profile, watch)?;
     verify(&small)?;
+    judge(&small, &profile.sight, movers)?;
     Ok(small)
 }
 
@@ -107,7 +123,11 @@ pub fn optimize(func: &Func, profile: &Profile, watch: &mut dyn FnMut(&'static s
 /// # Errors
 /// As [`compile`].
 pub fn compile_func(func: &Func, sources: &[Source], profile: &Profile) -> Result<Compiled, Error> {
-    let small = optimize(func, profile, &mut |_, _| {})?;
+    compile_among(&Movers::new(), func, sources, profile)
+}
+
+fn compile_among(movers: &Movers, func: &Func, sources: &[Source], profile: &Profile) -> Result<Compiled, Error> {
+    let small = optimize_among(movers, func, profile, &mut |_, _| {})?;
     let mut machine = select::select(&small, profile)?;
     regalloc::allocate(&mut machine, profile)?;
     let frame = frame::lay_out(&machine)?;

@@ -2,22 +2,24 @@
 //!
 //! Input: probed features, or the name of a kernel. Output: [`Profile`]. Next: `opt/mod.rs`.
 
+use crate::ir::Sight;
+
 /// Features of a kernel that code generation may use, one by one: stable kernels carry features back, so these are
 /// probed where a kernel is at hand. The named profiles say what the releases have by themselves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Profile {
     /// Atomic operations other than a plain addition. Linux 5.12.
     pub atomics: bool,
+    /// Stores that release. Linux 6.15.
+    pub release: bool,
     /// Sign-extending moves and loads, signed division, unconditional byte swap. Linux 6.6.
     pub v4: bool,
     /// Jumps over more than 32,767 slots. Linux 6.6, and carried back.
     pub gotol: bool,
     /// Constants may be stored into a context. Linux 6.12 as measured.
     pub store_imm_ctx: bool,
-    /// Bounds survive a byte swap and a negation. Linux 6.18 as measured.
-    pub bounds_after_swap: bool,
-    /// Lookups in arrays under constant keys are known to find something. Linux 6.18 as measured.
-    pub array_lookups: bool,
+    /// What the verifier sees.
+    pub sight: Sight,
     /// Run the passes. Off, code is slow and correct: for tests.
     pub passes: bool,
     /// How registers are given out.
@@ -42,11 +44,11 @@ impl Profile {
     pub const fn linux_5_10() -> Self {
         Self {
             atomics: false,
+            release: false,
             v4: false,
             gotol: false,
             store_imm_ctx: false,
-            bounds_after_swap: false,
-            array_lookups: false,
+            sight: Sight::FLOOR,
             passes: true,
             allocation: Allocation::Best,
         }
@@ -55,19 +57,21 @@ impl Profile {
     /// Linux 6.1.
     #[must_use]
     pub const fn linux_6_1() -> Self {
-        Self { atomics: true, ..Self::linux_5_10() }
+        let sight = Sight { unwritten_stack: true, ..Sight::FLOOR };
+        Self { atomics: true, sight, ..Self::linux_5_10() }
     }
 
     /// Linux 6.12.
     #[must_use]
     pub const fn linux_6_12() -> Self {
-        Self { v4: true, gotol: true, store_imm_ctx: true, ..Self::linux_6_1() }
+        let sight = Sight { registers: true, ..Self::linux_6_1().sight };
+        Self { v4: true, gotol: true, store_imm_ctx: true, sight, ..Self::linux_6_1() }
     }
 
     /// The newest kernel that was measured: 6.18.
     #[must_use]
     pub const fn newest() -> Self {
-        Self { bounds_after_swap: true, array_lookups: true, ..Self::linux_6_12() }
+        Self { release: true, sight: Sight::NEWEST, ..Self::linux_6_12() }
     }
 
     /// The named profile for a release such as `5.10`: that of the newest one that is not above it.

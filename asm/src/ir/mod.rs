@@ -33,12 +33,16 @@ pub(crate) mod dom;
 pub(crate) mod error;
 mod func;
 pub mod interp;
+mod number;
 mod ops;
 mod parse;
 mod paths;
 mod print;
+mod ranges;
 mod rules;
+pub(crate) mod sight;
 mod types;
+mod unwritten;
 pub(crate) mod vars;
 mod verify;
 
@@ -46,6 +50,7 @@ pub use build::FuncBuilder;
 pub use error::{Error, Problem, ProblemKind};
 pub use func::{BlockData, Callee, Func, Inst, Linkage, Loc, LocId, Op, Param, Target, Term};
 pub use parse::ParseError;
+pub use sight::Sight;
 pub use types::{Block, GlobalDecl, GlobalId, MapDecl, MapId, Region, StackDecl, StackId, Ty, Value, Var};
 pub use verify::verify;
 

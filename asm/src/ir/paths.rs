@@ -3,23 +3,29 @@
 //! Input: a function that is well-formed and well-typed. Output: every packet access outside of what was checked, every
 //! packet pointer from before something that moves packets, every pointer taken for not null without a test. A check counts
 //! for its root and all fixed distances from it; a variable distance is a new root, and is checked anew. Where ways meet,
-//! what holds is what holds on all of them. Next: `../codegen/mod.rs`.
+//! what holds is what holds on all of them. Next: `sight.rs`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::dom::Dominators;
 use super::func::{Callee, Func, Inst, LocId, Op, Term};
+use super::ranges::{Access, Ranges, arguments};
 use super::rules::Defs;
-use super::types::{Block, Ty, Value};
+use super::types::{Block, Value};
 use crate::insn::Cond;
-use crate::insn::helper::Arg;
 
 /// What is known of the packet: each root that may be used, and how many bytes from it were checked.
 type Known = BTreeMap<Value, i64>;
 
-/// Judges the paths of a function.
-pub(super) fn check(func: &Func, dominators: &Dominators, report: &mut dyn FnMut(LocId, String)) {
-    let paths = Paths { defs: Defs::of(func), func, dominators };
+/// Judges the paths of a function: with what is known of variable distances, and of functions that move packets.
+pub(super) fn check(
+    func: &Func,
+    dominators: &Dominators,
+    (ranges, movers): (Option<&Ranges<'_>>, &BTreeSet<Arc<str>>),
+    report: &mut dyn FnMut(LocId, String),
+) {
+    let paths = Paths { ranges, movers, defs: Defs::of(func), func, dominators };
     let mut at_start: Vec<Option<Known>> = vec![None; func.blocks.len()];
     at_start[0] = Some(Known::new());
     // What is known only shrinks, so this ends.
@@ -54,6 +60,8 @@ fn meet(a: &Known, b: &Known) -> Known {
 }
 
 struct Paths<'a> {
+    ranges: Option<&'a Ranges<'a>>,
+    movers: &'a BTreeSet<Arc<str>>,
     defs: Defs<'a>,
     func: &'a Func,
     dominators: &'a Dominators,
@@ -91,9 +99,9 @@ impl Paths<'_> {
                 self.access(*ptr, i64::from(*off), i64::from(size.bytes()), known)
             }
             Op::PtrAdd { ptr, .. } if self.func.ty(*ptr).is_packet() => self.fresh(*ptr, known),
-            Op::Call { callee, args } => {
-                let outcome = self.arguments(callee, args, known);
-                if moves_packet(callee) {
+            Op::Call { callee, .. } => {
+                let outcome = self.arguments(&inst.op, known);
+                if moves_packet(callee, self.movers) {
                     known.clear();
                 }
                 outcome
@@ -131,32 +139,13 @@ impl Paths<'_> {
     }
 
     /// Keys and memory in the packet are checked like accesses.
-    fn arguments(&self, callee: &Callee, args: &[Value], known: &Known) -> Result<i64, String> {
-        let Callee::Helper(id) = callee else { return Ok(0) };
-        let wants = id.helper().map_or(&[][..], |helper| helper.args);
-        for (place, (want, arg)) in wants.iter().zip(args).enumerate() {
-            if !self.func.ty(*arg).is_packet() || matches!(want, Arg::Any) {
-                continue;
-            }
-            let bytes = match want {
-                Arg::MapKey => self.map_of(args).map(|map| self.func.maps[map].key_size),
-                Arg::MapValue => self.map_of(args).map(|map| self.func.maps[map].value_size),
-                Arg::Fixed(bytes) | Arg::FixedOut(bytes) | Arg::FixedInOut(bytes) => Some(u32::from(*bytes)),
-                _ => args
-                    .get(place + 1)
-                    .and_then(|size| self.defs.number(*size))
-                    .and_then(|size| u32::try_from(size).ok()),
-            };
-            self.access(*arg, 0, i64::from(bytes.unwrap_or(1)), known)?;
+    fn arguments(&self, op: &Op, known: &Known) -> Result<i64, String> {
+        let size = |value| self.defs.number(value).or_else(|| self.ranges?.most(value));
+        for Access { ptr, bytes, .. } in arguments(&self.defs, op, size) {
+            let bytes = i64::try_from(bytes.unwrap_or(1)).unwrap_or(i64::MAX);
+            self.access(ptr, 0, bytes, known)?;
         }
         Ok(0)
-    }
-
-    fn map_of(&self, args: &[Value]) -> Option<usize> {
-        args.iter().find_map(|arg| match self.func.ty(*arg) {
-            Ty::Ptr(super::types::Region::Map(id)) => Some(id.index()),
-            _ => None,
-        })
     }
 
     /// What is known behind a way on: a check's first way has its bytes.
@@ -164,7 +153,8 @@ impl Paths<'_> {
         let mut known = known.clone();
         if let (Term::Check { ptr, len, .. }, 0) = (&self.func.blocks[block.index()].term, edge) {
             let (root, far) = self.defs.address(*ptr, i64::from(*len));
-            if let Some(old) = known.get_mut(&root) {
+            let counts = self.ranges.is_none_or(|ranges| ranges.check_counts(root, far));
+            if let Some(old) = known.get_mut(&root).filter(|_| counts) {
                 *old = far.max(*old);
             }
         }
@@ -197,11 +187,12 @@ impl Paths<'_> {
     }
 }
 
-/// Do packet pointers go bad in this call?
-fn moves_packet(callee: &Callee) -> bool {
+/// Do packet pointers go bad in this call? `movers` are the functions of the object in which they do; kernel functions that
+/// move packets do not exist so far.
+pub(super) fn moves_packet(callee: &Callee, movers: &BTreeSet<Arc<str>>) -> bool {
     match callee {
         Callee::Helper(id) => id.helper().is_some_and(|helper| helper.moves_packet),
-        // A function of the object is verified by itself, kernel functions that move packets do not exist so far.
-        Callee::Func(_) | Callee::Kfunc(_) => false,
+        Callee::Func(name) => movers.contains(name),
+        Callee::Kfunc(_) => false,
     }
 }

@@ -10,6 +10,7 @@ use super::types::{Region, Ty, Value};
 use super::vars::fits;
 use crate::insn::helper::{Arg, Helper};
 use crate::insn::{AtomicOp, Cond, Size};
+use crate::vm::{ContextType, Meaning};
 
 /// The definitions of a function, to look values up.
 pub(super) struct Defs<'a> {
@@ -37,6 +38,24 @@ impl<'a> Defs<'a> {
         }
     }
 
+    /// The operation that defines a value; `None` for parameters.
+    pub(super) fn op(&self, value: Value) -> Option<&'a Op> {
+        self.ops[value.index()]
+    }
+
+    /// What a value is a copy of.
+    pub(super) fn copied(&self, value: Value) -> Value {
+        match self.ops[value.index()] {
+            Some(Op::Copy(a)) => self.copied(*a),
+            _ => value,
+        }
+    }
+
+    /// Is the value the start of an object on the stack?
+    pub(super) fn is_object(&self, value: Value) -> bool {
+        matches!(self.ops[value.index()], Some(Op::Stack(_)))
+    }
+
     /// A pointer as a root and a fixed distance.
     pub(super) fn address(&self, ptr: Value, off: i64) -> (Value, i64) {
         match self.ops[ptr.index()] {
@@ -50,7 +69,7 @@ impl<'a> Defs<'a> {
     }
 
     /// Bytes behind a root, where that is a whole object.
-    fn extent(&self, root: Value) -> Option<u32> {
+    pub(super) fn extent(&self, root: Value) -> Option<u32> {
         let func = self.func;
         let whole = !matches!(self.ops[root.index()], Some(Op::PtrAdd { .. }) | None);
         let Ty::Ptr(region) = func.ty(root) else { return None };
@@ -193,6 +212,9 @@ fn load(defs: &Defs<'_>, result: Option<Ty>, size: Size, place: (Value, i32)) ->
         || is_memory(from)
         || matches!(from, Ty::Ptr(Region::Sock | Region::SockCommon | Region::TcpSock));
     need(readable, &format!("nothing is read through a {from}"))?;
+    if from == Ty::Ctx {
+        context_pointer(defs.func, size, place.1)?;
+    }
     match result.bits() {
         Some(bits) => need(u32::from(size.bytes()) * 8 <= bits, "the number fits its type")?,
         None => need(
@@ -201,6 +223,18 @@ fn load(defs: &Defs<'_>, result: Option<Ty>, size: Size, place: (Value, i32)) ->
         )?,
     }
     bounds(defs, size, place)
+}
+
+/// A context's pointers are read whole.
+fn context_pointer(func: &Func, size: Size, off: i32) -> Verdict {
+    let Some(context) = func.prog_type().and_then(ContextType::of) else { return Ok(()) };
+    let (first, bytes) = (i64::from(off), i64::from(size.bytes()));
+    let cut = context.fields.iter().find(|field| {
+        let (start, end) = (i64::from(field.off), i64::from(field.off) + i64::from(field.size));
+        let whole = first == start && first + bytes == end;
+        !matches!(field.meaning, Meaning::Read | Meaning::Write) && first < end && start < first + bytes && !whole
+    });
+    cut.map_or(Ok(()), |field| Err(format!("`{}` is a pointer of {} bytes, read whole", field.name, field.size)))
 }
 
 fn store(defs: &Defs<'_>, size: Size, place: (Value, i32), value: Value) -> Verdict {

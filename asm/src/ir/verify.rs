@@ -3,6 +3,8 @@
 //! Input: a [`Func`]. Output: nothing, or every rule it breaks. It runs when a function is built, after every pass in
 //! debug builds, and before instructions are made: malformed code is an error, never mended. Next: `rules.rs`, `paths.rs`.
 
+use std::collections::BTreeSet;
+
 use super::dom::Dominators;
 use super::error::{Error, Problem, ProblemKind};
 use super::func::{Func, LocId, Target};
@@ -24,7 +26,8 @@ pub fn verify(func: &Func) -> Result<(), Error> {
         rules::check(func, &mut |loc, what| checker.bad(loc, what));
     }
     if checker.problems.is_empty() {
-        paths::check(func, &Dominators::of(func), &mut |loc, what| checker.bad(loc, what));
+        let around = (None, &BTreeSet::new());
+        paths::check(func, &Dominators::of(func), around, &mut |loc, what| checker.bad(loc, what));
     }
     if checker.problems.is_empty() {
         return Ok(());

@@ -2,6 +2,7 @@
 
 mod author;
 mod calls;
+mod matrix;
 mod random;
 mod rules;
 mod text;

@@ -26,7 +26,7 @@ fn at_depth(func: &Func, ops: &[Option<Op>], profile: &Profile, value: Value, de
         Some(Op::Const(number)) => *number,
         Some(Op::Copy(a)) => of(*a),
         Some(Op::Low { bits, a }) => eval::low(*bits, of(*a)),
-        Some(Op::Swap { bits, .. }) if profile.bounds_after_swap => eval::low(*bits, u64::MAX),
+        Some(Op::Swap { bits, .. }) if profile.sight.after_swap => eval::low(*bits, u64::MAX),
         Some(Op::Load { .. }) => func.ty(value).mask(),
         Some(Op::Alu { op, width, a, b }) => {
             let limit = if *width == Width::W32 { 0xffff_ffff } else { u64::MAX };

@@ -16,8 +16,11 @@ mod merge;
 mod nulls;
 mod sets;
 
+use std::collections::BTreeSet;
+
 use super::Error;
 use super::profile::Profile;
+use crate::ir::sight::judge;
 use crate::ir::{Func, Op, Value, verify};
 
 /// A pass; says whether it changed anything.
@@ -41,48 +44,70 @@ pub(super) type Watch<'a> = &'a mut dyn FnMut(&'static str, &Func);
 /// # Errors
 /// [`Error::Internal`] when a pass broke a rule, in builds with debug assertions.
 pub(super) fn run(func: &mut Func, profile: &Profile, watch: Watch<'_>) -> Result<(), Error> {
+    let mut road = Road { func, profile, watch, clean: false };
+    road.clean = cfg!(debug_assertions) && road.is_clean();
     if profile.passes {
-        shrink(func, profile, watch)?;
+        road.shrink()?;
         for pass in ONCE {
-            if apply(func, profile, *pass, watch)? {
-                shrink(func, profile, watch)?;
+            if road.apply(*pass)? {
+                road.shrink()?;
             }
         }
     }
-    apply(func, profile, ("legal", legal::run), watch)?;
+    road.apply(("legal", legal::run))?;
     Ok(())
 }
 
-fn shrink(func: &mut Func, profile: &Profile, watch: Watch<'_>) -> Result<(), Error> {
-    for _ in 0..ROUNDS {
-        let mut changed = false;
-        for pass in SHRINK {
-            changed |= apply(func, profile, *pass, watch)?;
-        }
-        if !changed {
-            break;
-        }
-    }
-    Ok(())
+/// A function on its way through the passes.
+struct Road<'a> {
+    func: &'a mut Func,
+    profile: &'a Profile,
+    watch: Watch<'a>,
+    /// The verifier would take it as it is, as far as `ir::sight` knows.
+    clean: bool,
 }
 
-fn apply(
-    func: &mut Func,
-    profile: &Profile,
-    (name, pass): (&'static str, Pass),
-    watch: Watch<'_>,
-) -> Result<bool, Error> {
-    let changed = pass(func, profile);
-    if changed {
-        watch(name, func);
+impl Road<'_> {
+    fn shrink(&mut self) -> Result<(), Error> {
+        for _ in 0..ROUNDS {
+            let mut changed = false;
+            for pass in SHRINK {
+                changed |= self.apply(*pass)?;
+            }
+            if !changed {
+                break;
+            }
+        }
+        Ok(())
     }
-    if cfg!(debug_assertions) {
-        verify(func).map_err(|error| Error::Internal {
-            func: func.name.clone(),
-            what: format!("the pass `{name}` broke a rule:\n{error}\n{func}"),
-        })?;
+
+    fn apply(&mut self, (name, pass): (&'static str, Pass)) -> Result<bool, Error> {
+        let changed = pass(self.func, self.profile);
+        if changed {
+            (self.watch)(name, self.func);
+        }
+        if cfg!(debug_assertions) {
+            self.judge(name)?;
+        }
+        Ok(changed)
     }
-    Ok(changed)
+
+    /// A pass breaks no rule, and loses no fact that the verifier had.
+    fn judge(&mut self, name: &str) -> Result<(), Error> {
+        let internal = |what: String| Error::Internal { func: self.func.name.clone(), what };
+        verify(self.func)
+            .map_err(|error| internal(format!("the pass `{name}` broke a rule:\n{error}\n{}", self.func)))?;
+        let now = self.is_clean();
+        if self.clean && !now {
+            return Err(internal(format!("the pass `{name}` lost a fact:\n{}", self.func)));
+        }
+        self.clean = now;
+        Ok(())
+    }
+
+    fn is_clean(&self) -> bool {
+        judge(self.func, &self.profile.sight, &BTreeSet::new()).is_ok()
+    }
 }
 
 /// The operation that defines each value; `None` for parameters.

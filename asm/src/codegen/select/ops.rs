@@ -154,6 +154,8 @@ impl Select<'_> {
         dst: Option<VReg>,
     ) -> Result<(), Error> {
         self.need(op == AtomicOp::Add || self.profile.atomics, "an atomic operation", "Linux 5.12")?;
+        let ordered = matches!(op, AtomicOp::LoadAcquire | AtomicOp::StoreRelease);
+        self.need(!ordered || self.profile.release, "an ordered access", "Linux 6.15")?;
         let (base, off) = self.address(ptr, off);
         if let Some(expected) = expected {
             let src = self.reg(value);
