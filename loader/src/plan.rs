@@ -14,6 +14,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::apply::record::Stage;
+use crate::manifest::Hook;
 use crate::manifest::lab::{Protocol, SWITCH};
 use maps::Fate;
 pub use maps::{Conflict, Mismatch};
@@ -167,7 +168,7 @@ impl Planner<'_> {
         let same = record.objects.iter().any(|o| o.name == object.name && o.digest == object.digest);
         let progs = object.progs.keys().all(|pin| match (self.observed.progs.get(pin), record.progs.get(pin)) {
             (Some(seen), Some(written)) => seen.tag == written.tag && written.object == object.name,
-            _ => false,
+            _ => record.left_out.contains_key(pin),
         });
         let maps = object.maps.keys().all(|pin| self.observed.maps.contains_key(pin));
         same && progs && maps && record.stage == Stage::Up
@@ -216,10 +217,14 @@ impl Planner<'_> {
             let (pin, program) = (link.pin.clone(), link.program.clone());
             let seen = self.observed.links.get(&link.pin).filter(|seen| !fresh && seen.attached);
             let new = reload.iter().any(|&at| self.wanted.objects[at].progs.contains_key(&link.program));
+            if !new && self.is_left_out(link) {
+                continue;
+            }
             let running = self.observed.progs.get(&link.program).map(|prog| prog.id);
+            let stays = self.same_modes(link) && !self.changes_map(link);
             match seen {
-                Some(seen) if !new && Some(seen.prog_id) == running && self.same_modes(link) => {}
-                Some(_) if self.same_modes(link) => self.steps.push(Step::Replace { link: pin, program, at }),
+                Some(seen) if !new && Some(seen.prog_id) == running && stays => {}
+                Some(_) if stays => self.steps.push(Step::Replace { link: pin, program, at }),
                 Some(_) => {
                     self.steps.push(Step::Detach { link: pin.clone() });
                     self.steps.push(Step::Attach { link: pin, program, at, modes: link.hook.modes().to_vec() });
@@ -232,6 +237,18 @@ impl Planner<'_> {
                 }
             }
         }
+    }
+
+    /// Whether the kernel refused it before; the manifest allows to go without.
+    fn is_left_out(&self, link: &WantedLink) -> bool {
+        let left_out = self.observed.record.as_ref().map(|record| &record.left_out);
+        left_out.is_some_and(|all| all.contains_key(&link.program) || all.contains_key(&link.pin))
+    }
+
+    /// Whether its sockets will be those of another map.
+    fn changes_map(&self, link: &WantedLink) -> bool {
+        let Hook::Sockmap { map } = &link.hook else { return false };
+        self.fates.get(map).is_some_and(|fate| *fate != Fate::Kept)
     }
 
     /// Whether the mode that was got is one that is still wished for. An interrupted run did not write down what it got.

@@ -78,6 +78,9 @@ fn text(removed: &Removed) -> String {
         removed.maps.len(),
         removed.namespaces.len()
     );
+    for bare in &removed.bare {
+        text += &format!("  took {bare}\n");
+    }
     for left in &removed.left {
         text += &format!("  {left}\n");
     }

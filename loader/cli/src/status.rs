@@ -42,6 +42,7 @@ fn text(status: &Status) -> String {
         text += &format!("  {system} counted\n");
         text += &counters.text.lines().map(|line| format!("    {line}\n")).collect::<String>();
     }
+    text += &status.left_out.iter().map(|(pin, why)| format!("  without {pin}: {why}\n")).collect::<String>();
     for (title, lines) in [("drift", &status.drift), ("foreign", &status.foreign)] {
         text += &lines.iter().map(|line| format!("  {title}: {line}\n")).collect::<String>();
     }
@@ -56,12 +57,16 @@ fn links(status: &Status) -> String {
             [
                 link.at.clone(),
                 link.program.clone(),
-                link.id.map_or_else(|| "gone".to_owned(), |id| id.to_string()),
+                match link.id {
+                    Some(id) => id.to_string(),
+                    None if link.attached => "without".to_owned(),
+                    None => "gone".to_owned(),
+                },
                 link.wanted.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
-                match (link.mode, link.id) {
-                    (Some(mode), _) => mode.to_string(),
-                    (None, Some(_)) if link.wanted.is_empty() => "attached".to_owned(),
-                    (None, _) => "none".to_owned(),
+                match link.mode {
+                    Some(mode) => mode.to_string(),
+                    None if link.wanted.is_empty() && link.attached => "attached".to_owned(),
+                    None => "none".to_owned(),
                 },
                 refused.join("; "),
             ]

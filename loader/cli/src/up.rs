@@ -117,6 +117,7 @@ fn report_text(report: &Report) -> String {
             [link.at(), link.program.clone(), mode, refused.join("; ")]
         }),
     );
+    text += &report.left_out.iter().map(|(pin, why)| format!("  without {pin}: {why}\n")).collect::<String>();
     for migrated in &report.migrated {
         text += &format!("  {migrated}\n");
     }

@@ -6,6 +6,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use asm::object::{AttachType, MapType, ProgType};
 use serde::Serialize;
 
 use super::error::Error;
@@ -13,7 +14,7 @@ use super::observe::pin_in;
 use super::record::Record;
 use super::{owner, privilege, store};
 use crate::lab::netns::Netns;
-use crate::link::Link;
+use crate::link::{Link, sockmap};
 use crate::map::Map;
 use crate::pin::{self, Bpffs, Kind};
 use crate::prog::Prog;
@@ -29,6 +30,8 @@ pub struct Removed {
     pub name: String,
     /// Links, by id.
     pub links: Vec<u32>,
+    /// What was taken off the sockets of a map that had it without a link, in words.
+    pub bare: Vec<String>,
     /// Programs, by id.
     pub progs: Vec<u32>,
     /// Maps, by id.
@@ -78,6 +81,7 @@ pub(super) fn clear(name: &str, dir: &Path, record: Option<&Record>) -> Result<R
     for pin in pin::list(dir, Kind::Link)? {
         removed.links.extend(detach(&pin_in(dir, Kind::Link, &pin))?);
     }
+    removed.bare = detach_bare(dir)?;
     let namespaces = record.and_then(|record| record.lab.as_ref()).map(|lab| &lab.namespaces);
     for netns in namespaces.into_iter().flat_map(|all| all.values()) {
         if Netns::delete(netns).map_err(crate::lab::build::Error::from)? {
@@ -110,6 +114,31 @@ pub(super) fn detach(path: &Path) -> Result<Option<u32>, Error> {
     };
     store::forget(path)?;
     Ok(Some(link.close_proven()?))
+}
+
+/// Takes programs off the sockets of our maps where they are without a link. A map names no pin, so every program that could
+/// be there is tried: the kernel takes off only the very one. The second refusal is the proof that it is gone.
+fn detach_bare(dir: &Path) -> Result<Vec<String>, Error> {
+    let open = |kind| pin::list(dir, kind).map(move |pins| pins.into_iter().map(move |pin| pin_in(dir, kind, &pin)));
+    let maps: Vec<Map> = open(Kind::Map)?.filter_map(|path| Map::from_pin(path).ok()).collect();
+    let mut gone = Vec::new();
+    for prog in open(Kind::Prog)?.filter_map(|path| Prog::from_pin(path).ok()) {
+        let kinds = match prog.info()?.prog_type {
+            ProgType::SK_MSG => &[AttachType::SK_MSG_VERDICT][..],
+            ProgType::SK_SKB => {
+                &[AttachType::SK_SKB_STREAM_PARSER, AttachType::SK_SKB_STREAM_VERDICT, AttachType::SK_SKB_VERDICT]
+            }
+            _ => continue,
+        };
+        for map in maps.iter().filter(|map| matches!(map.map_type(), MapType::SOCKMAP | MapType::SOCKHASH)) {
+            for kind in kinds {
+                if sockmap::detach(&prog, map, *kind).is_ok() && sockmap::detach(&prog, map, *kind).is_err() {
+                    gone.push(format!("{} off the sockets of {}", prog.name(), map.name()));
+                }
+            }
+        }
+    }
+    Ok(gone)
 }
 
 fn unpin_all(dir: &Path, kind: Kind, id: impl Fn(&Path) -> Option<u32>) -> Result<Vec<u32>, Error> {

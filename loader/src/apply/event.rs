@@ -2,6 +2,7 @@
 //!
 //! Input: steps as they are done. Output: values that the command line prints or writes as JSON. Read next: `up.rs`.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Serialize;
@@ -44,6 +45,7 @@ impl fmt::Display for Event<'_> {
                 }
                 match link.got {
                     Some(mode) => write!(f, "{mode}"),
+                    None if link.bare => f.write_str("attached, without a link"),
                     None => f.write_str("attached"),
                 }
             }
@@ -70,6 +72,8 @@ pub struct Report {
     pub plan: Plan,
     /// The attachments, with what was refused and what was got.
     pub links: Vec<LinkRecord>,
+    /// Optional programs and attachments that the kernel refused, by pin name, in its words.
+    pub left_out: BTreeMap<String, String>,
     /// The trials.
     pub trials: Vec<trial::Report>,
     /// Maps whose entries were copied into new ones.

@@ -6,16 +6,18 @@
 use std::ffi::CString;
 use std::os::fd::AsFd;
 
-use asm::object::ProgType;
+use asm::object::{AttachType, ProgType};
 use netlink::route::{Link as NetLink, Mode as NetMode, Replace, Socket, Xdp};
 
 use super::error::Error;
 use super::owner::Owner;
 use super::record::{LinkRecord, Refusal};
 use crate::link::cgroup::Cgroup;
+use crate::link::sockmap::{self, Attachment};
 use crate::link::xdp::{self, Attempt, Mode, XdpOptions};
 use crate::link::{self, Link, netns, occupants, tcx, tracing};
 use crate::manifest::Hook;
+use crate::map::Map;
 use crate::plan::{WantedLink, hook_name};
 use crate::prog::Prog;
 
@@ -41,14 +43,14 @@ pub(super) fn check(wanted: &WantedLink, ours: &[u32]) -> Result<(), Error> {
         }
         Hook::Tcx { iface, .. } => find(&mut open()?, wanted, iface).map(drop),
         Hook::Cgroup { path } => Cgroup::open(path).map(drop).map_err(|source| refused(wanted, source)),
-        Hook::Auto => Ok(()),
+        Hook::Sockmap { .. } | Hook::Auto => Ok(()),
     }
 }
 
 /// A program now on its hook.
 pub(super) struct Attached {
-    /// What keeps it there.
-    pub(super) link: Link,
+    /// What keeps it there; `None` where the kernel has no link for it, and the map does.
+    pub(super) link: Option<Link>,
     /// What to write down about it.
     pub(super) record: LinkRecord,
     /// Whose place it took, if the manifest allowed that.
@@ -63,8 +65,8 @@ pub(super) struct Displaced {
     words: String,
 }
 
-/// Attaches a program; to a hook with modes in the first one that is granted.
-pub(super) fn attach(prog: &Prog, wanted: &WantedLink) -> Result<Attached, Error> {
+/// Attaches a program; to a hook with modes in the first one that is granted. `map` is the one whose sockets a hook is on.
+pub(super) fn attach(prog: &Prog, wanted: &WantedLink, map: Option<&Map>) -> Result<Attached, Error> {
     let link = match &wanted.hook {
         Hook::Xdp { iface, modes } => return attach_xdp(prog, wanted, iface, modes),
         Hook::Tcx { iface, .. } => {
@@ -72,10 +74,27 @@ pub(super) fn attach(prog: &Prog, wanted: &WantedLink) -> Result<Attached, Error
             tcx::attach(prog, iface.ifindex, wanted.attach_type)
         }
         Hook::Cgroup { path } => Cgroup::open(path).and_then(|cgroup| cgroup.attach(prog, wanted.attach_type)),
+        Hook::Sockmap { map: name } => {
+            let Some(map) = map else { return Err(refused(wanted, NoMap { name: name.clone() })) };
+            let attached = sockmap::attach(prog, map, wanted.attach_type).map_err(|source| refused(wanted, source))?;
+            let (link, bare) = match attached {
+                Attachment::Link(link) => (Some(link), false),
+                Attachment::Bare => (None, true),
+            };
+            let record = LinkRecord { bare, ..record(wanted, None, Vec::new()) };
+            return Ok(Attached { link, record, displaced: Vec::new() });
+        }
         Hook::Auto => attach_auto(prog, wanted),
     };
     let link = link.map_err(|source| refused(wanted, source))?;
-    Ok(Attached { link, record: record(wanted, None, Vec::new()), displaced: Vec::new() })
+    Ok(Attached { link: Some(link), record: record(wanted, None, Vec::new()), displaced: Vec::new() })
+}
+
+/// The map that an attachment names is not among those of the deployment.
+#[derive(Debug, thiserror::Error)]
+#[error("there is no map {name}")]
+struct NoMap {
+    name: String,
 }
 
 /// To the place that the program's section names.
@@ -86,6 +105,7 @@ fn attach_auto(prog: &Prog, wanted: &WantedLink) -> Result<Link, link::Error> {
         (Ok(ProgType::RAW_TRACEPOINT | ProgType::RAW_TRACEPOINT_WRITABLE), Some(name)) => {
             tracing::attach_raw_tracepoint(prog, &CString::new(name.as_str()).unwrap_or_default())
         }
+        _ if wanted.attach_type == AttachType::TRACE_ITER => tracing::attach_iter(prog),
         _ => tracing::attach(prog),
     }
 }
@@ -104,7 +124,7 @@ fn attach_xdp(prog: &Prog, wanted: &WantedLink, iface: &str, modes: &[Mode]) -> 
     let record = record(wanted, Some(negotiated.mode), refused);
     let gone = |one: &Displaced| negotiated.displaced.iter().any(|o| one.prog.id().is_ok_and(|id| id == o.prog_id));
     let displaced = there.into_iter().filter(gone).collect();
-    Ok(Attached { link: negotiated.link, record, displaced })
+    Ok(Attached { link: Some(negotiated.link), record, displaced })
 }
 
 fn refused(wanted: &WantedLink, source: impl std::error::Error + Send + Sync + 'static) -> Error {
@@ -126,7 +146,8 @@ pub(super) fn look(wanted: &WantedLink, prog_id: u32, before: Option<&LinkRecord
         _ => None,
     };
     let refused = before.map(|before| before.refused.clone()).unwrap_or_default();
-    Ok(record(wanted, got, refused))
+    let bare = before.is_some_and(|before| before.bare);
+    Ok(LinkRecord { bare, ..record(wanted, got, refused) })
 }
 
 fn record(wanted: &WantedLink, got: Option<Mode>, refused: Vec<Refusal>) -> LinkRecord {
@@ -138,6 +159,7 @@ fn record(wanted: &WantedLink, got: Option<Mode>, refused: Vec<Refusal>) -> Link
         target: wanted.target.clone(),
         got,
         refused,
+        bare: false,
     }
 }
 

@@ -33,6 +33,8 @@ pub(super) struct Job<'p, 's> {
     pub(super) hosts: Hosts,
     /// The attachments as they are now.
     pub(super) links: BTreeMap<String, LinkRecord>,
+    /// What is optional and was refused, by pin name, in the kernel's words.
+    pub(super) left_out: BTreeMap<String, String>,
     pub(super) done: Vec<Undo>,
     /// Whether there was nothing before, or nothing that was kept.
     pub(super) fresh: bool,
@@ -52,9 +54,12 @@ impl<'p, 's> Job<'p, 's> {
                 let clears = plan.steps.iter().any(|step| matches!(step, Step::Clear { .. }));
                 let fresh = clears || observed.record.is_none();
                 let mut links = BTreeMap::new();
+                let mut left_out = BTreeMap::new();
                 let mut hosts = Hosts::default();
                 if !fresh {
-                    links = observed.record.as_ref().map(|record| record.links.clone()).unwrap_or_default();
+                    if let Some(record) = &observed.record {
+                        (links, left_out) = (record.links.clone(), record.left_out.clone());
+                    }
                     hosts = Hosts::open(&wanted.name, prepared.lab_hosts())?;
                 }
                 let (loaded, done, trials, took) = (BTreeMap::new(), Vec::new(), Vec::new(), Took::default());
@@ -67,6 +72,7 @@ impl<'p, 's> Job<'p, 's> {
                     loaded,
                     hosts,
                     links,
+                    left_out,
                     done,
                     fresh,
                     written_down,
@@ -193,7 +199,7 @@ impl<'p, 's> Job<'p, 's> {
         let mut progs = BTreeMap::new();
         let mut maps = Vec::new();
         for object in &wanted.objects {
-            for (pin, name) in &object.progs {
+            for (pin, name) in object.progs.iter().filter(|(pin, _)| !self.left_out.contains_key(*pin)) {
                 let tag = self.with_prog(pin, |prog| Ok(prog.info()?.tag))?;
                 progs.insert(pin.clone(), ProgRecord { object: object.name.clone(), name: name.clone(), tag });
             }
@@ -216,6 +222,7 @@ impl<'p, 's> Job<'p, 's> {
             progs,
             maps,
             links: self.links.clone(),
+            left_out: self.left_out.clone(),
             lab: wanted
                 .lab
                 .as_ref()
@@ -243,6 +250,7 @@ impl<'p, 's> Job<'p, 's> {
             changed: !self.plan.is_empty(),
             plan: self.plan,
             links: self.links.into_values().collect(),
+            left_out: self.left_out,
             trials: self.trials,
             migrated: self.migrated,
             took: self.took,

@@ -4,11 +4,14 @@
 
 use std::path::Path;
 
+use asm::object::AttachType;
+
 use super::error::Error;
+use super::record::{LinkRecord, Stage};
 use super::store;
 use crate::lab::build;
-use crate::link::Link;
-use crate::manifest::Lab;
+use crate::link::{Link, sockmap};
+use crate::manifest::{Hook, Lab};
 use crate::map::{Found, Map};
 use crate::pin::{self, Bpffs, Kind};
 use crate::plan::{Observed, SeenLink, SeenProg};
@@ -36,12 +39,30 @@ pub fn observe(name: &str, lab: Option<&Lab>) -> Result<Observed, Error> {
     }
     for pin in pin::list(&dir, Kind::Link)? {
         let info = Link::from_pin(pin_in(&dir, Kind::Link, &pin))?.info()?;
-        seen.links.insert(pin, SeenLink { id: info.id, prog_id: info.prog_id, attached: info.is_attached() });
+        seen.links.insert(pin, SeenLink { id: Some(info.id), prog_id: info.prog_id, attached: info.is_attached() });
     }
+    let bare = seen.record.iter().flat_map(|record| &record.links).filter(|(_, link)| link.bare);
+    let bare: Vec<_> = bare.filter_map(|(pin, link)| Some((pin.clone(), bare_link(&dir, &seen, link)?))).collect();
+    seen.links.extend(bare);
     if let (Some(lab), Some(_)) = (lab, &seen.record) {
         seen.lab_damage = build::damage(name, lab)?;
     }
     Ok(seen)
+}
+
+/// An attachment to a sockmap without a link: what the map says is on it. A kernel that cannot tell (before 5.18) is taken at
+/// the word of the record, if that was finished.
+fn bare_link(dir: &Path, seen: &Observed, link: &LinkRecord) -> Option<SeenLink> {
+    let Hook::Sockmap { map } = &link.hook else { return None };
+    let map = Map::from_pin(pin_in(dir, Kind::Map, map)).ok()?;
+    let prog_id = match sockmap::progs(&map, AttachType(link.attach_type)) {
+        Ok(there) => *there.first()?,
+        Err(_) => {
+            seen.record.as_ref().filter(|record| record.stage == Stage::Up)?;
+            seen.progs.get(&link.program)?.id
+        }
+    };
+    Some(SeenLink { id: None, prog_id, attached: true })
 }
 
 /// A pin by the name it has in the directory, which is a fit name already.

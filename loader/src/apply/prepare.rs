@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use asm::btf::Btf;
-use asm::object::MapType;
+use asm::object::{AttachType, MapType};
 use sha2::{Digest, Sha256};
 
 use crate::elf::ElfError;
@@ -106,8 +106,9 @@ pub fn prepare<'s>(deployment: &Deployment, systems: &[&'s dyn System]) -> Resul
         objects.push(object);
         wanted.push(want);
     }
-    name_pins(&mut wanted);
+    name_pins(&mut wanted, deployment);
     check_maps(deployment, &objects)?;
+    check_shared(deployment, &wanted)?;
     let links = links(deployment, &wanted, &objects)?;
     let lab_digest = deployment.lab.as_ref().map_or_else(String::new, |lab| {
         let trials_aside = (&lab.mtu, &lab.features, &lab.hosts);
@@ -153,6 +154,7 @@ fn prepare_object<'s>(
         progs: programs_of(deployment, first).into_iter().map(|name| (name.to_owned(), name.to_owned())).collect(),
         maps: spec.maps.iter().map(|map| (map.name.clone(), wanted_map(deployment, first, map, &at))).collect(),
         maps_together: system.is_some(),
+        optional: optional(deployment, first),
         config: wants.config,
         words: wants.words,
     };
@@ -208,6 +210,11 @@ fn programs_of<'d>(deployment: &'d Deployment, first: &Program) -> BTreeSet<&'d 
     same.map(|program| program.name.as_str()).collect()
 }
 
+fn optional(deployment: &Deployment, first: &Program) -> BTreeSet<String> {
+    let same = deployment.programs.iter().filter(|program| program.object == first.object && program.optional);
+    same.map(|program| program.name.clone()).collect()
+}
+
 /// Switches off what the manifest does not name; refuses names that the object does not have.
 fn select(deployment: &Deployment, first: &Program, spec: &mut Spec) -> Result<(), Diagnostic> {
     for program in deployment.programs.iter().filter(|program| program.object == first.object) {
@@ -236,9 +243,24 @@ fn check_maps(deployment: &Deployment, objects: &[PreparedObject<'_>]) -> Result
     Ok(())
 }
 
+/// A map that objects share must be the same in all of them.
+fn check_shared(deployment: &Deployment, objects: &[WantedObject]) -> Result<(), Diagnostic> {
+    for (name, (options, place)) in &deployment.maps {
+        let mut all = objects.iter().flat_map(|object| object.maps.values().map(move |map| (object, map)));
+        let mut same = all.by_ref().filter(|(_, map)| map.name == *name);
+        let (true, Some((first, map))) = (options.shared, same.next()) else { continue };
+        if let Some((other, _)) = same.find(|(_, other)| other.definition != map.definition) {
+            let message = format!("`{name}` of {} is not the `{name}` of {}", other.name, first.name);
+            return Err(place.error(message).help("a shared map has the same type, sizes and fields in all objects"));
+        }
+    }
+    Ok(())
+}
+
 /// Pins carry the programs' and maps' own names; where two objects share a name, the object's comes before it. Dots are
 /// not for bpffs, slashes not for file names.
-fn name_pins(objects: &mut [WantedObject]) {
+fn name_pins(objects: &mut [WantedObject], deployment: &Deployment) {
+    let is_shared = |name: &str| deployment.maps.get(name).is_some_and(|(options, _)| options.shared);
     let mut uses: BTreeMap<String, usize> = BTreeMap::new();
     for object in objects.iter() {
         for name in object.progs.values().map(|n| format!("p{}", pin_name(n))) {
@@ -253,8 +275,10 @@ fn name_pins(objects: &mut [WantedObject]) {
             Path::new(&object.name).file_stem().map_or(String::new(), |stem| stem.to_string_lossy().into_owned());
         let pin = |kind: char, name: &str| match uses.get(&format!("{kind}{}", pin_name(name))) {
             Some(1) => pin_name(name),
+            _ if kind == 'm' && is_shared(name) => pin_name(name),
             _ => pin_name(&format!("{stem}:{name}")),
         };
+        object.optional = object.optional.iter().map(|name| pin('p', name)).collect();
         object.progs = object.progs.values().map(|name| (pin('p', name), name.clone())).collect();
         object.maps = object.maps.values().map(|map| (pin('m', &map.name), map.clone())).collect();
     }
@@ -277,7 +301,13 @@ fn links(
         let pin = object.progs.iter().find(|(_, name)| **name == program.name);
         let (Some((prog_pin, _)), Some(spec)) = (pin, read.spec.prog(&program.name)) else { continue };
         for attach in &program.attach {
-            let link = wanted_link(attach, prog_pin, spec)?;
+            let hook = resolve_hook(attach, object, objects)?;
+            let link = WantedLink { optional: program.optional, ..wanted_link(attach, hook, prog_pin, spec)? };
+            if deployment.lab.is_some() && link.host.is_none() && link.attach_type == AttachType::SK_LOOKUP {
+                let error =
+                    attach.place.error("sk_lookup is of a network namespace: with a `[lab]`, say of which host");
+                return Err(error.help("add `netns = \"HOST\"`"));
+            }
             if let Some(other) = links.iter().find(|other| exclude(other, &link)) {
                 let at = hook_name(link.host.as_deref(), &link.hook);
                 let message = format!("{at} has two programs: `{}` and `{}`", other.program, program.name);
@@ -289,23 +319,41 @@ fn links(
     Ok(links)
 }
 
+/// The hook with the pin of the map whose sockets it is on: one of the program's own object, else of another.
+fn resolve_hook(attach: &Attach, object: &WantedObject, objects: &[WantedObject]) -> Result<Hook, Diagnostic> {
+    let Hook::Sockmap { map: name } = &attach.hook else { return Ok(attach.hook.clone()) };
+    let all = || std::iter::once(object).chain(objects).flat_map(|object| &object.maps);
+    let Some((pin, map)) = all().find(|(_, map)| map.name == *name) else {
+        let error = attach.place.error(format!("no object of this deployment has a map `{name}`"));
+        let names: BTreeSet<&str> = all().map(|(_, map)| map.name.as_str()).collect();
+        return Err(error.help(format!("they have {}", names.into_iter().collect::<Vec<_>>().join(", "))));
+    };
+    let map_type = map.definition.map_type;
+    if !matches!(map_type, MapType::SOCKMAP | MapType::SOCKHASH) {
+        let error = attach.place.error(format!("`{name}` is of type {map_type}: it holds no sockets"));
+        return Err(error.help("name a map of type sockmap or sockhash"));
+    }
+    Ok(Hook::Sockmap { map: pin.clone() })
+}
+
 /// One attachment of a program that the hook takes.
-fn wanted_link(attach: &Attach, prog_pin: &str, spec: &ProgSpec) -> Result<WantedLink, Diagnostic> {
+fn wanted_link(attach: &Attach, hook: Hook, prog_pin: &str, spec: &ProgSpec) -> Result<WantedLink, Diagnostic> {
     let prog_type = spec.prog_type.unwrap_or_default();
-    let attach_type = attach.hook.attach_type(prog_type, spec.attach_type).map_err(|takes| {
+    let attach_type = hook.attach_type(prog_type, spec.attach_type).map_err(|takes| {
         let error = attach.place.error(format!("`{}` is of section {}", spec.name, spec.section));
         error.help(takes)
     })?;
-    let at = hook_name(attach.host.as_deref(), &attach.hook);
+    let at = hook_name(attach.host.as_deref(), &hook);
     Ok(WantedLink {
         // Dots are not for bpffs, slashes not for file names.
         pin: format!("{prog_pin}@{}", at.replace('.', ",").replace(['/', ' '], ":")),
         program: prog_pin.to_owned(),
         host: attach.host.clone(),
-        hook: attach.hook.clone(),
+        hook,
         attach_type,
         target: spec.attach_to.clone(),
         displace: attach.displace,
+        optional: false,
         place: attach.place.to_string(),
     })
 }

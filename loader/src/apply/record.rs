@@ -44,6 +44,9 @@ pub struct Record {
     pub maps: Vec<String>,
     /// The attachments by pin name.
     pub links: BTreeMap<String, LinkRecord>,
+    /// Optional programs and attachments that the kernel refused, by pin name, in its words.
+    #[serde(default)]
+    pub left_out: BTreeMap<String, String>,
     /// The lab, if there is one.
     pub lab: Option<LabRecord>,
 }
@@ -92,6 +95,9 @@ pub struct LinkRecord {
     pub got: Option<Mode>,
     /// Every mode that was refused, with the reason.
     pub refused: Vec<Refusal>,
+    /// Whether it is there without a link, as this kernel has none for it: nothing is pinned then.
+    #[serde(default)]
+    pub bare: bool,
 }
 
 impl LinkRecord {
@@ -179,6 +185,7 @@ mod tests {
             progs: BTreeMap::new(),
             maps: vec!["vips".to_owned()],
             links: BTreeMap::new(),
+            left_out: BTreeMap::new(),
             lab: None,
         }
     }

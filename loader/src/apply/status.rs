@@ -42,6 +42,8 @@ pub struct Status {
     pub namespaces: BTreeMap<String, String>,
     /// What its systems count, by system.
     pub counters: BTreeMap<String, Counters>,
+    /// Optional programs and attachments that the kernel refused, by pin name, in its words.
+    pub left_out: BTreeMap<String, String>,
     /// Where the kernel is not as the deployment left it, in words.
     pub drift: Vec<String>,
     /// Programs of others on its interfaces, in words.
@@ -96,8 +98,10 @@ pub struct LinkStatus {
     pub at: String,
     /// The program's pin.
     pub program: String,
-    /// The link's id; `None` when it is gone.
+    /// The link's id; `None` when it is gone, or was never one.
     pub id: Option<u32>,
+    /// Whether the program is on its hook.
+    pub attached: bool,
     /// The modes that were wished for, in order.
     pub wanted: Vec<Mode>,
     /// The mode it runs in now; `None` when it does not.
@@ -138,6 +142,7 @@ pub fn status(name: &str, systems: &[&dyn System]) -> Result<Status, Error> {
         links,
         namespaces: record.as_ref().and_then(|r| r.lab.clone()).map(|lab| lab.namespaces).unwrap_or_default(),
         counters: counters(&dir, record.as_ref(), &observed, systems)?,
+        left_out: record.as_ref().map(|record| record.left_out.clone()).unwrap_or_default(),
         drift,
         foreign,
     })
@@ -219,7 +224,8 @@ fn link_status(pin: &str, link: &LinkRecord, observed: &Observed, ifaces: &[NetL
         pin: pin.to_owned(),
         at: link.at(),
         program: link.program.clone(),
-        id: seen.map(|seen| seen.id),
+        id: seen.and_then(|seen| seen.id),
+        attached: seen.is_some_and(|seen| seen.attached),
         wanted: link.hook.modes().to_vec(),
         mode: running.into_iter().find(|(id, _)| seen.is_some_and(|seen| seen.prog_id == *id)).map(|(_, mode)| mode),
         refused: link.refused.clone(),

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use asm::object::AttachType;
 use serde_json::Value;
 
 use super::error::Error;
@@ -21,6 +22,10 @@ pub(super) enum Undo {
     Clear,
     /// A link was made under this pin.
     Detach(PathBuf),
+    /// A program was attached to the sockets of a map, without a link.
+    DetachBare(Prog, Map, AttachType),
+    /// A program on the sockets of a map was replaced, without a link; this one was there before.
+    PutBackBare(Prog, Map, AttachType),
     /// A link's program was replaced; this one was there before.
     PutBack(PathBuf, Prog),
     /// A link was taken away: pin, program, and how it was attached.
@@ -40,6 +45,8 @@ impl fmt::Display for Undo {
         match self {
             Self::Clear => f.write_str("take everything away again"),
             Self::Detach(pin) => write!(f, "detach {}", pin.display()),
+            Self::DetachBare(prog, map, _) => write!(f, "take {} off the sockets of {}", prog.name(), map.name()),
+            Self::PutBackBare(prog, map, _) => write!(f, "put {} back on the sockets of {}", prog.name(), map.name()),
             Self::PutBack(pin, prog) => write!(f, "put {} back on {}", prog.name(), pin.display()),
             Self::Reattach(_, prog, link) => write!(f, "attach {} to {} again", prog.name(), link.hook),
             Self::Restore(_, _) => f.write_str("put the displaced program back"),

@@ -1,7 +1,7 @@
 //! Stage: apply. The steps themselves, and the way back from each.
 //!
 //! Input: one [`Step`] of the plan. Output: the kernel changed by it, and an entry in the list of what to undo. Read next:
-//! `undo.rs`, `hook.rs`.
+//! `attach.rs` (those that change hooks), `undo.rs`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,13 +13,11 @@ use serde_json::Value;
 use super::down;
 use super::error::Error;
 use super::event::{Event, Tell};
-use super::hook;
 use super::job::Job;
 use super::store;
 use super::undo::{Pinned, Undo};
-use crate::lab::build;
 use crate::lab::trial;
-use crate::link::Link;
+use crate::link::{Link, sockmap};
 use crate::load::{self, LoadOptions};
 use crate::manifest::lab::SWITCH;
 use crate::map::{Found, Map, Migration};
@@ -68,16 +66,53 @@ impl Job<'_, '_> {
                 reuse.insert(map.name.clone(), Map::from_pin(self.pin(Kind::Map, pin))?);
             }
         }
+        // A map that objects share was made with the first of them.
+        for (pin, map) in wanted.maps.iter().filter(|(pin, _)| !kept.contains(pin)) {
+            if let Some(made) = self.loaded_map(pin)? {
+                reuse.insert(map.name.clone(), made);
+            }
+        }
+        let optional = wanted.optional.iter().filter_map(|pin| wanted.progs.get(pin).cloned()).collect();
         let stem = Path::new(name).file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
-        let options =
-            LoadOptions { max_entries: object.max_entries.clone(), object_name: stem, reuse, ..LoadOptions::default() };
+        let options = LoadOptions {
+            max_entries: object.max_entries.clone(),
+            object_name: stem,
+            reuse,
+            optional,
+            ..LoadOptions::default()
+        };
         let loaded = load::load(&object.spec, &options)
             .map_err(|source| Error::Load { object: name.to_owned(), source: Box::new(source) })?;
         for note in loaded.notes() {
             tell(Event::Note(format!("  {note}")));
         }
+        for (pin, name) in wanted.progs.clone() {
+            self.left_out.remove(&pin);
+            if let Some((_, why)) = loaded.left_out().iter().find(|(left, _)| *left == name) {
+                self.leave_out(pin, why, tell);
+            }
+        }
         self.loaded.insert(at, loaded);
         Ok(())
+    }
+
+    /// Goes on without something that is optional.
+    pub(super) fn leave_out(&mut self, pin: String, why: &dyn std::error::Error, tell: &mut Tell<'_>) {
+        let causes = std::iter::successors(why.source(), |error| error.source());
+        let words = causes.fold(why.to_string(), |words, cause| format!("{words}: {cause}"));
+        tell(Event::Note(format!("  without {pin}: {words}")));
+        self.left_out.insert(pin, words);
+    }
+
+    /// The map of that pin name, if this run has loaded an object with it.
+    pub(super) fn loaded_map(&self, pin: &str) -> Result<Option<Map>, Error> {
+        for (&at, loaded) in &self.loaded {
+            if let Some(map) = self.prepared.wanted.objects[at].maps.get(pin) {
+                let map = loaded.map(&map.name).map_err(|source| self.load_error(at, source))?;
+                return Ok(Some(map.try_clone()?));
+            }
+        }
+        Ok(None)
     }
 
     fn make_host(&mut self, host: &str) -> Result<(), Error> {
@@ -196,6 +231,13 @@ impl Job<'_, '_> {
         for (pin, name) in progs {
             let path = self.pin(Kind::Prog, &pin);
             let Some(loaded) = self.loaded.get(&at) else { continue };
+            if self.left_out.contains_key(&pin) {
+                if let Some(old) = Pinned::open(Kind::Prog, &path) {
+                    store::forget(&path)?;
+                    self.remember(Undo::Repin(path, Some(old)));
+                }
+                continue;
+            }
             let prog = loaded.prog(&name).map_err(|source| self.load_error(at, source))?;
             let old = Pinned::open(Kind::Prog, &path);
             super::undo::pin_over(&path, |path| Ok(prog.pin(path)?))?;
@@ -219,81 +261,10 @@ impl Job<'_, '_> {
     }
 
     /// Where nothing was before, everything goes at once; the single steps need not be taken back.
-    fn remember(&mut self, undo: Undo) {
+    pub(super) fn remember(&mut self, undo: Undo) {
         if !self.fresh {
             self.done.push(undo);
         }
-    }
-
-    fn wanted_link(&self, pin: &str) -> Option<WantedLink> {
-        self.prepared.wanted.links.iter().find(|link| link.pin == pin).cloned()
-    }
-
-    /// Runs work in the namespace of a hook.
-    fn at<T: Send>(&self, host: Option<&str>, work: impl FnOnce() -> Result<T, Error> + Send) -> Result<T, Error> {
-        match host {
-            None => work(),
-            Some(host) => self.hosts.get(host)?.run(work).map_err(build::Error::from)?,
-        }
-    }
-
-    fn attach(&mut self, pin: &str, tell: &mut Tell<'_>) -> Result<(), Error> {
-        let Some(wanted) = self.wanted_link(pin) else { return Ok(()) };
-        self.attach_as(pin, &wanted, None, tell)
-    }
-
-    /// Attaches `prog`, or the wanted program, and pins the link.
-    fn attach_as(
-        &mut self,
-        pin: &str,
-        wanted: &WantedLink,
-        prog: Option<&Prog>,
-        tell: &mut Tell<'_>,
-    ) -> Result<(), Error> {
-        let host = wanted.host.as_deref();
-        let attached = match prog {
-            Some(prog) => self.at(host, || hook::attach(prog, wanted))?,
-            None => self.with_prog(&wanted.program, |prog| self.at(host, || hook::attach(prog, wanted)))?,
-        };
-        for displaced in attached.displaced {
-            tell(Event::Note(format!("  {}", displaced.words())));
-            // First in the list, so last to be taken back: ours must be off the hook by then.
-            self.done.insert(0, Undo::Restore(wanted.host.clone(), Box::new(displaced)));
-        }
-        let path = self.pin(Kind::Link, pin);
-        attached.link.pin(&path)?;
-        self.remember(Undo::Detach(path));
-        tell(Event::Attached(&attached.record));
-        self.links.insert(pin.to_owned(), attached.record);
-        Ok(())
-    }
-
-    fn replace(&mut self, pin: &str, tell: &mut Tell<'_>) -> Result<(), Error> {
-        let Some(wanted) = self.wanted_link(pin) else { return Ok(()) };
-        let path = self.pin(Kind::Link, pin);
-        let link = Link::from_pin(&path)?;
-        let old = Prog::from_id(link.info()?.prog_id)?;
-        let new = self.with_prog(&wanted.program, |new| {
-            link.update(new, Some(&old))?;
-            Ok(new.id()?)
-        })?;
-        self.remember(Undo::PutBack(path, old));
-        let before = self.links.get(pin).cloned();
-        let record = self.at(wanted.host.as_deref(), || hook::look(&wanted, new, before.as_ref()))?;
-        tell(Event::Attached(&record));
-        self.links.insert(pin.to_owned(), record);
-        Ok(())
-    }
-
-    fn detach(&mut self, pin: &str) -> Result<(), Error> {
-        let path = self.pin(Kind::Link, pin);
-        let seen = self.observed.links.get(pin).filter(|seen| seen.attached);
-        let prog = seen.and_then(|seen| Prog::from_id(seen.prog_id).ok());
-        down::detach(&path)?;
-        if let (Some(prog), Some(record)) = (prog, self.links.remove(pin)) {
-            self.remember(Undo::Reattach(pin.to_owned(), prog, Box::new(record)));
-        }
-        Ok(())
     }
 
     /// Runs one of the lab's trials; one exchange that fails, fails it.
@@ -330,6 +301,8 @@ impl Job<'_, '_> {
                 down::clear(&self.prepared.wanted.name, self.dir(), record.as_ref()).map(drop)
             }
             Undo::Detach(path) => down::detach(&path).map(drop),
+            Undo::DetachBare(prog, map, kind) => Ok(sockmap::detach(&prog, &map, kind)?),
+            Undo::PutBackBare(prog, map, kind) => Ok(sockmap::replace(&prog, &map, kind)?),
             Undo::PutBack(path, prog) => Ok(Link::from_pin(&path)?.update(&prog, None)?),
             Undo::Reattach(pin, prog, record) => {
                 let wanted = WantedLink {
@@ -340,6 +313,7 @@ impl Job<'_, '_> {
                     attach_type: AttachType(record.attach_type),
                     target: record.target.clone(),
                     displace: false,
+                    optional: false,
                     place: "before".to_owned(),
                 };
                 self.attach_as(&pin, &wanted, Some(&prog), &mut |_| {})

@@ -23,7 +23,8 @@ pub enum Attachment {
     Bare,
 }
 
-/// Attaches a program to the sockets of a map: those in it now, and those put into it later.
+/// Attaches a program to the sockets of a map: those put into it from now on. A socket keeps the program under which it came
+/// into its first map, also when that is replaced or taken off.
 ///
 /// # Errors
 ///
@@ -42,8 +43,19 @@ pub fn attach(prog: &Prog, map: &Map, attach_type: AttachType) -> Result<Attachm
     if progs(map, attach_type).is_ok_and(|there| !there.is_empty()) {
         return Err(occupied(prog, map, attach_type));
     }
+    replace(prog, map, attach_type).map(|()| Attachment::Bare)
+}
+
+/// Puts a program in the place of the one that is there without a link, for the sockets put into the map from now on.
+///
+/// # Errors
+///
+/// [`Error::Attach`].
+#[doc(alias = "BPF_PROG_ATTACH")]
+pub fn replace(prog: &Prog, map: &Map, attach_type: AttachType) -> Result<(), Error> {
     let done = sys::attach::attach(map.as_fd(), prog.as_fd(), attach_type.0, 0, None);
-    done.map(|()| Attachment::Bare).map_err(|source| Error::attach(prog, Cmd::PROG_ATTACH, to(), source))
+    let to = || format!("the sockets of map `{}`", map.name());
+    done.map_err(|source| Error::attach(prog, Cmd::PROG_ATTACH, to(), source))
 }
 
 fn occupied(prog: &Prog, map: &Map, attach_type: AttachType) -> Error {

@@ -35,6 +35,7 @@ pub struct Loaded {
     maps: Vec<(String, Map)>,
     progs: Vec<(String, Prog)>,
     notes: Vec<String>,
+    left_out: Vec<(String, Error)>,
     _btf: Option<OwnedFd>,
 }
 
@@ -65,6 +66,12 @@ impl Loaded {
     /// All programs with their names in the object.
     pub fn progs(&self) -> impl Iterator<Item = (&str, &Prog)> {
         self.progs.iter().map(|(name, prog)| (name.as_str(), prog))
+    }
+
+    /// The programs of [`LoadOptions::optional`] that are not there, and why.
+    #[must_use]
+    pub fn left_out(&self) -> &[(String, Error)] {
+        &self.left_out
     }
 
     /// What was done without: for example types that this kernel refused.
@@ -108,5 +115,6 @@ pub fn load(spec: &Spec, options: &LoadOptions) -> Result<Loaded, Error> {
     let names = prepared.spec.maps.iter().map(|map| map.name.clone());
     let maps = names.zip(maps.into_iter().map(|made| made.map)).collect();
     let names = prepared.progs.iter().map(|prog| prog.name.clone());
-    Ok(Loaded { maps, progs: names.zip(progs).collect(), notes, _btf: btf })
+    let progs = names.zip(progs).collect();
+    Ok(Loaded { maps, progs, notes, left_out: prepared.left_out, _btf: btf })
 }

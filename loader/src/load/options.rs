@@ -30,6 +30,8 @@ pub struct LoadOptions {
     pub map_pins: Option<PathBuf>,
     /// Programs to load, by name; `None`: all that the object does not leave to choice.
     pub only: Option<BTreeSet<String>>,
+    /// Programs that may be left out, by name, where the kernel refuses them.
+    pub optional: BTreeSet<String>,
     /// Types of programs whose section name does not say one, by program.
     pub kinds: BTreeMap<String, ProgKind>,
     /// What programs are for, by program, where it is not what the section name says.
@@ -79,7 +81,7 @@ pub(super) fn apply(spec: &Spec, options: &LoadOptions) -> Result<Spec, Error> {
         let prog = known_prog(&mut spec, name)?;
         (prog.prog_type, prog.attach_type) = (Some(kind.prog_type), kind.attach_type);
     }
-    for name in options.flags.keys() {
+    for name in options.flags.keys().chain(&options.optional) {
         known_prog(&mut spec, name)?;
     }
     for (name, target) in &options.attach_to {

@@ -21,6 +21,8 @@ pub struct Prepared {
     pub spec: Spec,
     /// The programs to load, in the order of the object.
     pub progs: Vec<ReadyProg>,
+    /// Optional programs that cannot be loaded here, and why.
+    pub left_out: Vec<(String, Error)>,
     pub(super) found: Found,
 }
 
@@ -61,13 +63,39 @@ pub fn check(spec: &Spec, options: &LoadOptions) -> Result<Prepared, Error> {
     byte_order(spec)?;
     let mut spec = options::apply(spec, options)?;
     let kernel = Kernel { options, btf: OnceCell::new() };
+    let refused = match prepare(spec.clone(), options, &kernel) {
+        Err(refused) if !options.optional.is_empty() => refused,
+        done => return done,
+    };
+    let left_out = leave_out(&mut spec, options, &kernel);
+    if left_out.is_empty() {
+        return Err(refused);
+    }
+    Ok(Prepared { left_out, ..prepare(spec, options, &kernel)? })
+}
+
+/// Switches off the optional programs that fail by themselves.
+fn leave_out(spec: &mut Spec, options: &LoadOptions, kernel: &Kernel<'_>) -> Vec<(String, Error)> {
+    let mut left_out = Vec::new();
+    for name in &options.optional {
+        let mut alone = spec.clone();
+        alone.progs.iter_mut().for_each(|prog| prog.autoload &= prog.name == *name);
+        if let Err(error) = prepare(alone, options, kernel) {
+            spec.progs.iter_mut().for_each(|prog| prog.autoload &= prog.name != *name);
+            left_out.push((name.clone(), error));
+        }
+    }
+    left_out
+}
+
+fn prepare(mut spec: Spec, options: &LoadOptions, kernel: &Kernel<'_>) -> Result<Prepared, Error> {
     let mut linked = Vec::new();
     for (index, prog) in spec.progs.iter().enumerate().filter(|(_, prog)| prog.autoload) {
         linked.push((index, link(&spec, prog)?));
     }
-    fit(&spec, &mut linked, &kernel)?;
-    let targets = attach::targets(&spec, linked.iter().map(|(index, _)| *index), options, &kernel)?;
-    let found = externs::find(&mut spec, linked.iter().map(|(_, linked)| linked), &kernel)?;
+    fit(&spec, &mut linked, kernel)?;
+    let targets = attach::targets(&spec, linked.iter().map(|(index, _)| *index), options, kernel)?;
+    let found = externs::find(&mut spec, linked.iter().map(|(_, linked)| linked), kernel)?;
     let progs = linked.into_iter().zip(targets).map(|((index, linked), target)| ReadyProg {
         name: spec.progs[index].name.clone(),
         index,
@@ -75,7 +103,7 @@ pub fn check(spec: &Spec, options: &LoadOptions) -> Result<Prepared, Error> {
         target,
     });
     let progs = progs.collect();
-    Ok(Prepared { spec, progs, found })
+    Ok(Prepared { spec, progs, left_out: Vec::new(), found })
 }
 
 /// CO-RE, for the programs that need it.

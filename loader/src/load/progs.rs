@@ -28,14 +28,14 @@ pub(super) fn load(
     btf: Option<&OwnedFd>,
     maps: &[Made],
 ) -> Result<Vec<Prog>, Error> {
-    let Prepared { spec, progs, found } = prepared;
+    let Prepared { spec, progs, left_out, found } = prepared;
     let license = CString::new(spec.license.as_str()).map_err(|_| Error::License { license: spec.license.clone() })?;
     let answers = Answers {
         maps: maps.iter().map(|made| made.map.as_fd().as_raw_fd()).collect(),
         externs: found.answers.clone(),
     };
     let mut loaded = Vec::with_capacity(progs.len());
-    for ready in progs {
+    for mut ready in std::mem::take(progs) {
         ready.linked.fill(spec, &answers)?;
         let Some(prog) = spec.progs.get(ready.index) else { continue };
         let (funcs, lines) = (ready.linked.func_info(), ready.linked.line_info());
@@ -56,7 +56,14 @@ pub(super) fn load(
             load.func_info = records(size_of::<wire::FuncInfo>(), funcs.as_bytes());
             load.line_info = records(size_of::<wire::LineInfo>(), lines.as_bytes());
         }
-        loaded.push(verify(spec, prog, ready, load)?);
+        match verify(spec, prog, &ready, load) {
+            Ok(prog) => {
+                loaded.push(prog);
+                progs.push(ready);
+            }
+            Err(error) if options.optional.contains(&ready.name) => left_out.push((ready.name, error)),
+            Err(error) => return Err(error),
+        }
     }
     Ok(loaded)
 }

@@ -34,6 +34,11 @@ pub enum Hook {
         /// The cgroup's directory.
         path: PathBuf,
     },
+    /// On the messages or bytes of the sockets in a sockmap or sockhash of the deployment.
+    Sockmap {
+        /// The map: its name in the object, then that of its pin.
+        map: String,
+    },
     /// Where the program's section says: `tp_btf/…`, `fentry/…`, `raw_tp/…`, or the network namespace for `sk_lookup`.
     Auto,
 }
@@ -55,6 +60,7 @@ impl fmt::Display for Hook {
             Self::Tcx { iface, direction: Direction::Ingress } => write!(f, "{iface} ingress"),
             Self::Tcx { iface, direction: Direction::Egress } => write!(f, "{iface} egress"),
             Self::Cgroup { path } => write!(f, "cgroup {}", path.display()),
+            Self::Sockmap { map } => write!(f, "sockets of {map}"),
             Self::Auto => f.write_str("its own place"),
         }
     }
@@ -79,6 +85,12 @@ impl Hook {
         }
     }
 
+    /// Whether it is found in a network namespace, so that a lab has to say which.
+    #[must_use]
+    pub fn needs_host(&self) -> bool {
+        matches!(self, Self::Xdp { .. } | Self::Tcx { .. } | Self::Cgroup { .. })
+    }
+
     /// The attach type with which a program of this kind goes here.
     ///
     /// # Errors
@@ -95,11 +107,16 @@ impl Hook {
             }
             (Self::Cgroup { .. }, _, Some(kind)) if kind.name().is_some_and(of_cgroups) => Ok(kind),
             (Self::Cgroup { .. }, ..) => Err("`cgroup = …` takes programs of the sections sockops and cgroup/…"),
+            (Self::Sockmap { .. }, ProgType::SK_MSG, _) => Ok(AttachType::SK_MSG_VERDICT),
+            (Self::Sockmap { .. }, ProgType::SK_SKB, Some(kind)) => Ok(kind),
+            (Self::Sockmap { .. }, ..) => Err("`sockmap = …` takes programs of the sections sk_msg and sk_skb/…"),
             (Self::Auto, ProgType::RAW_TRACEPOINT | ProgType::RAW_TRACEPOINT_WRITABLE, _) => {
                 Ok(AttachType::TRACE_RAW_TP)
             }
             (Self::Auto, ProgType::TRACING | ProgType::LSM | ProgType::SK_LOOKUP, Some(kind)) => Ok(kind),
-            (Self::Auto, ..) => Err("`auto = true` takes tp_btf, fentry, fexit, fmod_ret, lsm, raw_tp and sk_lookup"),
+            (Self::Auto, ..) => {
+                Err("`auto = true` takes tp_btf, fentry, fexit, fmod_ret, lsm, iter, raw_tp and sk_lookup")
+            }
         }
     }
 }
@@ -117,7 +134,12 @@ mod tests {
         let xdp = Hook::Xdp { iface: "eth0".to_owned(), modes: vec![Mode::Native] };
         let tcx = Hook::Tcx { iface: "eth0".to_owned(), direction: Direction::Egress };
         let cgroup = Hook::Cgroup { path: "/sys/fs/cgroup/web".into() };
+        let sockmap = Hook::Sockmap { map: "peers".to_owned() };
         let table = [
+            (&sockmap, ProgType::SK_MSG, Some(AttachType::SK_MSG_VERDICT), Ok(AttachType::SK_MSG_VERDICT)),
+            (&sockmap, ProgType::SK_SKB, Some(AttachType::SK_SKB_VERDICT), Ok(AttachType::SK_SKB_VERDICT)),
+            (&sockmap, ProgType::SK_SKB, None, Err("sk_skb/")),
+            (&sockmap, ProgType::SOCK_OPS, None, Err("sections sk_msg")),
             (&xdp, ProgType::XDP, Some(AttachType::XDP), Ok(AttachType::XDP)),
             (&xdp, ProgType::SCHED_CLS, None, Err("section xdp")),
             (&tcx, ProgType::SCHED_CLS, None, Ok(AttachType::TCX_EGRESS)),

@@ -263,6 +263,7 @@ fn check_hosts(programs: &[Program], lab: Option<&Lab>) -> Result<(), Diagnostic
                 let error = attach.place.error(format!("`netns = \"{host}\"`, but the manifest has no `[lab]`"));
                 return Err(error.help("leave `netns` out: the program goes where `loader` runs"));
             }
+            (None, Some(_)) if !attach.hook.needs_host() => {}
             (None, Some(_)) => {
                 let error = attach.place.error(
                     "with a `[lab]`, an attachment says in which host: the machine's own interfaces are left alone",

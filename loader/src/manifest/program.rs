@@ -26,6 +26,8 @@ pub struct Program {
     pub name: String,
     /// The hooks, in the order of the manifest; empty: loaded and pinned only.
     pub attach: Vec<Attach>,
+    /// Whether the rest comes up without it where the kernel refuses it.
+    pub optional: bool,
     /// Where `object` is written.
     pub object_place: Place,
     /// Where `name` is written.
@@ -51,6 +53,9 @@ pub struct Attach {
 pub struct MapOptions {
     /// Entries, instead of the object's own number.
     pub max_entries: Option<u32>,
+    /// Whether all objects of the deployment that have a map of this name use the same one.
+    #[serde(default)]
+    pub shared: bool,
     /// What becomes of a map that is there already and is another one; `None`: [`OnMismatch::Fail`] for maps that hold what
     /// only they know, [`OnMismatch::Replace`] for those that the object or its system fills.
     pub on_mismatch: Option<OnMismatch>,
@@ -74,6 +79,8 @@ struct RawProgram {
     object: Spanned<String>,
     name: Spanned<String>,
     #[serde(default)]
+    optional: bool,
+    #[serde(default)]
     attach: OneOrMany<RawAttach>,
 }
 
@@ -84,7 +91,8 @@ struct RawAttach {
     mode: Option<Spanned<OneOrMany<Mode>>>,
     tcx: Option<Spanned<String>>,
     direction: Option<Spanned<Direction>>,
-    cgroup: Option<Spanned<PathBuf>>,
+    cgroup: Option<Spanned<OneOrMany<PathBuf>>>,
+    sockmap: Option<Spanned<String>>,
     auto: Option<Spanned<bool>>,
     netns: Option<Spanned<OneOrMany<String>>>,
     #[serde(default)]
@@ -107,54 +115,72 @@ fn resolve(section: &Section, raw: RawProgram) -> Result<Program, Diagnostic> {
         name_place: section.at(raw.name.span()),
         object: raw.object.into_inner(),
         name: raw.name.into_inner(),
+        optional: raw.optional,
         attach,
     })
 }
 
-/// `netns = [a, b]` is one attachment in each; an attachment without `netns` is one where `loader` runs.
+/// `netns = [a, b]` is one attachment in each, `cgroup = [c, d]` one on each; an attachment without `netns` is one where
+/// `loader` runs.
 fn resolve_attach(section: &Section, program: &Range<usize>, raw: RawAttach) -> Result<Vec<Attach>, Diagnostic> {
     let (displace, netns) = (raw.displace, raw.netns.clone());
-    let (hook, span) = resolve_hook(section, program, raw)?;
+    let (hooks, span) = resolve_hook(section, program, raw)?;
     let place = section.at(span);
-    let one = |host| Attach { hook: hook.clone(), host, displace, place: place.clone() };
-    match netns {
-        None => Ok(vec![one(None)]),
-        Some(hosts) => Ok(hosts.into_inner().0.into_iter().map(|host| one(Some(host))).collect()),
-    }
+    let hosts = netns.map_or_else(|| vec![None], |hosts| hosts.into_inner().0.into_iter().map(Some).collect());
+    let on = |hook: Hook| {
+        let place = &place;
+        hosts.iter().map(move |host| Attach { hook: hook.clone(), host: host.clone(), displace, place: place.clone() })
+    };
+    Ok(hooks.into_iter().flat_map(on).collect())
 }
 
-/// The one hook that an attachment names, and where.
-fn resolve_hook(section: &Section, program: &Range<usize>, raw: RawAttach) -> Result<(Hook, Range<usize>), Diagnostic> {
-    let mut hooks = Vec::new();
+/// A hook, or several of one kind, and where they are written.
+type Hooks = (Vec<Hook>, Range<usize>);
+
+/// The one kind of hook that an attachment names.
+fn resolve_hook(section: &Section, program: &Range<usize>, raw: RawAttach) -> Result<Hooks, Diagnostic> {
+    let mut hooks: Vec<Hooks> = Vec::new();
     if let Some(iface) = raw.xdp {
         let span = iface.span();
-        hooks.push((Hook::Xdp { iface: interface(section, iface)?, modes: modes(section, raw.mode.clone())? }, span));
+        let hook = Hook::Xdp { iface: interface(section, iface)?, modes: modes(section, raw.mode.clone())? };
+        hooks.push((vec![hook], span));
     }
     if let Some(iface) = raw.tcx {
         let span = iface.span();
         let Some(direction) = raw.direction.clone() else {
             return Err(section.at(span).error("which packets?").help("add `direction = \"ingress\"` or \"egress\""));
         };
-        hooks.push((Hook::Tcx { iface: interface(section, iface)?, direction: direction.into_inner() }, span));
+        let hook = Hook::Tcx { iface: interface(section, iface)?, direction: direction.into_inner() };
+        hooks.push((vec![hook], span));
     }
-    if let Some(path) = raw.cgroup {
-        hooks.push((Hook::Cgroup { path: path.get_ref().clone() }, path.span()));
+    if let Some(paths) = raw.cgroup {
+        let span = paths.span();
+        if paths.get_ref().0.is_empty() {
+            return Err(section.at(span).error("no cgroup at all"));
+        }
+        hooks.push((paths.into_inner().0.into_iter().map(|path| Hook::Cgroup { path }).collect(), span));
+    }
+    if let Some(map) = raw.sockmap {
+        hooks.push((vec![Hook::Sockmap { map: map.get_ref().clone() }], map.span()));
     }
     if let Some(auto) = raw.auto.filter(|auto| *auto.get_ref()) {
-        hooks.push((Hook::Auto, auto.span()));
+        hooks.push((vec![Hook::Auto], auto.span()));
     }
     let last = hooks.pop();
-    let Some((hook, span)) = last.filter(|_| hooks.is_empty()) else {
+    let Some((hooks, span)) = last.filter(|_| hooks.is_empty()) else {
         let error = section.at(program.clone()).error("each attachment names one hook");
-        return Err(error.help("`xdp = \"eth0\"`, `tcx = \"eth0\"`, `cgroup = \"/sys/fs/cgroup/…\"` or `auto = true`"));
+        return Err(error.help(
+            "`xdp = \"eth0\"`, `tcx = \"eth0\"`, `cgroup = \"/sys/fs/cgroup/…\"`, `sockmap = \"MAP\"` or `auto = true`",
+        ));
     };
+    let is = |kind: fn(&Hook) -> bool| hooks.first().is_some_and(kind);
     let only = [
-        (raw.mode.map(|mode| mode.span()), "mode", matches!(hook, Hook::Xdp { .. })),
-        (raw.direction.map(|direction| direction.span()), "direction", matches!(hook, Hook::Tcx { .. })),
+        (raw.mode.map(|mode| mode.span()), "mode", is(|hook| matches!(hook, Hook::Xdp { .. }))),
+        (raw.direction.map(|direction| direction.span()), "direction", is(|hook| matches!(hook, Hook::Tcx { .. }))),
     ];
     match only.into_iter().find_map(|(span, key, fits)| span.filter(|_| !fits).map(|span| (span, key))) {
         Some((span, key)) => Err(section.at(span).error(format!("`{key}` is not for this hook"))),
-        None => Ok((hook, span)),
+        None => Ok((hooks, span)),
     }
 }
 

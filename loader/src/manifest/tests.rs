@@ -60,6 +60,7 @@ fn each_hook_has_its_key() {
         ("tcx = \"e\", direction = \"egress\"", "e egress"),
         ("cgroup = \"/sys/fs/cgroup/web\"", "cgroup /sys/fs/cgroup/web"),
         ("auto = true", "its own place"),
+        ("sockmap = \"peers\"", "sockets of peers"),
     ];
     for (keys, want) in table {
         let text = GOOD.replace("xdp = \"${iface}\", mode = [\"native\", \"generic\"]", keys);
@@ -67,6 +68,14 @@ fn each_hook_has_its_key() {
         let manifest = read_text(&text, &[]).unwrap_or_else(|error| panic!("{keys}: {error}"));
         assert_eq!(manifest.deployments[0].programs[0].attach[0].hook.to_string(), want, "{keys}");
     }
+}
+
+#[test]
+fn a_list_of_cgroups_is_an_attachment_each() {
+    let text = "name = \"a\"\n[[program]]\nobject = \"x\"\nname = \"y\"\nattach = { cgroup = [\"/a\", \"/b\"] }\n";
+    let manifest = read_text(text, &[]).unwrap();
+    let hooks: Vec<_> = manifest.deployments[0].programs[0].attach.iter().map(|one| one.hook.to_string()).collect();
+    assert_eq!(hooks, ["cgroup /a", "cgroup /b"]);
 }
 
 #[test]
@@ -98,6 +107,7 @@ fn errors_point_at_their_line() {
         ("unknown host", format!("{lab}attach = {{ xdp = \"e\", netns = \"d\" }}\n"), 6, "no host `d`"),
         ("no hook", format!("{program}attach = {{ displace = true }}\n"), 4, "names one hook"),
         ("two hooks", format!("{program}attach = {{ xdp = \"e\", cgroup = \"/c\" }}\n"), 4, "names one hook"),
+        ("no cgroup", format!("{program}attach = {{ cgroup = [] }}\n"), 5, "no cgroup"),
         ("no direction", format!("{program}attach = {{ tcx = \"e\" }}\n"), 5, "which packets"),
         (
             "mode of a cgroup",

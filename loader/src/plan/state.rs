@@ -2,7 +2,7 @@
 //!
 //! Input: `apply/prepare.rs` makes the one, `apply/observe.rs` the other. Output: to `../plan.rs`. Read next: `step.rs`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use asm::object::AttachType;
 
@@ -39,6 +39,8 @@ pub struct WantedObject {
     pub maps: BTreeMap<String, WantedMap>,
     /// Whether its maps refer to each other, so that all of them are kept or none: those of a system.
     pub maps_together: bool,
+    /// The pin names of the programs that may be left out where the kernel refuses them.
+    pub optional: BTreeSet<String>,
     /// The configuration of its system, which goes into its maps; `null` for objects without a system.
     pub config: serde_json::Value,
     /// The same in words.
@@ -79,6 +81,8 @@ pub struct WantedLink {
     pub target: Option<String>,
     /// Whether somebody else's program may be taken off.
     pub displace: bool,
+    /// Whether it may be left out where the kernel refuses it.
+    pub optional: bool,
     /// Where the manifest says so: file, line, column.
     pub place: String,
 }
@@ -111,11 +115,11 @@ pub struct SeenProg {
     pub tag: String,
 }
 
-/// A pinned link.
+/// A pinned link, or an attachment without one that the record names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SeenLink {
-    /// The kernel's id.
-    pub id: u32,
+    /// The kernel's id; `None` for an attachment without a link, which has none.
+    pub id: Option<u32>,
     /// The program it runs.
     pub prog_id: u32,
     /// Whether it is attached; not, when the interface or cgroup is gone or somebody detached it.

@@ -1,6 +1,6 @@
 //! Tests of the plan: what is wanted, what is there, and the steps between them, as they print.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use asm::object::AttachType;
 
@@ -55,6 +55,7 @@ fn wanted(lab: bool) -> Wanted {
         progs: [(text("balance"), text("balance"))].into(),
         maps: [(text("vips"), map("vips"))].into(),
         maps_together: false,
+        optional: BTreeSet::new(),
         config: serde_json::json!({"vip": 1}),
         words: vec![text("one VIP")],
     };
@@ -68,6 +69,7 @@ fn wanted(lab: bool) -> Wanted {
         attach_type: AttachType::XDP,
         target: None,
         displace: false,
+        optional: false,
         place: text("m.toml:1:1"),
     };
     let lab = lab.then(|| {
@@ -90,6 +92,7 @@ fn standing(wanted: &Wanted) -> Observed {
         maps: Vec::new(),
         links: BTreeMap::new(),
         lab: None,
+        left_out: BTreeMap::new(),
     };
     let mut observed = Observed { bpffs: true, directory: true, ..Observed::default() };
     for object in &wanted.objects {
@@ -109,9 +112,9 @@ fn standing(wanted: &Wanted) -> Observed {
         let (program, host, hook) = (link.program.clone(), link.host.clone(), link.hook.clone());
         let got = link.hook.modes().first().copied();
         let (attach_type, target) = (link.attach_type.0, None);
-        let written = LinkRecord { program, host, hook, attach_type, target, got, refused: Vec::new() };
+        let written = LinkRecord { program, host, hook, attach_type, target, got, refused: Vec::new(), bare: false };
         record.links.insert(link.pin.clone(), written);
-        observed.links.insert(link.pin.clone(), SeenLink { id: 9, prog_id: 7, attached: true });
+        observed.links.insert(link.pin.clone(), SeenLink { id: Some(9), prog_id: 7, attached: true });
     }
     record.lab =
         wanted.lab.as_ref().map(|_| LabRecord { digest: wanted.lab_digest.clone(), namespaces: BTreeMap::new() });
@@ -146,10 +149,28 @@ fn everything_is_loaded_before_anything_is_attached() {
     assert_eq!(steps(&wanted(false), &fresh), "Load Configure Pin Attach");
 }
 
+/// An attachment that the kernel refused when it was tried.
+fn leave_out(observed: &mut Observed) {
+    let record = record(observed);
+    record.left_out = record.links.keys().map(|pin| (pin.clone(), "no such hook".to_owned())).collect();
+    record.links.clear();
+    observed.links.clear();
+}
+
+/// The attachment is to the sockets of the map, whose object has changed.
+fn on_sockmap(wanted: &mut Wanted, observed: &mut Observed, on_mismatch: OnMismatch, max_entries: u32) {
+    let hook = Hook::Sockmap { map: "vips".to_owned() };
+    record(observed).links.values_mut().for_each(|link| (link.hook, link.got) = (hook.clone(), None));
+    wanted.links[0].hook = hook;
+    wanted.objects[0].digest = "d2".into();
+    let map = vips(&mut wanted.objects[0]);
+    (map.on_mismatch, map.definition.max_entries) = (on_mismatch, max_entries);
+}
+
 #[test]
 fn each_difference_has_its_step() {
     type Change = fn(&mut Wanted, &mut Observed);
-    let table: [(&str, bool, Change, &str); 16] = [
+    let table: [(&str, bool, Change, &str); 19] = [
         ("new bytes", false, |w, _| w.objects[0].digest = "d2".into(), "Load Configure Replace Pin"),
         ("new bytes in a lab", true, |w, _| w.objects[0].digest = "d2".into(), "Load Configure Replace Pin"),
         ("new weights", false, |w, _| w.objects[0].config = 5.into(), "Configure"),
@@ -166,6 +187,14 @@ fn each_difference_has_its_step() {
         ("other program", false, |_, o| o.links.values_mut().for_each(|l| l.prog_id = 1), "Replace"),
         ("mode", false, |w, _| w.links[0].hook = w.links[0].hook.in_mode(Some(Mode::Generic)), "Detach Attach"),
         ("interface", false, |w, _| w.links[0].pin = "balance@eth1".into(), "Attach Detach"),
+        ("left out", false, |_, o| leave_out(o), ""),
+        ("a sockmap's program", false, |w, o| on_sockmap(w, o, OnMismatch::Migrate, 16), "Load Configure Replace Pin"),
+        (
+            "a sockmap that changes",
+            false,
+            |w, o| on_sockmap(w, o, OnMismatch::Migrate, 32),
+            "Load Renew Configure Detach Attach Pin",
+        ),
         ("no attachment", false, |w, _| w.links.clear(), "Detach"),
         ("interrupted", false, |_, o| record(o).stage = Stage::Changing, "Load Configure Replace Pin"),
         (

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::change::veths;
 use crate::ground::{Ground, alone, are_gone, ids};
@@ -29,10 +29,10 @@ pass:
 "#;
 
 /// A cgroup of the test's own, removed at the end.
-struct Cgroup(PathBuf);
+pub(crate) struct Cgroup(pub(crate) PathBuf);
 
 impl Cgroup {
-    fn make(name: &str) -> Self {
+    pub(crate) fn make(name: &str) -> Self {
         let mounts = fs::read_to_string("/proc/self/mounts").expect("procfs");
         let mount = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>()).find(|row| row[2] == "cgroup2");
         let own = fs::read_to_string("/proc/self/cgroup").expect("procfs");
@@ -44,10 +44,34 @@ impl Cgroup {
     }
 }
 
+impl Cgroup {
+    /// Moves this process in; it goes back where it was when the value is dropped.
+    pub(crate) fn enter(&self) -> Home {
+        let home = self.0.parent().expect("it is below ours").to_owned();
+        fs::write(self.0.join("cgroup.procs"), "0").expect("we may enter it");
+        Home(home)
+    }
+}
+
+/// The cgroup that this process came from.
+pub(crate) struct Home(PathBuf);
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        fs::write(self.0.join("cgroup.procs"), "0").expect("we may go home");
+    }
+}
+
 impl Drop for Cgroup {
     fn drop(&mut self) {
         let _removed = fs::remove_dir(&self.0);
     }
+}
+
+/// The names of the steps of an `up`.
+pub(crate) fn steps(up: &Value) -> Vec<&str> {
+    let steps = up["deployments"][0]["plan"]["steps"].as_array().expect("steps");
+    steps.iter().map(|step| step["step"].as_str().unwrap_or_default()).collect()
 }
 
 fn manifest(ground: &Ground, programs: &[(&str, &str)]) -> PathBuf {
@@ -72,13 +96,19 @@ fn a_cgroup_and_a_tracepoint_come_up_are_replaced_and_go() {
         assert_eq!(ground.up(&text)["deployments"][0]["changed"], false);
 
         ground.file("hooks.s", PROGRAMS.replace("r0 = 1", "r0 = 0"));
+        let up = ground.up(&text);
+        assert_eq!(steps(&up), ["load", "replace", "replace", "pin"], "{up}");
+        let mid = ground.status("hooks");
+        assert_eq!((&mid["drift"], &mid["links"][1]["id"]), (&json!([]), &old["links"][1]["id"]), "{mid}");
+        // The kernel updates no link to a tracepoint: a new one stands beside the old one, which then goes.
+        are_gone(&[vec![ids(&old)[0][0]], ids(&old)[1].clone(), Vec::new()]);
+
+        ground.file("hooks.s", PROGRAMS);
         let up = ground.up(&manifest(ground, &[("watch", &hook)]));
-        let steps = up["deployments"][0]["plan"]["steps"].as_array().expect("steps").iter();
-        let steps: Vec<_> = steps.map(|step| step["step"].as_str().unwrap_or_default()).collect();
-        assert_eq!(steps, ["load", "replace", "pin", "detach", "unpin"], "{up}");
+        assert_eq!(steps(&up), ["load", "replace", "pin", "detach", "unpin"], "{up}");
         let new = ground.status("hooks");
         assert_eq!(old["links"][1]["id"], new["links"][0]["id"], "the link must stay: {new}");
-        are_gone(&[vec![ids(&old)[0][0]], ids(&old)[1].clone(), Vec::new()]);
+        are_gone(&[vec![ids(&mid)[0][0]], ids(&mid)[1].clone(), Vec::new()]);
 
         ground.run(["down", "hooks"]);
         are_gone(&ids(&new));
@@ -94,6 +124,7 @@ fn a_hook_that_is_not_there_changes_nothing() {
         let table = [
             ("watch", "cgroup = \"/no/such/cgroup\"", "cannot be opened as a cgroup"),
             ("watch", "cgroup = \"/proc\"", "cgroup v2"),
+            ("watch", "sockmap = \"peers\"", "no object of this deployment has a map `peers`"),
             ("watch", "xdp = \"v0\"", "takes programs of section xdp"),
             ("trace", "cgroup = \"/proc\"", "takes programs of the sections sockops"),
             ("pass", "tcx = \"v7\", direction = \"ingress\"", "there is no interface v7"),

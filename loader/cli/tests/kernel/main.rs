@@ -10,5 +10,6 @@ mod ground;
 mod hooks;
 mod inspect;
 mod killed;
+mod sockets;
 mod upgrade;
 mod whole;
