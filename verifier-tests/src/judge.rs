@@ -3,10 +3,11 @@
 //! Input: a [`Case`]. Output: a [`Verdict`], and compared with the marks an [`Outcome`]. Read next: `loader::load`.
 
 use std::cell::OnceCell;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
-use asm::object::section::SectionFlags;
+use asm::object::section::{ProgType, SectionFlags};
 use loader::Spec;
 use loader::btf::KernelBtf;
 use loader::load::{Error, LoadOptions, Loaded, load};
@@ -82,7 +83,8 @@ impl Judge {
 
     /// The kernel's types, if loading this needs them.
     fn types(&self, spec: &Spec) -> Option<Arc<KernelBtf>> {
-        let typed = |prog: &ProgSpec| prog.flags.contains(SectionFlags::ATTACH_BTF);
+        let typed =
+            |prog: &ProgSpec| prog.flags.contains(SectionFlags::ATTACH_BTF) && prog.prog_type != Some(ProgType::EXT);
         let needed = !spec.externs.is_empty()
             || spec.progs.iter().any(typed)
             || spec.funcs.iter().any(|func| !func.core.is_empty());
@@ -100,14 +102,15 @@ impl Judge {
             Ok(verdict) => verdict,
             Err(why) => return Outcome::Wrong(why),
         };
+        let said = |line: Option<u32>, words: &str| {
+            marks.iter().any(|mark| words.contains(&mark.message) && (mark.line.is_none() || mark.line == line))
+        };
         let fits = match &verdict {
             Verdict::Accepted { processed } => {
                 marks.is_empty() && case.budget.is_none_or(|budget| *processed <= budget)
             }
-            Verdict::Refused { line, words } => {
-                let said = |mark: &&Mark| words.contains(&mark.message) && (mark.line.is_none() || mark.line == *line);
-                marks.iter().any(said)
-            }
+            Verdict::Refused { line, words } => said(*line, words),
+            Verdict::Denied { words } if said(None, words) => true,
             Verdict::Denied { words } => return Outcome::Denied(words.clone()),
         };
         if fits {
@@ -128,12 +131,32 @@ impl Judge {
         options.flags = spec.progs.iter().map(|prog| (prog.name.clone(), case.flags)).collect();
         // A log costs more than the judgement; most programs need none.
         options.log = (count && self.kernel < TELLS_COUNT).then_some(LogLevel::REFUSAL | LogLevel::STATS);
-        Ok(match load(&spec, &options) {
+        Ok(match load_in_turn(&spec, options) {
             Ok(loaded) if count => Verdict::Accepted { processed: processed(&loaded) },
             Ok(_) => Verdict::Accepted { processed: 0 },
             Err(error) => refused(&error),
         })
     }
+}
+
+/// Loads an object; programs that replace a function of another one come after that one, which is the first of the others.
+fn load_in_turn(spec: &Spec, mut options: LoadOptions) -> Result<Loaded, Error> {
+    let named = |extend: bool| {
+        let chosen = spec.progs.iter().filter(move |prog| (prog.prog_type == Some(ProgType::EXT)) == extend);
+        chosen.map(|prog| prog.name.clone()).collect::<BTreeSet<_>>()
+    };
+    let extensions = named(true);
+    if extensions.is_empty() {
+        return load(spec, &options);
+    }
+    options.only = Some(named(false));
+    let others = load(spec, &options)?;
+    for name in &extensions {
+        let target = others.progs().next().and_then(|(_, prog)| prog::Prog::from_id(prog.id().ok()?).ok());
+        options.attach_prog.extend(target.map(|target| (name.clone(), target)));
+    }
+    options.only = Some(extensions);
+    load(spec, &options)
 }
 
 /// The verifier's own count, over all programs.

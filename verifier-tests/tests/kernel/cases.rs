@@ -1,6 +1,8 @@
 //! The case files, a test a subject.
 
+use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::Command;
 
 use verifier_tests::{Case, Judge, Outcome};
 
@@ -9,7 +11,6 @@ const NOTHING_DENIED: &str = "NOTHING_DENIED";
 
 /// Judges every case of a subject; the failures of all of them are one message.
 fn subject(name: &str) {
-    super::need_root();
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases").join(name);
     let entries = std::fs::read_dir(&dir).unwrap_or_else(|e| panic!("{}: {e}", dir.display()));
     let mut files: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
@@ -34,11 +35,47 @@ fn subject(name: &str) {
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n\n"));
 }
 
+/// The subject whose cases are loaded by an ordinary user.
+const UNPRIVILEGED: &str = "unprivileged";
+
+/// Set in the process of the ordinary user.
+const NOBODY: &str = "VERIFIER_TEST_NOBODY";
+
+/// Whether ordinary users may load programs: 0 where they may.
+const SETTING: &str = "/proc/sys/kernel/unprivileged_bpf_disabled";
+
+/// The same binary, once more, as the user `nobody`. Only where nothing but tests runs: what ordinary users may do is for
+/// the whole machine.
+#[test]
+fn unprivileged() {
+    if std::env::var_os(NOBODY).is_some() {
+        return subject(UNPRIVILEGED);
+    }
+    super::need_root();
+    if std::env::var_os(NOTHING_DENIED).is_none() {
+        return println!(
+            "not judged: only in guests, for the whole machine would have to let ordinary users load programs"
+        );
+    }
+    std::fs::write(SETTING, "0").expect("ordinary users may load programs");
+    let mut command = Command::new(std::env::current_exe().expect("this program"));
+    command.args(["--exact", "cases::unprivileged", "--nocapture"]).env(NOBODY, "1").uid(65534).gid(65534);
+    let output = command.output().expect("it starts again");
+    let said = String::from_utf8_lossy(&output.stdout);
+    println!("{said}");
+    assert!(
+        output.status.success() && said.contains("cases as expected"),
+        "{said}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
 /// A test a subject; a directory without one is found by [`every_subject_is_judged`].
 macro_rules! subjects {
     ($($test:ident = $name:literal;)*) => {
         $(#[test]
         fn $test() {
+            super::need_root();
             subject($name);
         })*
 
@@ -47,6 +84,7 @@ macro_rules! subjects {
             let entries = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("cases")).expect("cases");
             let subjects = entries.flatten().filter(|entry| entry.path().is_dir());
             let mut found: Vec<_> = subjects.map(|entry| entry.file_name()).collect();
+            found.retain(|name| name != UNPRIVILEGED);
             found.sort();
             assert_eq!(found, [$($name),*]);
         }
@@ -59,8 +97,10 @@ subjects! {
     bounds = "bounds";
     bugs = "bugs";
     calls = "calls";
+    collections = "collections";
     context = "context";
     dynptr = "dynptr";
+    extensions = "extensions";
     generators = "generators";
     globals = "globals";
     instructions = "instructions";

@@ -5,6 +5,7 @@ mod cases;
 mod conformance;
 mod contexts;
 mod matrix;
+mod records;
 mod scalar;
 mod selftests;
 mod structured;
