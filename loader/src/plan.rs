@@ -102,6 +102,10 @@ impl Planner<'_> {
         }
         self.renew_maps();
         for at in 0..self.wanted.objects.len() {
+            if self.sets(at) {
+                let WantedObject { name, contents_words, .. } = &self.wanted.objects[at];
+                self.steps.push(Step::Set { object: name.clone(), contents: contents_words.clone() });
+            }
             if reload.contains(&at) || !self.is_configured(at) {
                 self.configure(&self.wanted.objects[at]);
             }
@@ -179,6 +183,16 @@ impl Planner<'_> {
         let object = &self.wanted.objects[at];
         let record = self.observed.record.as_ref();
         record.is_some_and(|record| record.objects.iter().any(|o| o.name == object.name && o.config == object.config))
+    }
+
+    /// Whether some map does not hold what the manifest puts into it. New ones hold nothing.
+    fn sets(&self, at: usize) -> bool {
+        let object = &self.wanted.objects[at];
+        let record = self.observed.record.iter().flat_map(|record| &record.objects).find(|old| old.name == object.name);
+        object.maps.iter().any(|(pin, map)| match (self.fates.get(pin), record) {
+            (Some(Fate::New), _) | (_, None) => !object.contents.is_empty_for(&map.name),
+            (_, Some(old)) => !object.contents.is_same_for(&map.name, &old.contents),
+        })
     }
 
     fn load(&mut self, object: &WantedObject) {

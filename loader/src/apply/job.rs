@@ -168,7 +168,7 @@ impl<'p, 's> Job<'p, 's> {
     fn count(&mut self, step: &Step, ms: f64) {
         let took = match step {
             Step::MakeHost { .. } | Step::Clear { .. } => &mut self.took.lab_ms,
-            Step::Configure { .. } | Step::Renew { .. } => &mut self.took.configure_ms,
+            Step::Configure { .. } | Step::Set { .. } | Step::Renew { .. } => &mut self.took.configure_ms,
             Step::Try { .. } => &mut self.took.trial_ms,
             _ => &mut self.took.attach_ms,
         };
@@ -210,6 +210,7 @@ impl<'p, 's> Job<'p, 's> {
             sha256: object.sha256.clone(),
             digest: want.digest.clone(),
             initial: want.maps.values().filter_map(|map| Some((map.name.clone(), map.initial.clone()?))).collect(),
+            contents: want.contents.clone(),
             config: want.config.clone(),
         });
         let namespaces = self.prepared.lab_hosts().map(|host| (host.clone(), netns_name(&wanted.name, &host)));

@@ -19,6 +19,7 @@
 //! ```
 
 mod attach;
+pub mod contents;
 mod down;
 mod error;
 mod event;

@@ -10,6 +10,7 @@ use asm::btf::Btf;
 use asm::object::{AttachType, MapType};
 use sha2::{Digest, Sha256};
 
+use super::contents;
 use crate::elf::ElfError;
 use crate::manifest::{Attach, Deployment, Diagnostic, Hook, OnMismatch, Place, Program};
 use crate::map;
@@ -84,6 +85,8 @@ pub struct PreparedObject<'s> {
     pub sha256: String,
     /// Entries of maps that differ from the object's own.
     pub max_entries: BTreeMap<String, u32>,
+    /// Values of global variables that the manifest gives, by name.
+    pub variables: BTreeMap<String, Vec<u8>>,
     /// The system it belongs to.
     pub system: Option<&'s dyn System>,
 }
@@ -109,6 +112,7 @@ pub fn prepare<'s>(deployment: &Deployment, systems: &[&'s dyn System]) -> Resul
     name_pins(&mut wanted, deployment);
     check_maps(deployment, &objects)?;
     check_shared(deployment, &wanted)?;
+    contents::check_names(deployment, objects.iter().map(|object| &object.spec))?;
     let links = links(deployment, &wanted, &objects)?;
     let lab_digest = deployment.lab.as_ref().map_or_else(String::new, |lab| {
         let trials_aside = (&lab.mtu, &lab.features, &lab.hosts);
@@ -139,6 +143,7 @@ fn prepare_object<'s>(
         },
     })?;
     select(deployment, first, &mut spec)?;
+    let given = contents::read(deployment, &spec)?;
     let name = system.and_then(|system| system.section());
     let section = deployment.sections.iter().find(|section| Some(section.name.as_str()) == name);
     let wants = system.map(|system| system.wants(section)).transpose()?.unwrap_or_default();
@@ -150,15 +155,19 @@ fn prepare_object<'s>(
     let at = MapContext { types: spec.btf.as_ref(), max_entries: &max_entries, is_system: system.is_some() };
     let want = WantedObject {
         name: first.object.clone(),
-        digest: digest(format!("{sha256} {max_entries:?} {:?}", programs_of(deployment, first)).as_bytes()),
+        digest: digest(
+            format!("{sha256} {max_entries:?} {:?} {:?}", programs_of(deployment, first), given.constants).as_bytes(),
+        ),
         progs: programs_of(deployment, first).into_iter().map(|name| (name.to_owned(), name.to_owned())).collect(),
         maps: spec.maps.iter().map(|map| (map.name.clone(), wanted_map(deployment, first, map, &at))).collect(),
         maps_together: system.is_some(),
         optional: optional(deployment, first),
+        contents: given.live,
+        contents_words: given.words,
         config: wants.config,
         words: wants.words,
     };
-    Ok((PreparedObject { spec, sha256, max_entries, system }, want))
+    Ok((PreparedObject { spec, sha256, max_entries, variables: given.variables, system }, want))
 }
 
 /// What all maps of one object have in common.

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::contents::Contents;
 use crate::manifest::{Hook, Mode};
 use crate::plan::hook_name;
 
@@ -63,6 +64,9 @@ pub struct ObjectRecord {
     /// SHA-256 of the values that the object gives its variables, in hex, by the name of their section.
     #[serde(default)]
     pub initial: BTreeMap<String, String>,
+    /// What the manifest put into its maps.
+    #[serde(default)]
+    pub contents: Contents,
     /// The system's configuration, for `status` to name what it counts; `null` for objects without a system.
     pub config: serde_json::Value,
 }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use asm::object::AttachType;
 use serde_json::Value;
 
+use super::contents::Contents;
 use super::error::Error;
 use super::hook::Displaced;
 use super::record::{LinkRecord, Record};
@@ -34,6 +35,8 @@ pub(super) enum Undo {
     Restore(Option<String>, Box<Displaced>),
     /// A pin was set, or set anew; this was there before.
     Repin(PathBuf, Option<Pinned>),
+    /// Maps in use were given what the new manifest says; this is what the old one said.
+    Contents(Vec<SetMap>, Contents),
     /// The maps of the object at this place were configured anew; this was their configuration.
     Reconfigure(usize, Value),
     /// The record was written anew; this was there before.
@@ -52,10 +55,20 @@ impl fmt::Display for Undo {
             Self::Restore(_, _) => f.write_str("put the displaced program back"),
             Self::Repin(pin, Some(_)) => write!(f, "put the old pin back: {}", pin.display()),
             Self::Repin(pin, None) => write!(f, "unpin {}", pin.display()),
+            Self::Contents(..) => f.write_str("put the old contents back into the maps"),
             Self::Reconfigure(_, _) => f.write_str("put the old configuration back"),
             Self::Record(_) => f.write_str("put the old record back"),
         }
     }
+}
+
+/// A map whose contents were changed.
+pub(super) struct SetMap {
+    pub(super) map: Map,
+    /// The object's place in the deployment.
+    pub(super) at: usize,
+    /// The map's name in the object.
+    pub(super) name: String,
 }
 
 /// Something pinned, held open while its pin is replaced.

@@ -10,17 +10,18 @@ use std::sync::atomic::AtomicBool;
 use asm::object::AttachType;
 use serde_json::Value;
 
+use super::contents::{self, Contents};
 use super::down;
 use super::error::Error;
 use super::event::{Event, Tell};
 use super::job::Job;
 use super::store;
-use super::undo::{Pinned, Undo};
+use super::undo::{Pinned, SetMap, Undo};
 use crate::lab::trial;
 use crate::link::{Link, sockmap};
 use crate::load::{self, LoadOptions};
 use crate::manifest::lab::SWITCH;
-use crate::map::{Found, Map, Migration};
+use crate::map::{Found, Map, Migrated, Migration};
 use crate::pin::Kind;
 use crate::plan::{Step, WantedLink, WantedObject};
 use crate::prog::{self, Prog};
@@ -42,6 +43,7 @@ impl Job<'_, '_> {
                     Ok(())
                 }
             }
+            Step::Set { object, .. } => self.set_contents(object),
             Step::Configure { object, .. } => self.configure_step(object, tell),
             Step::Pin { object, .. } => self.pin_object(object),
             Step::Attach { link, .. } => self.attach(link, tell),
@@ -79,6 +81,7 @@ impl Job<'_, '_> {
             object_name: stem,
             reuse,
             optional,
+            variables: object.variables.clone(),
             ..LoadOptions::default()
         };
         let loaded = load::load(&object.spec, &options)
@@ -126,6 +129,42 @@ impl Job<'_, '_> {
         Ok(())
     }
 
+    /// Puts into each map what the manifest says. A map in use is given the difference to what the last manifest said, and
+    /// gets that back if something fails later.
+    fn set_contents(&mut self, name: &str) -> Result<(), Error> {
+        let Some((at, object)) = self.object(name) else { return Ok(()) };
+        let record = self.observed.record.iter().flat_map(|record| &record.objects).find(|old| old.name == name);
+        let before = record.filter(|_| !self.fresh).map(|old| old.contents.clone()).unwrap_or_default();
+        let (prepared, contents) = (self.prepared, object.contents.clone());
+        let (mut in_use, mut all) = (Vec::new(), Vec::new());
+        let mut maps = self.map_set(at)?;
+        for (pin, wanted) in &object.maps {
+            let spec = prepared.objects[at].spec.map(&wanted.name).filter(|spec| !spec.origin.is_read_only());
+            let (Some(map), Some(spec)) = (maps.remove(&wanted.name), spec) else { continue };
+            let is_in_use = self.is_in_use(at, pin);
+            if is_in_use {
+                in_use.push(SetMap { map: map.try_clone()?, at, name: wanted.name.clone() });
+            }
+            let holds_old = is_in_use || self.migrated.iter().any(|migrated| migrated.pin == *pin);
+            all.push((map, spec, if holds_old { before.clone() } else { Contents::default() }));
+        }
+        self.remember(Undo::Contents(in_use, before));
+        for (map, spec, before) in all {
+            contents::change(&map, spec, &before, &contents)?;
+        }
+        Ok(())
+    }
+
+    /// Whether programs that run now look into this map: it was not made by this run.
+    fn is_in_use(&self, at: usize, pin: &str) -> bool {
+        let name = &self.prepared.wanted.objects[at].name;
+        let load = self.plan.steps.iter().find_map(|step| match step {
+            Step::Load { object, kept, .. } if object == name => Some(kept),
+            _ => None,
+        });
+        load.is_none_or(|kept| kept.iter().any(|one| one == pin))
+    }
+
     /// Fills new maps, or changes those in use; the latter can be taken back.
     fn configure_step(&mut self, name: &str, tell: &mut Tell<'_>) -> Result<(), Error> {
         let Some((at, object)) = self.object(name) else { return Ok(()) };
@@ -144,9 +183,7 @@ impl Job<'_, '_> {
 
     /// Whether programs that run now look into maps of the object.
     fn has_maps_in_use(&self, at: usize) -> bool {
-        let name = &self.prepared.wanted.objects[at].name;
-        let load = |step: &Step| matches!(step, Step::Load { object, kept, .. } if object == name && kept.is_empty());
-        !self.plan.steps.iter().any(load)
+        self.prepared.wanted.objects[at].maps.keys().any(|pin| self.is_in_use(at, pin))
     }
 
     /// Copies the entries of a pinned map into the new one that will have its name.
@@ -160,7 +197,7 @@ impl Job<'_, '_> {
         let old = Map::from_pin(self.pin(Kind::Map, pin))?;
         // The plan has made sure that there is a way.
         let Ok(migration) = Migration::new(&wanted.definition, &Found::of(&old)?) else { return Ok(()) };
-        let migrated = migration.run(&old, new)?;
+        let migrated = Migrated { pin: pin.to_owned(), ..migration.run(&old, new)? };
         tell(Event::Note(format!("  {migrated}")));
         self.migrated.push(migrated);
         Ok(())
@@ -321,6 +358,15 @@ impl Job<'_, '_> {
             Undo::Restore(host, displaced) => self.at(host.as_deref(), || displaced.put_back()),
             Undo::Repin(path, Some(old)) => old.pin_over(&path),
             Undo::Repin(path, None) => store::forget(&path),
+            Undo::Contents(maps, before) => {
+                for SetMap { map, at, name } in maps {
+                    let now = &self.prepared.wanted.objects[at].contents;
+                    if let Some(spec) = self.prepared.objects[at].spec.map(&name) {
+                        contents::change(&map, spec, now, &before)?;
+                    }
+                }
+                Ok(())
+            }
             Undo::Reconfigure(at, config) => self.configure(at, &config).map(drop),
             Undo::Record(record) => store::write(self.dir(), &record),
         }

@@ -27,6 +27,7 @@ pub use prepare::{Prepared, ReadyProg, check};
 
 pub(crate) use attach::symbol;
 pub(crate) use externs::same_type;
+pub(crate) use options::{Variable, variable};
 pub(crate) use progs::place;
 
 /// An object in the kernel. Dropping it closes every descriptor; what is pinned or attached stays.

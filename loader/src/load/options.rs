@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use asm::btf::Type;
+use asm::btf::{Type, TypeId};
 use asm::object::section::{AttachType, ProgType};
 
 use super::Error;
@@ -119,8 +119,9 @@ fn known_prog<'s>(spec: &'s mut Spec, name: &str) -> Result<&'s mut crate::spec:
 
 /// Puts a value into the bytes of the section that the variable is in.
 fn set_variable(spec: &mut Spec, name: &str, value: &[u8]) -> Result<(), Error> {
-    let (map, off, size) = variable(spec, name).ok_or_else(|| Error::NoVariable { name: name.to_owned() })?;
-    let Some(map) = spec.maps.get_mut(map) else { return Err(Error::NoVariable { name: name.to_owned() }) };
+    let found = variable(spec, name).ok_or_else(|| Error::NoVariable { name: name.to_owned() })?;
+    let (off, size) = (found.offset, found.size);
+    let Some(map) = spec.maps.get_mut(found.map) else { return Err(Error::NoVariable { name: name.to_owned() }) };
     let section = map.value_size as usize;
     let data = map.contents.get_or_insert_with(|| vec![0; section]);
     let place = off.checked_add(size).and_then(|end| data.get_mut(off..end));
@@ -131,12 +132,26 @@ fn set_variable(spec: &mut Spec, name: &str, value: &[u8]) -> Result<(), Error> 
     Ok(())
 }
 
-/// Map, offset and size of a global variable, by the object's types.
-fn variable(spec: &Spec, name: &str) -> Option<(usize, usize, usize)> {
+/// A global variable.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Variable {
+    /// The section's position in [`Spec::maps`].
+    pub(crate) map: usize,
+    /// Bytes from the section's start.
+    pub(crate) offset: usize,
+    /// Bytes.
+    pub(crate) size: usize,
+    /// The `VAR`.
+    pub(crate) ty: TypeId,
+}
+
+/// A global variable by its name, by the object's types.
+pub(crate) fn variable(spec: &Spec, name: &str) -> Option<Variable> {
     let btf = spec.btf.as_ref()?;
     spec.maps.iter().enumerate().filter(|(_, map)| map.origin.is_data()).find_map(|(index, map)| {
         let Ok(Type::DataSec { vars, .. }) = btf.get(map.value_type?) else { return None };
         let var = vars.iter().find(|var| btf.name(var.ty) == Ok(name))?;
-        Some((index, usize::try_from(var.offset).ok()?, usize::try_from(var.size).ok()?))
+        let (offset, size) = (usize::try_from(var.offset).ok()?, usize::try_from(var.size).ok()?);
+        Some(Variable { map: index, offset, size, ty: var.ty })
     })
 }

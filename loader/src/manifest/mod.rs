@@ -18,7 +18,7 @@ pub use diagnostic::{Diagnostic, Place, Source};
 pub use document::Section;
 pub use hook::{Direction, Hook, Mode};
 pub use lab::Lab;
-pub use program::{Attach, MapOptions, OnMismatch, Program};
+pub use program::{Attach, Entry, MapOptions, OnMismatch, Program};
 
 use document::{Document, Variables};
 use toml::Spanned;
@@ -77,6 +77,10 @@ pub struct Deployment {
     pub programs: Vec<Program>,
     /// Changes to maps of the objects, by map name, with the place of each.
     pub maps: BTreeMap<String, (MapOptions, Place)>,
+    /// `[map]`, for the places of what is in it.
+    pub map_section: Option<Section>,
+    /// `[data]`: values of global variables.
+    pub data: Option<Section>,
     /// The lab, if the deployment is only to be tried.
     pub lab: Option<Lab>,
     /// The tables of the systems, such as `[lb]`.
@@ -84,7 +88,7 @@ pub struct Deployment {
 }
 
 /// The keys that the loader itself knows; all others belong to systems.
-const OWN_KEYS: [&str; 6] = ["name", "include", "vars", "lab", "program", "map"];
+const OWN_KEYS: [&str; 7] = ["name", "include", "vars", "lab", "program", "map", "data"];
 
 /// Reads a manifest and everything it includes.
 ///
@@ -222,7 +226,9 @@ impl Reader<'_> {
         check_hosts(&programs, lab.as_ref())?;
         let sections = self.systems.iter().filter_map(|name| document.section(name)).collect();
         let maps = map_options(document)?;
-        self.found.push(Deployment { name, path: path.to_owned(), place, programs, maps, lab, sections });
+        let (map_section, data) = (document.section("map"), document.section("data"));
+        let path = path.to_owned();
+        self.found.push(Deployment { name, path, place, programs, maps, map_section, data, lab, sections });
         Ok(())
     }
 }

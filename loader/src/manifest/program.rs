@@ -56,9 +56,22 @@ pub struct MapOptions {
     /// Whether all objects of the deployment that have a map of this name use the same one.
     #[serde(default)]
     pub shared: bool,
+    /// What is in it, whoever else puts something there.
+    #[serde(default)]
+    pub entry: Vec<Entry>,
     /// What becomes of a map that is there already and is another one; `None`: [`OnMismatch::Fail`] for maps that hold what
     /// only they know, [`OnMismatch::Replace`] for those that the object or its system fills.
     pub on_mismatch: Option<OnMismatch>,
+}
+
+/// `[[map.NAME.entry]]`: an element, in the words of the map's types.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    /// Its key.
+    pub key: serde_json::Value,
+    /// Its value; of a per-CPU map, of every CPU.
+    pub value: serde_json::Value,
 }
 
 /// What `up` does with a pinned map whose definition is not the wanted one.

@@ -1,8 +1,11 @@
 //! Stage: loaded maps. Input: keys and values as bytes. Output: elements read, written, deleted, for one CPU or all.
 //! Read next: `keys.rs`.
 
+use std::os::fd::AsFd;
+
 use super::{Error, Map};
 use crate::sys::map::possible_cpus;
+use crate::sys::mmap::Mapping;
 use crate::sys::uapi::{Cmd, UpdateFlags};
 use crate::sys::{self, Errno};
 
@@ -128,6 +131,27 @@ impl Map {
             match batch.next {
                 Some(next) => from = Some(next),
                 None => return Ok(entries),
+            }
+        }
+    }
+
+    /// Writes a part of an array's first value, such as one global variable, and leaves the rest of it alone: through shared
+    /// memory where the map allows that (Linux 5.5), where aligned numbers change at once; else the whole value is read
+    /// and written, and what programs change in between is lost.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Command`]; with `EINVAL` for a part beyond the end, with `EPERM` for a frozen map.
+    pub fn write_part(&self, offset: usize, bytes: &[u8]) -> Result<(), Error> {
+        match Mapping::new(self.as_fd(), self.value_size(), 0, true) {
+            Ok(memory) => memory.write(offset, bytes).map_err(|errno| self.error(Cmd::MAP_UPDATE_ELEM, errno)),
+            Err(_) => {
+                let key = vec![0; self.key_size()];
+                let mut value = self.lookup(&key)?.unwrap_or_default();
+                let part = offset.checked_add(bytes.len()).and_then(|end| value.get_mut(offset..end));
+                let Some(part) = part else { return Err(self.error(Cmd::MAP_UPDATE_ELEM, Errno::EINVAL)) };
+                part.copy_from_slice(bytes);
+                self.update(&key, &value, UpdateFlags::ANY)
             }
         }
     }

@@ -17,7 +17,7 @@ use crate::sys::Errno;
 use crate::sys::uapi::UpdateFlags;
 
 /// The types whose entries user space can read as a whole and write again.
-const TYPES: [MapType; 7] = [
+pub(crate) const TYPES: [MapType; 7] = [
     MapType::HASH,
     MapType::PERCPU_HASH,
     MapType::LRU_HASH,
@@ -50,6 +50,9 @@ enum Carry {
 pub struct Migrated {
     /// The map.
     pub map: String,
+    /// Its pin name, where it has one.
+    #[serde(skip)]
+    pub pin: String,
     /// Entries that are in the new map.
     pub copied: u64,
     /// Entries that are not, by the reason.

@@ -21,6 +21,7 @@ pub use compat::{Difference, Found, Wanted, differences};
 pub use elements::Entry;
 pub use error::Error;
 pub use keys::Keys;
+pub(crate) use migrate::TYPES as ORDINARY;
 pub use migrate::{Migrated, Migration};
 pub use ringbuf::RingBuf;
 pub use typed::TypedMap;

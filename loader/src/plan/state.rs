@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use asm::object::AttachType;
 
+use crate::apply::contents::Contents;
 use crate::apply::record::Record;
 use crate::manifest::lab::Lab;
 use crate::manifest::{Hook, OnMismatch};
@@ -41,6 +42,10 @@ pub struct WantedObject {
     pub maps_together: bool,
     /// The pin names of the programs that may be left out where the kernel refuses them.
     pub optional: BTreeSet<String>,
+    /// What the manifest puts into its maps, beside its constants.
+    pub contents: Contents,
+    /// The same in words.
+    pub contents_words: Vec<String>,
     /// The configuration of its system, which goes into its maps; `null` for objects without a system.
     pub config: serde_json::Value,
     /// The same in words.

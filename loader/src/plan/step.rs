@@ -33,6 +33,13 @@ pub enum Step {
         /// Whether the entries are copied.
         migrate: bool,
     },
+    /// Put into its maps what the manifest says: into new ones, or those in use.
+    Set {
+        /// The object.
+        object: String,
+        /// What, in words.
+        contents: Vec<String>,
+    },
     /// Write its system's configuration into the maps: new ones, or those in use, which the system changes without a gap.
     Configure {
         /// The object.
@@ -110,6 +117,7 @@ impl fmt::Display for Step {
                 let entries = if *migrate { "copy the entries that fit" } else { "its entries are lost" };
                 write!(f, "renew map {map}, {entries}: {}", differences.join("; "))
             }
+            Self::Set { object, contents } => write!(f, "set in {object}: {}", list(contents)),
             Self::Configure { object, config } => write!(f, "configure {object}: {}", config.join("; ")),
             Self::Clear { why } => write!(f, "clear away what is there: {why}"),
             Self::MakeHost { host, netns, addresses } => {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use asm::object::AttachType;
 
 use super::*;
+use crate::apply::contents::Contents;
 use crate::apply::record::{LabRecord, LinkRecord, ObjectRecord, ProgRecord, Record, VERSION};
 use crate::manifest::lab::Lab;
 use crate::manifest::{Hook, Mode, OnMismatch};
@@ -56,6 +57,8 @@ fn wanted(lab: bool) -> Wanted {
         maps: [(text("vips"), map("vips"))].into(),
         maps_together: false,
         optional: BTreeSet::new(),
+        contents: Contents::default(),
+        contents_words: Vec::new(),
         config: serde_json::json!({"vip": 1}),
         words: vec![text("one VIP")],
     };
@@ -98,7 +101,8 @@ fn standing(wanted: &Wanted) -> Observed {
     for object in &wanted.objects {
         let (name, digest, config) = (object.name.clone(), object.digest.clone(), object.config.clone());
         let initial = object.maps.values().filter_map(|map| Some((map.name.clone(), map.initial.clone()?))).collect();
-        record.objects.push(ObjectRecord { name, sha256: "s".to_owned(), digest, initial, config });
+        let (sha256, contents) = ("s".to_owned(), object.contents.clone());
+        record.objects.push(ObjectRecord { name, sha256, digest, initial, contents, config });
         for pin in object.progs.keys() {
             let (object, tag) = (object.name.clone(), "t".to_owned());
             record.progs.insert(pin.clone(), ProgRecord { object, name: pin.clone(), tag: tag.clone() });

@@ -3,7 +3,7 @@
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use super::{Errno, Result};
 
@@ -74,7 +74,8 @@ impl Mapping {
         Ok(())
     }
 
-    /// Copies `bytes` to `at`. Each byte is written atomically, the whole is not.
+    /// Copies `bytes` to `at`: pieces of eight and four bytes at once where they lie on a multiple of that, else byte by byte.
+    /// Each piece is written atomically, the whole is not.
     ///
     /// # Errors
     ///
@@ -82,8 +83,23 @@ impl Mapping {
     pub fn write(&self, at: usize, bytes: &[u8]) -> Result<()> {
         self.check_writable()?;
         self.check(at, bytes.len())?;
-        for (i, byte) in bytes.iter().enumerate() {
-            self.byte(at + i)?.store(*byte, Ordering::Relaxed);
+        let (mut at, mut rest) = (at, bytes);
+        while let [first, ..] = rest {
+            let done = match (rest.first_chunk::<8>(), rest.first_chunk::<4>()) {
+                (Some(word), _) if at.is_multiple_of(8) => {
+                    self.word(at)?.store(u64::from_ne_bytes(*word), Ordering::Relaxed);
+                    8
+                }
+                (_, Some(half)) if at.is_multiple_of(4) => {
+                    self.half(at)?.store(u32::from_ne_bytes(*half), Ordering::Relaxed);
+                    4
+                }
+                _ => {
+                    self.byte(at)?.store(*first, Ordering::Relaxed);
+                    1
+                }
+            };
+            (at, rest) = (at + done, &rest[done..]);
         }
         Ok(())
     }
@@ -123,6 +139,18 @@ impl Mapping {
         let ptr = unsafe { self.ptr.add(at) };
         // SAFETY: mapped for as long as `self` (the invariant), aligned, and only accessed atomically.
         Ok(unsafe { AtomicU8::from_ptr(ptr.as_ptr()) })
+    }
+
+    fn half(&self, at: usize) -> Result<&AtomicU32> {
+        self.check(at, 4)?;
+        if !at.is_multiple_of(4) {
+            return Err(Errno::EINVAL);
+        }
+        // SAFETY: `at` is within the mapping.
+        let ptr = unsafe { self.ptr.add(at) };
+        // SAFETY: mapped for as long as `self` (the invariant), aligned as the mapping starts at a page, and only
+        // accessed atomically.
+        Ok(unsafe { AtomicU32::from_ptr(ptr.as_ptr().cast()) })
     }
 
     fn word(&self, at: usize) -> Result<&AtomicU64> {

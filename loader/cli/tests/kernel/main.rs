@@ -6,6 +6,7 @@
 mod bench;
 mod broken;
 mod change;
+mod contents;
 mod ground;
 mod hooks;
 mod inspect;
