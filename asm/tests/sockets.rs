@@ -198,3 +198,145 @@ fn a_storage_is_of_its_own_kind_of_owner() {
     assert!(error.contains("asm/tests/sockets.rs:"), "{error}");
     assert!(error.contains("`struct sock` is given, and one of task_struct is wanted"), "{error}");
 }
+
+#[map]
+static HELD: SockHash<u32, 16> = map();
+
+#[test]
+fn a_socket_that_is_forgotten_is_refused_with_its_place() {
+    #[tc(default = TcAction::Ok)]
+    fn forgets(skb: &mut Tc) -> Result<TcAction> {
+        let sk = HELD.get(&1)?;
+        if sk.src_port() == 80 {
+            return Ok(TcAction::Shot);
+        }
+        sk.release();
+        Ok(TcAction::Ok)
+    }
+    #[tc(default = TcAction::Ok)]
+    fn never_tests(skb: &mut Tc) -> Result<TcAction> {
+        HELD.get(&1);
+        Ok(TcAction::Ok)
+    }
+    #[tc(default = TcAction::Ok)]
+    fn turns(skb: &mut Tc) -> Result<TcAction> {
+        for key in 0..4u32 {
+            let Some(sk) = HELD.get(&key) else { break };
+            if sk.src_port() == 80 {
+                continue;
+            }
+            sk.release();
+        }
+        Ok(TcAction::Ok)
+    }
+    #[tc(default = TcAction::Ok)]
+    fn remembers(skb: &mut Tc) -> Result<TcAction> {
+        let sk = HELD.get(&1)?;
+        let port = sk.src_port();
+        sk.release();
+        Ok(if port == 80 { TcAction::Shot } else { TcAction::Ok })
+    }
+    let error = |program| Module::new("GPL").prog(program).ir().expect_err("it is forgotten").to_string();
+    let text = error(forgets());
+    assert!(text.contains("asm/tests/sockets.rs:") && text.contains("this socket is held on the way to"), "{text}");
+    let text = error(never_tests());
+    assert!(text.contains("nobody tests whether this socket is there"), "{text}");
+    let text = error(turns());
+    assert!(text.contains("this socket is held"), "{text}");
+    Module::new("GPL").prog(remembers()).ir().expect("it is released on every path");
+}
+
+#[sock_ops]
+fn chooses(ops: &mut SockOps) -> u32 {
+    let (a, b) = (ops.op(), ops.family());
+    let memory = if a == 4 {
+        Memory { events: 1, bytes: b }
+    } else if a == 5 {
+        Memory { events: 2, bytes: a + b }
+    } else {
+        Memory { events: a, bytes: 3 }
+    };
+    memory.events * 100 + memory.bytes
+}
+
+#[test]
+fn an_if_may_result_in_a_struct() {
+    let mut vm = machine(chooses());
+    for (op, family, want) in [(4, 2, 102), (5, 2, 207), (9, 2, 903)] {
+        let context = Context::new(ProgType::SOCK_OPS).expect("it is known").with("op", op).expect("a field");
+        assert_eq!(run(&mut vm, &context.with("family", family).expect("a field")), want);
+    }
+}
+
+#[map]
+static WAITING: Queue<u32, 4> = map();
+#[map]
+static PILE: Stack<Memory, 4> = map();
+
+#[sock_ops]
+fn waits(ops: &mut SockOps) -> u32 {
+    WAITING.push(&ops.op());
+    WAITING.push(&ops.family());
+    PILE.push(&Memory { events: 1, bytes: ops.op() });
+    PILE.push(&Memory { events: 2, bytes: ops.family() });
+    let Some(first) = WAITING.peek() else { return 1 };
+    let Some(same) = WAITING.pop() else { return 2 };
+    let Some(last) = PILE.pop() else { return 3 };
+    let both = *first * 1000 + *same * 100 + last.events * 10 + last.bytes;
+    WAITING.pop();
+    if let Some(none) = WAITING.pop() { *none } else { both }
+}
+
+#[test]
+fn queues_and_stacks_give_copies_of_what_is_next() {
+    let mut vm = machine(waits());
+    let context = Context::new(ProgType::SOCK_OPS).expect("it is known").with("op", 7).expect("a field");
+    assert_eq!(run(&mut vm, &context.with("family", 5).expect("a field")), 7_725);
+}
+
+#[map]
+static TABLES: ArrayOfMaps<Array<u64, 4>, 2> = map();
+#[map]
+static NAMED: HashOfMaps<u32, HashMap<u32, Memory, 16>, 8> = map();
+
+#[sock_ops(default = 77)]
+fn nests(ops: &mut SockOps) -> Result<u32> {
+    let table = TABLES.get(&ops.op())?;
+    let count = table.get(&ops.family())?;
+    *count += 5;
+    let named = NAMED.get(&9)?;
+    named.set(&1, &Memory { events: 3, bytes: *count as u32 }, Update::Any);
+    Ok(named.get(&1)?.bytes + 1)
+}
+
+#[test]
+fn maps_are_found_in_maps() {
+    let module = Module::new("GPL").prog(nests());
+    let compiled = module.compile(&Profile::newest()).unwrap_or_else(|error| panic!("{error}"));
+    let functions: Vec<_> = compiled.iter().map(|one| (&*one.name, &one.code)).collect();
+    let spec = |name: &str, map_type, key_size, value_size, max_entries| MapSpec {
+        name: name.to_owned(),
+        map_type,
+        key_size,
+        value_size,
+        max_entries,
+    };
+    let specs = vec![
+        spec("tables", MapType::ARRAY_OF_MAPS, 4, 4, 2),
+        spec("named", MapType::HASH_OF_MAPS, 4, 4, 8),
+        spec("table", MapType::ARRAY, 4, 8, 4),
+        spec("name", MapType::HASH, 4, 8, 16),
+    ];
+    let mut vm = Vm::link(&functions, specs).expect("it is linked");
+    for (outer, key, inner) in [("tables", 1u32, 2u64), ("named", 9, 3)] {
+        let (map, _) = vm.map(outer).expect("it is there");
+        map.set_handle(&key.to_le_bytes(), inner).expect("there is room");
+    }
+    let context = |op| {
+        let context = Context::new(ProgType::SOCK_OPS).expect("it is known").with("op", op).expect("a field");
+        context.with("family", 2).expect("a field")
+    };
+    assert_eq!(run(&mut vm, &context(0)), 77, "no map there");
+    assert_eq!(run(&mut vm, &context(1)), 6);
+    assert_eq!(run(&mut vm, &context(1)), 11);
+}

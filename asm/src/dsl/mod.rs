@@ -40,6 +40,7 @@ mod check;
 mod ctx;
 mod flow;
 mod global;
+mod held;
 pub mod kernel;
 mod layout;
 mod leak;
@@ -69,12 +70,14 @@ pub use ctx::{
     SockAddr, SockOps, Tc, TcAction, TcpState, TpBtf, Tracepoint, Xdp,
 };
 pub use global::{Global, Rodata};
+pub use held::{Ends, Held, MaybeHeld};
 pub use kernel::Kernel;
 pub use layout::{Addr, AnyPlace, ArrayPlace, Element, Layout, Num, Place, Scalar, Struct};
 pub use map::{
-    Array, Bloom, CgroupStorage, CpuMap, DevMap, HashMap, Lookup, LpmTrie, LruHashMap, LruPerCpuHashMap, PerCpuArray,
-    PerCpuHashMap, PerfEventArray, ProgArray, Queue, Record, Reserve, RingBuf, SkStorage, SockHash, SockMap, Stack,
-    Status, TaskStorage, Toward, Update, ValRef, XskMap,
+    Array, ArrayOfMaps, Bloom, CgroupStorage, CpuMap, DevMap, DevMapHash, HashMap, HashOfMaps, Inner, Lookup, LpmTrie,
+    LruHashMap, LruPerCpuHashMap, MaybeInner, PerCpuArray, PerCpuHashMap, PerfEventArray, ProgArray, Queue, Record,
+    Reserve, RingBuf, SkStorage, SockHash, SockMap, Stack, Status, Taken, TaskStorage, Toward, Update, ValRef, Within,
+    XskMap,
 };
 pub use object::{Error, Module, Program};
 pub use packet::{Packet, PktRef, Read, Skip};
@@ -87,8 +90,8 @@ pub use value::{IntoVal, Val};
 pub mod prelude {
     pub use super::net::*;
     pub use super::{
-        Access, Action, Array, Be16, Be32, Be64, Bloom, CgroupSkb, CgroupSock, CgroupStorage, CpuMap, DevMap, Fentry,
-        HashMap, Kprobe, Kptr, Layout, LpmTrie, LruHashMap, LruPerCpuHashMap, Module, Packet, PerCpuArray,
+        Access, Action, Array, ArrayOfMaps, Be16, Be32, Be64, Bloom, CgroupSkb, CgroupSock, CgroupStorage, CpuMap, DevMap,
+        DevMapHash, Fentry, HashMap, HashOfMaps, Held, Kprobe, Kptr, Layout, LpmTrie, LruHashMap, LruPerCpuHashMap, Module, Packet, PerCpuArray,
         PerCpuHashMap, PerfEventArray, PktRef, ProgArray, Queue, RawTracepoint, RingBuf, SkAction, SkLookup, SkMsg,
         SkSkb, SkStorage, Sock, SockAddr, SockCommon, SockHash, SockMap, SockOps, Stack, TaskStorage, Tc, TcAction,
         TcpSock, TcpState, Toward, TpBtf, Tracepoint, Update, ValRef, Xdp, XskMap, bpf_fn, bss, cgroup_id, cgroup_skb,

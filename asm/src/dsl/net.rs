@@ -112,6 +112,28 @@ headers! {
         /// Urgent pointer.
         urgent: Be16,
     }
+    /// Both ends of an IPv4 connection, the source being the one that sends. C: `struct bpf_sock_tuple`.
+    Tuple4 {
+        /// Source address.
+        src: Be32,
+        /// Destination address.
+        dst: Be32,
+        /// Source port.
+        src_port: Be16,
+        /// Destination port.
+        dst_port: Be16,
+    }
+    /// Both ends of an IPv6 connection. C: `struct bpf_sock_tuple`.
+    Tuple6 {
+        /// Source address.
+        src: [u8; 16],
+        /// Destination address.
+        dst: [u8; 16],
+        /// Source port.
+        src_port: Be16,
+        /// Destination port.
+        dst_port: Be16,
+    }
     /// UDP. C: `struct udphdr`.
     Udp {
         /// Source port.

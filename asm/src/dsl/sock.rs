@@ -1,7 +1,7 @@
 //! Sockets and objects of the kernel's, as helpers know them.
 //!
 //! Stage: after `layout.rs`. Input: pointers from contexts and helpers, some of which may be null. Output: [`Sock`] and its kin,
-//! whose fields can be read, and [`Kptr`], which the kernel's own types describe. They borrow what they came from. Read next: `ctx/sock.rs`.
+//! whose fields can be read, and [`Kptr`], which the kernel's own types describe. They borrow what they came from. Read next: `held.rs`, `ctx/sock.rs`.
 
 use std::marker::PhantomData;
 

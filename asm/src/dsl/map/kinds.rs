@@ -4,10 +4,12 @@
 
 use std::marker::PhantomData;
 
+use super::inner::Within;
 use super::{Lookup, Shape, Status, Update};
 use crate::dsl::layout::Layout;
 use crate::dsl::pointed::Pointed;
 use crate::insn::helper;
+use crate::ir::Value;
 use crate::object::{MapDef, MapType};
 
 /// `BPF_F_NO_PREALLOC`: elements are allocated when they are made.
@@ -21,14 +23,32 @@ macro_rules! kinds {
         pub struct $name<K, V, const N: u32> {
             name: &'static str,
             flags: u32,
+            at: Option<Value>,
             of: PhantomData<fn() -> (K, V)>,
+        }
+
+        impl<K, V, const N: u32> Clone for $name<K, V, N> {
+            fn clone(&self) -> Self {
+                *self
+            }
+        }
+
+        impl<K, V, const N: u32> Copy for $name<K, V, N> {}
+
+        impl<K: Layout, V: Layout, const N: u32> Within for $name<K, V, N> {
+            fn outline() -> Shape {
+                Self::new("inner").shape()
+            }
+            fn within(at: Value) -> Self {
+                Self { at: Some(at), ..Self::new("inner") }
+            }
         }
 
         impl<K: Layout, V: Layout, const N: u32> $name<K, V, N> {
             /// The map of this name. Written by `#[map]`.
             #[must_use]
             pub const fn new(name: &'static str) -> Self {
-                Self { name, flags: $flags, of: PhantomData }
+                Self { name, flags: $flags, at: None, of: PhantomData }
             }
 
             /// Adds `BPF_F_*` flags of map creation.
@@ -45,6 +65,7 @@ macro_rules! kinds {
                     value_size: V::SIZE,
                     max_entries: N,
                     flags: self.flags,
+                    at: self.at,
                     def: |def: MapDef| def.key_of::<K>().value_of::<V>(),
                 }
             }
@@ -86,14 +107,32 @@ macro_rules! arrays {
         pub struct $name<V, const N: u32> {
             name: &'static str,
             flags: u32,
+            at: Option<Value>,
             of: PhantomData<fn() -> V>,
+        }
+
+        impl<V, const N: u32> Clone for $name<V, N> {
+            fn clone(&self) -> Self {
+                *self
+            }
+        }
+
+        impl<V, const N: u32> Copy for $name<V, N> {}
+
+        impl<V: Layout, const N: u32> Within for $name<V, N> {
+            fn outline() -> Shape {
+                Self::new("inner").shape()
+            }
+            fn within(at: Value) -> Self {
+                Self { at: Some(at), ..Self::new("inner") }
+            }
         }
 
         impl<V: Layout, const N: u32> $name<V, N> {
             /// The map of this name. Written by `#[map]`.
             #[must_use]
             pub const fn new(name: &'static str) -> Self {
-                Self { name, flags: 0, of: PhantomData }
+                Self { name, flags: 0, at: None, of: PhantomData }
             }
 
             /// Adds `BPF_F_*` flags of map creation.
@@ -110,6 +149,7 @@ macro_rules! arrays {
                     value_size: V::SIZE,
                     max_entries: N,
                     flags: self.flags,
+                    at: self.at,
                     def: |def: MapDef| def.key_of::<u32>().value_of::<V>(),
                 }
             }

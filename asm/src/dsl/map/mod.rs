@@ -2,8 +2,9 @@
 //!
 //! Stage: after `pointed.rs`. Input: `#[map] static NAME: HashMap<Key, Value, 512> = map();`. Output: calls of the kernel's
 //! map helpers, and the map's definition in the object. In the object a map has the static's name in small letters. Read
-//! next: `kinds.rs`, `ring.rs`, `storage.rs`, `special.rs`.
+//! next: `kinds.rs`, `ring.rs`, `storage.rs`, `inner.rs`, `special.rs`.
 
+mod inner;
 mod kinds;
 mod ring;
 mod special;
@@ -11,10 +12,14 @@ mod storage;
 
 use std::marker::PhantomData;
 use std::ops::Deref;
+use std::sync::Arc;
 
+pub use inner::{ArrayOfMaps, HashOfMaps, Inner, MaybeInner, Within};
 pub use kinds::{Array, HashMap, LpmTrie, LruHashMap, LruPerCpuHashMap, PerCpuArray, PerCpuHashMap};
 pub use ring::{Record, Reserve, RingBuf};
-pub use special::{Bloom, CpuMap, DevMap, PerfEventArray, ProgArray, Queue, SockHash, SockMap, Stack, Toward, XskMap};
+pub use special::{
+    Bloom, CpuMap, DevMap, DevMapHash, PerfEventArray, ProgArray, Queue, SockHash, SockMap, Stack, Taken, Toward, XskMap,
+};
 pub use storage::{CgroupStorage, SkStorage, TaskStorage};
 
 use super::flow::Fallible;
@@ -45,6 +50,8 @@ pub(crate) struct Shape {
     pub(crate) key_size: u32,
     pub(crate) value_size: u32,
     pub(crate) max_entries: u32,
+    /// The pointer, of a map that is no static.
+    pub(crate) at: Option<Value>,
     /// `BPF_F_*` of map creation.
     pub(crate) flags: u32,
     pub(crate) def: fn(MapDef) -> MapDef,
@@ -54,18 +61,32 @@ impl Shape {
     /// The map as a pointer for helpers; from here on it is part of the object.
     #[track_caller]
     pub(crate) fn pointer(&self, r: &mut Recorder) -> Value {
+        self.pointer_to(r, None)
+    }
+
+    /// As [`Shape::pointer`]; `inner` is what maps in it look like.
+    #[track_caller]
+    pub(crate) fn pointer_to(&self, r: &mut Recorder, inner: Option<Arc<MapDecl>>) -> Value {
+        if let Some(at) = self.at {
+            return at;
+        }
         r.maps.entry(self.name).or_insert_with(|| {
             let def = (self.def)(MapDef::new(self.name, self.map_type).max_entries(self.max_entries));
             if self.flags == 0 { def } else { def.flags(self.flags) }
         });
-        r.b.map(&MapDecl {
+        r.b.map(&MapDecl { inner, ..self.decl() })
+    }
+
+    /// What code must know of it.
+    pub(crate) fn decl(&self) -> MapDecl {
+        MapDecl {
             name: self.name.into(),
             map_type: self.map_type,
             key_size: self.key_size,
             value_size: self.value_size,
             max_entries: self.max_entries,
             inner: None,
-        })
+        }
     }
 
     /// Calls a helper whose first argument is the map.

@@ -37,6 +37,7 @@ impl<const BYTES: u32> RingBuf<BYTES> {
             key_size: 0,
             value_size: 0,
             max_entries: BYTES,
+            at: None,
             flags: 0,
             def: |def| def,
         }

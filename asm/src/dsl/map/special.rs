@@ -4,14 +4,18 @@
 
 use std::marker::PhantomData;
 
-use super::{Shape, Status, Update};
+use super::{Shape, Status, Update, ValRef};
+use crate::dsl::bytes;
 use crate::dsl::ctx::{Action, Context, SkAction, SkMsg, SkSkb, SockOps, Xdp};
-use crate::dsl::layout::Layout;
+use crate::dsl::held::MaybeHeld;
+use crate::dsl::flow::Fallible;
+use crate::dsl::layout::{Addr, Layout};
 use crate::dsl::pointed::Pointed;
 use crate::dsl::rec;
+use crate::dsl::sock::Sock;
 use crate::dsl::value::{IntoVal, Val};
 use crate::insn::helper;
-use crate::ir::Ty;
+use crate::ir::{Block, Ty, Value};
 use crate::object::{MapDef, MapType};
 
 /// Declares a map whose keys are indexes and whose values are the kernel's.
@@ -37,6 +41,7 @@ macro_rules! indexed {
                     key_size: 4,
                     value_size: 4,
                     max_entries: N,
+                    at: None,
                     flags: 0,
                     def: |def: MapDef| def.key_size(4).value_size(4),
                 }
@@ -48,6 +53,8 @@ macro_rules! indexed {
 indexed! {
     /// Network devices. C: `BPF_MAP_TYPE_DEVMAP`, Linux 4.14.
     DevMap DEVMAP;
+    /// Network devices under any numbers. C: `BPF_MAP_TYPE_DEVMAP_HASH`, Linux 5.4.
+    DevMapHash DEVMAP_HASH;
     /// CPUs. C: `BPF_MAP_TYPE_CPUMAP`, Linux 4.15.
     CpuMap CPUMAP;
     /// `AF_XDP` sockets. C: `BPF_MAP_TYPE_XSKMAP`, Linux 4.18.
@@ -76,7 +83,7 @@ macro_rules! redirecting {
     )*};
 }
 
-redirecting! { DevMap CpuMap XskMap }
+redirecting! { DevMap DevMapHash CpuMap XskMap }
 
 impl<const N: u32> SockMap<N> {
     /// Puts the socket that the program runs for into entry number `index`.
@@ -88,6 +95,13 @@ impl<const N: u32> SockMap<N> {
             let result = r.b.call(helper::SOCK_MAP_UPDATE, &[ops.pointer(), map, index, flags]);
             Status::of(result.unwrap_or(index))
         })
+    }
+
+    /// The socket in entry number `index`, held. Linux 5.8.
+    #[track_caller]
+    pub fn get(&self, index: &impl Pointed<u32>) -> MaybeHeld<Sock<'static>> {
+        let index = index.pointer();
+        MaybeHeld::of(self.shape().call(helper::MAP_LOOKUP_ELEM, &[index]))
     }
 
     /// Takes the socket out of entry number `index`.
@@ -169,6 +183,7 @@ impl<K: Layout, const N: u32> SockHash<K, N> {
             key_size: K::SIZE,
             value_size: 8,
             max_entries: N,
+            at: None,
             flags: 0,
             def: |def: MapDef| def.key_size(K::SIZE).value_size(8),
         }
@@ -183,6 +198,13 @@ impl<K: Layout, const N: u32> SockHash<K, N> {
             let result = r.b.call(helper::SOCK_HASH_UPDATE, &[ops.pointer(), map, key, flags]);
             Status::of(result.unwrap_or(key))
         })
+    }
+
+    /// The socket under a key, held. Linux 5.8.
+    #[track_caller]
+    pub fn get(&self, key: &impl Pointed<K>) -> MaybeHeld<Sock<'static>> {
+        let key = key.pointer();
+        MaybeHeld::of(self.shape().call(helper::MAP_LOOKUP_ELEM, &[key]))
     }
 
     /// Takes the socket under a key out.
@@ -249,6 +271,7 @@ macro_rules! keyless {
                     key_size: 0,
                     value_size: V::SIZE,
                     max_entries: N,
+                    at: None,
                     flags: 0,
                     def: |def: MapDef| def.value_of::<V>(),
                 }
@@ -272,6 +295,50 @@ keyless! {
     /// A set that may say yes for what was never added. C: `BPF_MAP_TYPE_BLOOM_FILTER`, Linux 5.16.
     Bloom BLOOM_FILTER;
 }
+
+/// What was taken from a queue, or looked at: nothing, if it was empty.
+#[derive(Debug)]
+#[must_use = "test it with `?`, `let else` or `match`"]
+pub struct Taken<V> {
+    status: Status,
+    at: Value,
+    of: PhantomData<fn() -> V>,
+}
+
+impl<V: Layout> Fallible for Taken<V> {
+    type Found = ValRef<V>;
+    fn some(self, other: Block) -> ValRef<V> {
+        self.status.some(other);
+        ValRef::at(Addr::of(self.at))
+    }
+}
+
+/// Declares taking for the maps that have an order.
+macro_rules! ordered {
+    ($($name:ident)*) => {$(
+        impl<V: Layout, const N: u32> $name<V, N> {
+            /// Takes the next value out, as a copy.
+            #[track_caller]
+            pub fn pop(&self) -> Taken<V> {
+                self.take(helper::MAP_POP_ELEM)
+            }
+
+            /// The next value, as a copy; it stays.
+            #[track_caller]
+            pub fn peek(&self) -> Taken<V> {
+                self.take(helper::MAP_PEEK_ELEM)
+            }
+
+            #[track_caller]
+            fn take(&self, id: helper::Id) -> Taken<V> {
+                let at = rec::with(|r| r.b.stack(V::SIZE, bytes::STACK_ALIGN));
+                Taken { status: Status::of(self.shape().call(id, &[at])), at, of: PhantomData }
+            }
+        }
+    )*};
+}
+
+ordered! { Queue Stack }
 
 impl<V: Layout, const N: u32> Bloom<V, N> {
     /// Fails where the value was surely never added.

@@ -1,6 +1,6 @@
 //! Storage maps: memory that a socket, a task or a cgroup keeps for programs, and that goes when it goes.
 //!
-//! Stage: maps. Input: the owner. Output: [`Lookup`] and [`Status`]. Read next: `special.rs`.
+//! Stage: maps. Input: the owner. Output: [`Lookup`] and [`Status`]. Read next: `inner.rs`, `special.rs`.
 
 use std::marker::PhantomData;
 
@@ -41,6 +41,7 @@ macro_rules! storages {
                     key_size: 4,
                     value_size: V::SIZE,
                     max_entries: 0,
+                    at: None,
                     flags: NO_PREALLOC,
                     def: |def: MapDef| def.key_of::<i32>().value_of::<V>(),
                 }
