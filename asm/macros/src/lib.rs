@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod function;
+mod kernel;
 mod layout;
 mod lower;
 mod program;
@@ -97,6 +98,12 @@ pub fn data(args: TokenStream, item: TokenStream) -> TokenStream {
 #[proc_macro_attribute]
 pub fn bss(args: TokenStream, item: TokenStream) -> TokenStream {
     tokens(statics::global(".bss", args.into(), item.into()))
+}
+
+/// A struct of the kernel's, with the fields that a program reads: `#[kernel_struct("sock")] struct Sock { sk_rcvbuf: i32 }`.
+#[proc_macro_attribute]
+pub fn kernel_struct(args: TokenStream, item: TokenStream) -> TokenStream {
+    tokens(kernel::expand(args.into(), item.into()))
 }
 
 /// Gives a struct or an enum its layout in kernel memory. A struct is `#[repr(C)]` without hidden padding, an enum has no

@@ -3,19 +3,31 @@
 //! Input: a [`Machine`] in order, with registers and frame given out. Output: [`Code`]. Jumps are labels up to here: nothing
 //! moves after their distances are known. Next: `../object/mod.rs`.
 
+use std::sync::Arc;
+
 use super::Error;
 use super::frame::Frame;
 use super::mir::{Base, FP, MInst, MOp, MTerm, Machine, Slot, Src, VReg, Wide};
 use crate::insn::{Bits, Call, Code, Cond, Imm64, Insn, InsnIdx, LineRec, Op, Operand, Reg, Reloc, RelocKind, Width};
-use crate::ir::{Callee, LocId};
+use crate::ir::{Callee, Core, LocId};
+
+/// Questions about the kernel's types, and the instructions that get the answers.
+pub(super) type Questions = Vec<(InsnIdx, Arc<Core>)>;
 
 /// Emits a function.
 ///
 /// # Errors
 /// [`Error::TooFar`], or [`Error::Internal`] where a register was not given out.
-pub(super) fn emit(machine: &Machine, frame: &Frame) -> Result<Code, Error> {
-    let mut emitter =
-        Emitter { machine, frame, code: Code::default(), starts: Vec::new(), jumps: Vec::new(), wrong: None };
+pub(super) fn emit(machine: &Machine, frame: &Frame) -> Result<(Code, Questions), Error> {
+    let mut emitter = Emitter {
+        machine,
+        frame,
+        code: Code::default(),
+        questions: Vec::new(),
+        starts: Vec::new(),
+        jumps: Vec::new(),
+        wrong: None,
+    };
     for (at, block) in machine.blocks.iter().enumerate() {
         emitter.starts.push(emitter.code.insns.len());
         block.insts.iter().for_each(|inst| emitter.inst(inst));
@@ -29,6 +41,7 @@ struct Emitter<'a> {
     machine: &'a Machine,
     frame: &'a Frame,
     code: Code,
+    questions: Questions,
     /// Slot at which each block starts.
     starts: Vec<usize>,
     /// Jumps: slot and block.
@@ -96,8 +109,16 @@ impl Emitter<'_> {
         self.op(op);
     }
 
+    /// The next instruction gets an answer.
+    fn ask(&mut self, core: &Arc<Core>) {
+        self.questions.push((InsnIdx::from(self.code.insns.len()), core.clone()));
+    }
+
     fn inst(&mut self, inst: &MInst) {
         self.line(inst.loc);
+        if let Some(core) = &inst.core {
+            self.ask(core);
+        }
         let op = match &inst.op {
             MOp::Mov { width, dst, src } => {
                 let (dst, src) = (self.reg(*dst), self.operand(*src));
@@ -148,6 +169,10 @@ impl Emitter<'_> {
                 self.reloc(op, RelocKind::Func { name: name.clone() });
             }
             Wide::Ksym(name) => self.reloc(plain(0), RelocKind::Ksym { name: name.clone() }),
+            Wide::Core(core) => {
+                self.ask(core);
+                self.op(plain(core.local()));
+            }
         }
     }
 
@@ -196,7 +221,7 @@ impl Emitter<'_> {
         }
     }
 
-    fn finish(mut self) -> Result<Code, Error> {
+    fn finish(mut self) -> Result<(Code, Questions), Error> {
         let func = || self.machine.name.clone();
         if let Some(what) = self.wrong {
             return Err(Error::Internal { func: func(), what });
@@ -210,7 +235,7 @@ impl Emitter<'_> {
                 _ => return Err(Error::TooFar { func: func(), distance }),
             }
         }
-        Ok(self.code)
+        Ok((self.code, self.questions))
     }
 }
 

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::insn::{AluOp, AtomicOp, Bits, Cond, Endian, Size, Width};
-use crate::ir::{Callee, Loc, LocId};
+use crate::ir::{Callee, Core, Loc, LocId};
 
 /// A register: 0–10 are the machine's, higher ones are still to be given one of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -56,6 +56,7 @@ pub(super) enum Wide {
     Global(Arc<str>, u32),
     Func(Arc<str>),
     Ksym(Arc<str>),
+    Core(Arc<Core>),
 }
 
 /// One machine operation.
@@ -128,11 +129,13 @@ pub(super) struct MInst {
     pub(super) loc: LocId,
     /// Number of the instruction, from 1, before registers are given out; 0 for those that the allocator puts in.
     pub(super) id: u32,
+    /// Whose answer becomes the offset of the load.
+    pub(super) core: Option<Arc<Core>>,
 }
 
 impl MInst {
     pub(super) const fn new(op: MOp, loc: LocId) -> Self {
-        Self { op, loc, id: 0 }
+        Self { op, loc, id: 0, core: None }
     }
 }
 

@@ -37,9 +37,9 @@ pub use profile::{Allocation, Profile};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::insn::{Code, Source};
+use crate::insn::{Code, InsnIdx, Source};
 use crate::ir::sight::{judge, movers};
-use crate::ir::{Func, Linkage, Module, Param, Ty, verify};
+use crate::ir::{Core, Func, Linkage, Module, Param, Ty, verify};
 use crate::object::{self, ProgDef};
 
 /// A function as instructions, and what its definition in an object needs.
@@ -55,6 +55,8 @@ pub struct Compiled {
     pub ret: Option<Ty>,
     /// The instructions, with relocations and lines.
     pub code: Code,
+    /// Questions about the kernel's types, and the instructions that get the answers.
+    pub questions: Vec<(InsnIdx, Arc<Core>)>,
     /// Bytes of stack, at most 512.
     pub stack: u32,
 }
@@ -64,13 +66,21 @@ impl Compiled {
     #[must_use]
     pub fn definition(self) -> ProgDef {
         let def = match self.linkage {
-            Linkage::Prog { section, .. } => return ProgDef::new(&section, &self.name, self.code),
+            Linkage::Prog { section, .. } => {
+                return asking(ProgDef::new(&section, &self.name, self.code), &self.questions);
+            }
             Linkage::Static => ProgDef::subprog(&self.name, self.code),
             Linkage::Global => ProgDef::subprog(&self.name, self.code).global(),
         };
+        let def = asking(def, &self.questions);
         let def = self.params.iter().fold(def, |def, param| def.param(&param.name, described(param.ty)));
         def.returns(self.ret.map_or_else(object::Ty::void, described))
     }
+}
+
+/// With its questions about the kernel's types.
+fn asking(def: ProgDef, questions: &[(InsnIdx, Arc<Core>)]) -> ProgDef {
+    questions.iter().fold(def, |def, (at, core)| def.core(*at, core.kind, core.ty(), &core.access()))
 }
 
 /// A type for BTF.
@@ -132,8 +142,8 @@ fn compile_among(movers: &Movers, func: &Func, sources: &[Source], profile: &Pro
     regalloc::allocate(&mut machine, profile)?;
     let frame = frame::lay_out(&machine)?;
     layout::order(&mut machine);
-    let mut code = emit::emit(&machine, &frame)?;
+    let (mut code, questions) = emit::emit(&machine, &frame)?;
     code.sources = sources.iter().filter(|s| code.lines.iter().any(|line| line.file == *s.file())).cloned().collect();
     let Func { name, linkage, params, ret, .. } = func.clone();
-    Ok(Compiled { name, linkage, params, ret, code, stack: frame.size })
+    Ok(Compiled { name, linkage, params, ret, code, questions, stack: frame.size })
 }

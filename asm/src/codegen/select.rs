@@ -7,12 +7,14 @@
 
 mod ops;
 
+use std::sync::Arc;
+
 use super::Error;
 use super::mir::{Base, FIRST, MBlock, MInst, MOp, MTerm, Machine, Slot, SlotData, Src, VReg, Wide};
 use super::moves::sequential;
 use super::profile::Profile;
 use crate::insn::{AluOp, Cond, Size, Width};
-use crate::ir::{Block, Func, LocId, Op, StackDecl, Target, Term, Value};
+use crate::ir::{Block, Core, Func, LocId, Op, StackDecl, Target, Term, Value};
 
 /// Chooses instructions for a function.
 ///
@@ -48,6 +50,8 @@ struct Select<'a> {
     ops: Vec<Option<&'a Op>>,
     /// How often each value is used.
     uses: Vec<u32>,
+    /// How often each value is the address of a load, without a distance.
+    loads: Vec<u32>,
     /// The instructions of the block that is being made.
     insts: Vec<MInst>,
     loc: LocId,
@@ -70,16 +74,20 @@ impl<'a> Select<'a> {
     fn new(func: &'a Func, profile: &'a Profile, out: Machine) -> Self {
         let mut ops = vec![None; func.values.len()];
         let mut uses = vec![0; func.values.len()];
+        let mut loads = vec![0; func.values.len()];
         for block in &func.blocks {
             for inst in &block.insts {
                 if let Some(value) = inst.result {
                     ops[value.index()] = Some(&inst.op);
                 }
                 inst.op.operands(|v| uses[v.index()] += 1);
+                if let Op::Load { ptr, off: 0, .. } = inst.op {
+                    loads[ptr.index()] += 1;
+                }
             }
             block.term.operands(|v| uses[v.index()] += 1);
         }
-        Self { func, profile, out, ops, uses, insts: Vec::new(), loc: LocId(0) }
+        Self { func, profile, out, ops, uses, loads, insts: Vec::new(), loc: LocId(0) }
     }
 
     fn push(&mut self, op: MOp) {
@@ -95,6 +103,7 @@ impl<'a> Select<'a> {
             Some(Op::Map(id)) => (Root::Wide(Wide::Map(self.func.maps[id.index()].name.clone())), 0),
             Some(Op::Func(name)) => (Root::Wide(Wide::Func(name.clone())), 0),
             Some(Op::Ksym(name)) => (Root::Wide(Wide::Ksym(name.clone())), 0),
+            Some(Op::Core(core)) => (Root::Wide(Wide::Core(core.clone())), 0),
             Some(Op::PtrAdd { ptr, by }) => match self.number(*by) {
                 Some(by) => {
                     let (root, off) = self.root(*ptr);
@@ -175,6 +184,14 @@ impl<'a> Select<'a> {
             #[expect(clippy::cast_possible_truncation, reason = "a 32-bit operation reads the low half only")]
             Width::W32 => Src::Imm((number as u32).cast_signed()),
         }
+    }
+
+    /// Pointer and field, where a value is the address of a field of the kernel's that is only loaded from: the loader puts the
+    /// offset into the loads.
+    fn field(&self, value: Value) -> Option<(Value, &'a Arc<Core>)> {
+        let Some(Op::PtrAdd { ptr, by }) = self.ops[value.index()] else { return None };
+        let Some(Op::Core(core)) = self.ops[by.index()] else { return None };
+        (self.loads[value.index()] == self.uses[value.index()]).then_some((*ptr, core))
     }
 
     /// A value plus a distance, as base and offset of an access.

@@ -1,30 +1,342 @@
-//! Types of the kernel's own, known by their names in its BTF.
+//! Types of the kernel's own, known by the names in its BTF, with as many fields as a program reads.
 //!
-//! Stage: beside `sock.rs`. Input: names. Output: what a [`Kptr`](super::Kptr) points to. Read next: `ctx/trace.rs`.
+//! Stage: beside `sock.rs`. Input: structs under [`kernel_struct`]. Output: fields behind a [`Kptr`]. Where they lie, the loader of
+//! the object asks the running kernel (CO-RE): the same object runs on kernels that lay them out differently. What came from
+//! the kernel with a type is read directly, bare addresses through `bpf_probe_read_kernel`; what is not there reads as zeros. Read next:
+//! `ctx/trace.rs`.
 
-/// A type of the kernel's.
-#[diagnostic::on_unimplemented(message = "`{Self}` names no type of the kernel's")]
-pub trait Kernel: 'static {
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+pub use asm_macros::kernel_struct;
+
+use super::be::{Be16, Be32, Be64};
+use super::bytes;
+use super::layout::{Addr, Layout, Place, Scalar};
+use super::rec::{self, Recorder};
+use super::settle::{Own, Stage};
+use super::sock::{Kptr, Pointer};
+use super::value::{IntoVal, Val};
+use crate::btf::CoreReloKind;
+use crate::insn::helper;
+use crate::ir::{Core, Leaf, Region, Ty, Value};
+
+/// A type of the kernel's. Written by [`kernel_struct`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` names no type of the kernel's",
+    note = "write `#[kernel_struct(\"name\")]` on a struct that has the fields you read"
+)]
+pub trait Kernel: Sized + 'static {
     /// Its name in the kernel's BTF, without `struct`.
     const NAME: &'static str;
+    /// Its fields.
+    type Fields: Copy;
+    /// The fields of the object there.
+    #[doc(hidden)]
+    fn fields(at: At) -> Self::Fields;
 }
 
-/// Declares types of which no field is named.
-macro_rules! opaque {
-    ($($(#[$doc:meta])* $name:ident $text:literal;)*) => {$(
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug)]
-        pub struct $name;
+/// Does the kernel have such a type? Known at the load.
+#[track_caller]
+pub fn has<T: Kernel>() -> Val<bool> {
+    let core = Core { kind: CoreReloKind::TYPE_EXISTS, path: vec![T::NAME.into()], leaf: Leaf::Whole };
+    rec::with(|r| {
+        let answer = r.b.core(core);
+        r.is_set(answer)
+    })
+}
 
-        impl Kernel for $name {
-            const NAME: &'static str = $text;
+/// What a field of a type of the kernel's can be: a number, bytes, a [`Kptr`], another such type.
+#[diagnostic::on_unimplemented(message = "`{Self}` cannot be a field of a type of the kernel's")]
+pub trait KernelField: 'static {
+    /// The field of an object.
+    type Of: Copy;
+    /// The field there.
+    #[doc(hidden)]
+    fn field(at: At) -> Self::Of;
+}
+
+/// Names on a path, the first one included.
+const STEPS: usize = 8;
+
+/// A field of an object of the kernel's: the object, and the names that lead to the field.
+#[derive(Clone, Copy, Debug)]
+pub struct At {
+    object: Value,
+    path: [&'static str; STEPS],
+}
+
+impl At {
+    /// A whole object.
+    pub(crate) const fn object(object: Value, name: &'static str) -> Self {
+        let mut path = [""; STEPS];
+        path[0] = name;
+        Self { object, path }
+    }
+
+    /// A field further.
+    #[must_use]
+    pub fn then(mut self, name: &'static str) -> Self {
+        if let Some(free) = self.path.iter_mut().find(|step| step.is_empty()) {
+            *free = name;
+        }
+        self
+    }
+
+    fn ask(&self, r: &mut Recorder, kind: CoreReloKind, leaf: Leaf) -> Value {
+        let path: Vec<Arc<str>> = self.path.iter().filter(|step| !step.is_empty()).map(|step| (*step).into()).collect();
+        r.b.core(Core { kind, path, leaf })
+    }
+
+    /// Where the field can be read: in the object, or in a copy on the stack.
+    fn place(&self, r: &mut Recorder, leaf: Leaf, size: u32) -> Addr {
+        let by = self.ask(r, CoreReloKind::FIELD_BYTE_OFFSET, leaf);
+        if !r.b.ty(self.object).is_int() {
+            return Addr::of(r.b.ptr_add(self.object, by));
+        }
+        let from = r.b.add(self.object, by);
+        let (copy, size) = (r.b.stack(size, bytes::STACK_ALIGN), r.number(Ty::I64, size.into()));
+        r.b.call(helper::PROBE_READ_KERNEL, &[copy, size, from]);
+        Addr::of(copy)
+    }
+}
+
+/// A field that is one number.
+#[derive(Debug)]
+pub struct Field<T> {
+    at: At,
+    of: PhantomData<fn() -> T>,
+}
+
+impl<T> Clone for Field<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Field<T> {}
+
+impl<T: Scalar> Field<T> {
+    const LEAF: Leaf = if T::SIGNED { Leaf::Signed(T::SIZE) } else { Leaf::Unsigned(T::SIZE) };
+
+    /// Does the kernel have it? Known at the load.
+    #[track_caller]
+    pub fn exists(&self) -> Val<bool> {
+        rec::with(|r| {
+            let answer = self.at.ask(r, CoreReloKind::FIELD_EXISTS, Self::LEAF);
+            r.is_set(answer)
+        })
+    }
+
+    /// What it holds.
+    #[track_caller]
+    pub fn load(&self) -> Val<T> {
+        Place::new(rec::with(|r| self.at.place(r, Self::LEAF, T::SIZE))).load()
+    }
+}
+
+impl<T: Scalar> IntoVal<T> for Field<T> {
+    #[track_caller]
+    fn into_val(self) -> Val<T> {
+        self.load()
+    }
+}
+
+impl<T: Scalar> Own for Field<T> {
+    type Owned = Val<T>;
+    fn own(self) -> Val<T> {
+        self.load()
+    }
+}
+
+impl<T: Scalar> Stage for Field<T> {
+    type Out = Val<T>;
+    fn stage(self) -> Val<T> {
+        self.load()
+    }
+}
+
+/// Declares numbers that fields can be.
+macro_rules! numbers {
+    ($($ty:ty)*) => {$(
+        impl KernelField for $ty {
+            type Of = Field<$ty>;
+            fn field(at: At) -> Self::Of {
+                Field { at, of: PhantomData }
+            }
         }
     )*};
 }
 
-opaque! {
-    /// A socket. C: `struct sock`.
-    Sock "sock";
-    /// A task. C: `struct task_struct`.
-    Task "task_struct";
+numbers! { u8 u16 u32 u64 i8 i16 i32 i64 Be16 Be32 Be64 }
+
+/// A field that is so many bytes in a row.
+#[derive(Clone, Copy, Debug)]
+pub struct Row<const N: usize> {
+    at: At,
+}
+
+impl<const N: usize> Row<N> {
+    /// What it holds.
+    #[track_caller]
+    pub fn load(&self) -> Val<[u8; N]> {
+        rec::with(|r| {
+            let at = self.at.place(r, Leaf::Bytes(<[u8; N]>::SIZE), <[u8; N]>::SIZE);
+            bytes::load(r, at, <[u8; N]>::SIZE)
+        })
+    }
+}
+
+impl<const N: usize> KernelField for [u8; N] {
+    type Of = Row<N>;
+    fn field(at: At) -> Row<N> {
+        Row { at }
+    }
+}
+
+impl<const N: usize> IntoVal<[u8; N]> for Row<N> {
+    #[track_caller]
+    fn into_val(self) -> Val<[u8; N]> {
+        self.load()
+    }
+}
+
+impl<const N: usize> Own for Row<N> {
+    type Owned = Val<[u8; N]>;
+    fn own(self) -> Self::Owned {
+        self.load()
+    }
+}
+
+impl<const N: usize> Stage for Row<N> {
+    type Out = Val<[u8; N]>;
+    fn stage(self) -> Self::Out {
+        self.load()
+    }
+}
+
+/// A field that points to another object.
+pub struct Link<T> {
+    at: At,
+    of: PhantomData<fn() -> T>,
+}
+
+impl<T> std::fmt::Debug for Link<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Link({:?})", self.at)
+    }
+}
+
+impl<T> Clone for Link<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Link<T> {}
+
+impl<T: Kernel> Link<T> {
+    /// The object. Where the pointer is null, all that is read behind it is zeros.
+    #[track_caller]
+    pub fn follow(self) -> Kptr<T> {
+        Kptr::at(rec::with(|r| {
+            let direct = !r.b.ty(self.at.object).is_int();
+            let at = self.at.place(r, Leaf::Pointer, 8);
+            let base = at.base(r);
+            r.b.load(if direct { Ty::Ptr(Region::Btf) } else { Ty::I64 }, base, at.off)
+        }))
+    }
+}
+
+impl<T: Kernel> KernelField for Kptr<T> {
+    type Of = Link<T>;
+    fn field(at: At) -> Link<T> {
+        Link { at, of: PhantomData }
+    }
+}
+
+impl<T: Kernel> Own for Link<T> {
+    type Owned = Kptr<T>;
+    fn own(self) -> Kptr<T> {
+        self.follow()
+    }
+}
+
+impl<T: Kernel> Stage for Link<T> {
+    type Out = Kptr<T>;
+    fn stage(self) -> Kptr<T> {
+        self.follow()
+    }
+}
+
+/// A socket. C: `struct sock`.
+#[kernel_struct("sock")]
+pub struct Sock {
+    /// What all sockets have.
+    pub __sk_common: SockCommon,
+    /// Bytes that may wait to be read.
+    pub sk_rcvbuf: i32,
+    /// Bytes that may wait to be sent.
+    pub sk_sndbuf: i32,
+}
+
+/// What all sockets have. C: `struct sock_common`.
+#[kernel_struct("sock_common")]
+pub struct SockCommon {
+    /// The other end's IPv4 address.
+    pub skc_daddr: Be32,
+    /// This end's IPv4 address.
+    pub skc_rcv_saddr: Be32,
+    /// The other end's port.
+    pub skc_dport: Be16,
+    /// This end's port.
+    pub skc_num: u16,
+    /// Address family: 2 is IPv4, 10 is IPv6.
+    pub skc_family: u16,
+    /// State of the connection.
+    pub skc_state: u8,
+}
+
+/// A TCP connection. C: `struct tcp_sock`.
+#[kernel_struct("tcp_sock")]
+pub struct TcpSock {
+    /// Next byte that the reader wants.
+    pub copied_seq: u32,
+    /// Next sequence number that is expected.
+    pub rcv_nxt: u32,
+    /// Next sequence number that is sent.
+    pub snd_nxt: u32,
+    /// First byte that is not acknowledged.
+    pub snd_una: u32,
+    /// Behind the last byte that was written.
+    pub write_seq: u32,
+}
+
+/// A task. C: `struct task_struct`.
+#[kernel_struct("task_struct")]
+pub struct Task {
+    /// Its number, as the kernel counts: user space calls it the thread's.
+    pub pid: i32,
+    /// Number of its thread group, which user space calls the process.
+    pub tgid: i32,
+    /// Its name, with zeros behind it.
+    pub comm: [u8; 16],
+    /// Who made it.
+    pub real_parent: Kptr<Task>,
+    /// Its cgroups.
+    pub cgroups: Kptr<CssSet>,
+}
+
+/// A set of cgroups. C: `struct css_set`.
+#[kernel_struct("css_set")]
+pub struct CssSet {
+    /// The one of cgroup v2.
+    pub dfl_cgrp: Kptr<Cgroup>,
+}
+
+/// A cgroup. C: `struct cgroup`.
+#[kernel_struct("cgroup")]
+pub struct Cgroup {
+    /// How many levels it is below the root.
+    pub level: i32,
 }

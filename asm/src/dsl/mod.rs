@@ -90,14 +90,14 @@ pub use value::{IntoVal, Val};
 pub mod prelude {
     pub use super::net::*;
     pub use super::{
-        Access, Action, Array, ArrayOfMaps, Be16, Be32, Be64, Bloom, CgroupSkb, CgroupSock, CgroupStorage, CpuMap, DevMap,
-        DevMapHash, Fentry, HashMap, HashOfMaps, Held, Kprobe, Kptr, Layout, LpmTrie, LruHashMap, LruPerCpuHashMap, Module, Packet, PerCpuArray,
-        PerCpuHashMap, PerfEventArray, PktRef, ProgArray, Queue, RawTracepoint, RingBuf, SkAction, SkLookup, SkMsg,
-        SkSkb, SkStorage, Sock, SockAddr, SockCommon, SockHash, SockMap, SockOps, Stack, TaskStorage, Tc, TcAction,
-        TcpSock, TcpState, Toward, TpBtf, Tracepoint, Update, ValRef, Xdp, XskMap, bpf_fn, bss, cgroup_id, cgroup_skb,
-        cgroup_sock, cgroup_sock_addr, comm, cpu, data, fentry, fexit, kernel, kprobe, ktime_ns, map, pid, random,
-        raw_tracepoint, rodata, sk_lookup, sk_msg, sk_skb, sock_ops, subprog, task, tc, tid, tp_btf, tracepoint, uid,
-        xdp,
+        Access, Action, Array, ArrayOfMaps, Be16, Be32, Be64, Bloom, CgroupSkb, CgroupSock, CgroupStorage, CpuMap,
+        DevMap, DevMapHash, Fentry, HashMap, HashOfMaps, Held, Kprobe, Kptr, Layout, LpmTrie, LruHashMap,
+        LruPerCpuHashMap, Module, Packet, PerCpuArray, PerCpuHashMap, PerfEventArray, PktRef, ProgArray, Queue,
+        RawTracepoint, RingBuf, SkAction, SkLookup, SkMsg, SkSkb, SkStorage, Sock, SockAddr, SockCommon, SockHash,
+        SockMap, SockOps, Stack, TaskStorage, Tc, TcAction, TcpSock, TcpState, Toward, TpBtf, Tracepoint, Update,
+        ValRef, Xdp, XskMap, bpf_fn, bss, cgroup_id, cgroup_skb, cgroup_sock, cgroup_sock_addr, comm, cpu, data,
+        fentry, fexit, kernel, kprobe, ktime_ns, map, pid, random, raw_tracepoint, rodata, sk_lookup, sk_msg, sk_skb,
+        sock_ops, subprog, task, tc, tid, tp_btf, tracepoint, uid, xdp,
     };
 }
 

@@ -6,12 +6,13 @@
 use std::marker::PhantomData;
 
 use super::be::{Be16, Be32};
+use super::bytes;
 use super::flow::Fallible;
+use super::kernel::{At, Kernel};
 use super::layout::Scalar;
 use super::rec;
 use super::settle::{Own, Stage};
 use super::value::Val;
-use super::{bytes, kernel::Kernel};
 use crate::insn::helper;
 use crate::ir::{Block, Region, Ty, Value};
 
@@ -238,10 +239,10 @@ impl SockCommon<'_> {
     }
 }
 
-/// An object of the kernel's, of a type `T` that stands in the kernel's BTF.
-pub struct Kptr<T> {
+/// An object of the kernel's, of a type `T` that stands in the kernel's BTF: `sk.sk_rcvbuf` reads a field of it.
+pub struct Kptr<T: Kernel> {
     at: Value,
-    of: PhantomData<fn() -> T>,
+    fields: T::Fields,
 }
 
 impl<T: Kernel> std::fmt::Debug for Kptr<T> {
@@ -250,22 +251,38 @@ impl<T: Kernel> std::fmt::Debug for Kptr<T> {
     }
 }
 
-impl<T> Clone for Kptr<T> {
+impl<T: Kernel> Clone for Kptr<T> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<T> Copy for Kptr<T> {}
+impl<T: Kernel> Copy for Kptr<T> {}
 
 impl<T: Kernel> Pointer for Kptr<T> {
     type Erased = Self;
     const REGION: Region = Region::Btf;
     fn at(at: Value) -> Self {
-        Self { at, of: PhantomData }
+        Self { at, fields: T::fields(At::object(at, T::NAME)) }
     }
     fn value(self) -> Value {
         self.at
+    }
+}
+
+impl<T: Kernel> Kptr<T> {
+    /// The same object with other fields: both must name one type of the kernel's.
+    #[track_caller]
+    pub fn cast<U: Kernel>(self) -> Kptr<U> {
+        rec::with(|r| named::<U>(r, &[T::NAME]));
+        Kptr::at(self.at)
+    }
+}
+
+impl<T: Kernel> std::ops::Deref for Kptr<T> {
+    type Target = T::Fields;
+    fn deref(&self) -> &T::Fields {
+        &self.fields
     }
 }
 

@@ -6,6 +6,7 @@
 use std::panic::Location;
 use std::sync::Arc;
 
+use super::core::Core;
 use super::types::{Block, GlobalDecl, GlobalId, MapDecl, MapId, StackDecl, StackId, Ty, Value};
 use crate::insn::{AluOp, AtomicOp, Cond, Size, Width, helper};
 use crate::object::ProgType;
@@ -148,6 +149,8 @@ pub enum Op {
     Func(Arc<str>),
     /// The address of a variable of the kernel's. Linux 5.10.
     Ksym(Arc<str>),
+    /// A number that the loader puts in: the answer to a question about the kernel's types. Linux 5.4.
+    Core(Arc<Core>),
     /// A pointer moved by a number of bytes.
     #[expect(missing_docs, reason = "the variant's line names every field")]
     PtrAdd { ptr: Value, by: Value },
@@ -207,7 +210,13 @@ impl Op {
     /// Calls `f` with each operand.
     pub fn operands_mut(&mut self, mut f: impl FnMut(&mut Value)) {
         match self {
-            Self::Const(_) | Self::Stack(_) | Self::Map(_) | Self::Global(..) | Self::Func(_) | Self::Ksym(_) => {}
+            Self::Const(_)
+            | Self::Stack(_)
+            | Self::Map(_)
+            | Self::Global(..)
+            | Self::Func(_)
+            | Self::Ksym(_)
+            | Self::Core(_) => {}
             Self::Alu { a, b, .. } | Self::PtrSub { a, b } => {
                 f(a);
                 f(b);
@@ -236,7 +245,13 @@ impl Op {
     /// Calls `f` with each operand.
     pub fn operands(&self, mut f: impl FnMut(Value)) {
         match self {
-            Self::Const(_) | Self::Stack(_) | Self::Map(_) | Self::Global(..) | Self::Func(_) | Self::Ksym(_) => {}
+            Self::Const(_)
+            | Self::Stack(_)
+            | Self::Map(_)
+            | Self::Global(..)
+            | Self::Func(_)
+            | Self::Ksym(_)
+            | Self::Core(_) => {}
             Self::Alu { a, b, .. } | Self::PtrSub { a, b } | Self::PtrAdd { ptr: a, by: b } => {
                 f(*a);
                 f(*b);

@@ -29,6 +29,7 @@
 
 mod build;
 mod calls;
+mod core;
 pub(crate) mod dom;
 pub(crate) mod error;
 mod func;
@@ -46,6 +47,7 @@ mod unwritten;
 pub(crate) mod vars;
 mod verify;
 
+pub use self::core::{Core, Leaf};
 pub use build::FuncBuilder;
 pub use error::{Error, Problem, ProblemKind};
 pub use func::{BlockData, Callee, Func, Inst, Linkage, Loc, LocId, Op, Param, Target, Term};

@@ -4,6 +4,7 @@
 //! result is a value of the right type all the same, so that one mistake does not make ten. Next: `calls.rs`.
 
 use super::build::FuncBuilder;
+use super::core::Core;
 use super::error::ProblemKind;
 use super::func::{Op, Target, Term};
 use super::types::{Block, GlobalDecl, GlobalId, MapDecl, MapId, Region, StackDecl, StackId, Ty, Value};
@@ -218,6 +219,12 @@ impl FuncBuilder {
     #[track_caller]
     pub fn ksym(&mut self, name: &str) -> Value {
         self.value(Op::Ksym(name.into()), Ty::Ptr(Region::Btf))
+    }
+
+    /// The answer to a question about the kernel's types. Linux 5.4.
+    #[track_caller]
+    pub fn core(&mut self, core: Core) -> Value {
+        self.value(Op::Core(core.into()), Ty::I64)
     }
 
     /// `ptr + by` bytes. In a packet what lies behind must be checked anew.

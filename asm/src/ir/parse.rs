@@ -5,9 +5,11 @@
 
 use std::sync::Arc;
 
+use super::core::Core;
 use super::func::{BlockData, Callee, Func, Inst, Linkage, LocId, Op, Param, Target, Term};
 use super::print::{ALU, ATOMIC};
 use super::types::{Block, GlobalDecl, GlobalId, MapDecl, MapId, Region, StackDecl, StackId, Ty, Value};
+use crate::btf::CoreReloKind;
 use crate::insn::{Cond, Size, Width, helper};
 use crate::object::{MapType, section};
 
@@ -377,6 +379,13 @@ fn term(words: &mut Words<'_>) -> Result<Option<Term>, Wanted> {
     Ok(Some(Term::If { cond, width, a, b, then, other }))
 }
 
+fn core(words: &mut Words<'_>) -> Result<Core, Wanted> {
+    let kind = CoreReloKind::from_name(words.word()?).ok_or("what is asked")?;
+    let leaf = words.word()?.parse().map_err(|()| "what is at the end of the path")?;
+    let path = words.word()?.split('.').map(Into::into).collect();
+    Ok(Core { kind, path, leaf })
+}
+
 fn op(words: &mut Words<'_>) -> Result<Op, Wanted> {
     if words.rest.starts_with(|c: char| c.is_ascii_digit()) {
         return words.number().map(Op::Const);
@@ -432,6 +441,7 @@ fn named(name: &str, words: &mut Words<'_>) -> Result<Op, Wanted> {
             Op::Func(words.word()?.into())
         }
         "ksym" => Op::Ksym(words.word()?.into()),
+        "core" => Op::Core(core(words)?.into()),
         "ptr_add" => two(words).map(|(ptr, by)| Op::PtrAdd { ptr, by })?,
         "ptr_sub" => two(words).map(|(a, b)| Op::PtrSub { a, b })?,
         "load" => {

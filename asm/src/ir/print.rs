@@ -115,6 +115,7 @@ impl fmt::Display for Op {
             Self::Global(id, off) => write!(f, "global {id} + {off}"),
             Self::Func(name) => write!(f, "func @{name}"),
             Self::Ksym(name) => write!(f, "ksym {name}"),
+            Self::Core(core) => write!(f, "core {core}"),
             Self::PtrAdd { ptr, by } => write!(f, "ptr_add {ptr}, {by}"),
             Self::PtrSub { a, b } => write!(f, "ptr_sub {a}, {b}"),
             Self::Load { size, ptr, off } => write!(f, "load {} {ptr} + {off}", size_name(*size)),

@@ -162,6 +162,7 @@ fn op(defs: &Defs<'_>, inst: &Inst) -> Verdict {
         }
         Op::Func(_) => gives(Ty::Ptr(Region::Func)),
         Op::Ksym(_) => gives(Ty::Ptr(Region::Btf)),
+        Op::Core(_) => gives(Ty::I64),
         Op::PtrAdd { ptr, by } => {
             int(func, *by)?;
             need(is_memory(func.ty(*ptr)), &format!("nothing may be added to a {}", func.ty(*ptr)))?;

@@ -13,6 +13,7 @@ mod balance;
 mod corpus;
 mod decap;
 mod examples;
+mod fields;
 mod kinds;
 mod live;
 mod random;

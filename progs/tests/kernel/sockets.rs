@@ -248,3 +248,101 @@ fn every_atomic_operation_loads() {
     }
     in_netns(|| drop(loads(atomics(), &Profile::newest())));
 }
+
+/// Looks for the socket that a packet belongs to, and marks packets of listeners.
+#[tc(default = TcAction::Ok)]
+fn finds(skb: &mut Tc) -> Result<TcAction> {
+    let mut pkt = skb.packet();
+    let eth = pkt.read::<Eth>()?;
+    if eth.proto != ETH_IPV4 {
+        return Ok(TcAction::Ok);
+    }
+    let ip = pkt.read::<Ipv4>()?;
+    let tcp = pkt.read::<Tcp>()?;
+    let ends = Tuple4 { src: ip.src, dst: ip.dst, src_port: tcp.src, dst_port: tcp.dst };
+    let sk = skb.lookup_tcp(&ends)?;
+    if sk.state() == TcpState::Listen {
+        skb.set_mark(7);
+        skb.assign(&sk);
+    }
+    if let Some(view) = sk.tcp() {
+        SLOTS.get(&(view.snd_cwnd() & 7));
+    }
+    sk.release();
+    Ok(TcAction::Ok)
+}
+
+#[xdp(default = Action::Pass)]
+fn knows(ctx: &mut Xdp) -> Result<Action> {
+    let mut pkt = ctx.packet();
+    pkt.read::<Eth>()?;
+    let ip = pkt.read::<Ipv6>()?;
+    let tcp = pkt.read::<Tcp>()?;
+    let ends = Tuple6 { src: ip.src, dst: ip.dst, src_port: tcp.src, dst_port: tcp.dst };
+    let Some(sk) = ctx.lookup_tcp_any(&ends) else { return Ok(Action::Drop) };
+    let waits = sk.state() == TcpState::TimeWait;
+    sk.release();
+    Ok(if waits { Action::Drop } else { Action::Pass })
+}
+
+#[map]
+static LISTENERS: SockMap<4> = map();
+
+#[sk_lookup(default = SkAction::Pass)]
+fn steers(ctx: &mut SkLookup) -> Result<SkAction> {
+    let sk = LISTENERS.get(&(ctx.local_port() & 3))?;
+    let status = ctx.assign(&sk);
+    let failed = status.is_err();
+    sk.release();
+    Ok(if failed { SkAction::Drop } else { SkAction::Pass })
+}
+
+#[map]
+static TABLES: ArrayOfMaps<Array<u64, 4>, 2> = map();
+#[map]
+static NAMED: HashOfMaps<u32, LruHashMap<Numbers, u32, 16>, 8> = map();
+#[map]
+static QUEUE: Queue<Numbers, 16> = map();
+#[map]
+static PILE: Stack<u32, 16> = map();
+#[map]
+static PORTS: DevMapHash<8> = map();
+
+#[xdp(default = Action::Pass)]
+fn nests(ctx: &mut Xdp) -> Result<Action> {
+    let table = TABLES.get(&(ctx.rx_queue_index() & 1))?;
+    table.get(&2)?.atomic_add(1);
+    let named = NAMED.get(&9)?;
+    if let Some(last) = QUEUE.pop() {
+        named.set(&Numbers { client: last.server, server: last.client }, &1, Update::Any);
+        QUEUE.push(&Numbers { client: 1, server: 2 });
+    }
+    let top = PILE.peek()?;
+    Ok(PORTS.redirect(ctx, *top, Action::Pass))
+}
+
+#[test]
+fn sockets_and_maps_are_found() {
+    in_netns(|| {
+        for program in [finds(), knows(), steers(), nests()] {
+            loads(program, &Profile::linux_5_10());
+        }
+    });
+}
+
+#[map]
+static FILTER: Bloom<u64, 64> = map();
+
+#[xdp]
+fn filters(_ctx: &mut Xdp) -> Action {
+    FILTER.push(&ktime_ns());
+    if FILTER.contains(&7).is_err() { Action::Pass } else { Action::Drop }
+}
+
+#[test]
+fn bloom_filters_answer() {
+    if kernel() < (5, 16) {
+        return println!("skip: bloom filter needs Linux 5.16");
+    }
+    in_netns(|| drop(loads(filters(), &Profile::linux_5_10())));
+}

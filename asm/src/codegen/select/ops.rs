@@ -3,7 +3,7 @@
 //! Input and output: see `../select.rs`, whose `impl` goes on here. Next: `../regalloc.rs`.
 
 use super::super::Error;
-use super::super::mir::{FIRST, MOp, Src, VReg, Wide, fetches};
+use super::super::mir::{Base, FIRST, MInst, MOp, Src, VReg, Wide, fetches};
 use super::{Select, stored};
 use crate::insn::{AluOp, AtomicOp, Bits, Endian, Size, Width};
 use crate::ir::{Inst, Op, Ty, Value};
@@ -24,6 +24,8 @@ impl Select<'_> {
                 let name = self.func.globals[id.index()].name.clone();
                 self.push(MOp::Wide { dst, value: Wide::Global(name, *off) });
             }
+            // It becomes part of the loads.
+            (Op::PtrAdd { .. }, Some(_)) if inst.result.is_some_and(|value| self.field(value).is_some()) => {}
             (Op::PtrAdd { ptr, by }, Some(dst)) if self.number(*by).is_none() => {
                 self.into(dst, *ptr);
                 let src = Src::Reg(self.reg(*by));
@@ -35,6 +37,12 @@ impl Select<'_> {
                 self.push(MOp::Alu { op: AluOp::Sub, width: Width::W64, dst, src });
             }
             (Op::Load { size, ptr, off }, Some(dst)) => {
+                if let Some((object, core)) = self.field(*ptr) {
+                    let base = Base::Reg(self.reg(object));
+                    let load = MInst::new(MOp::Load { size: *size, dst, base, off: 0 }, self.loc);
+                    self.insts.push(MInst { core: Some(core.clone()), ..load });
+                    return Ok(());
+                }
                 let (base, off) = self.address(*ptr, *off);
                 self.push(MOp::Load { size: *size, dst, base, off });
             }

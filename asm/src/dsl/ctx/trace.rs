@@ -4,7 +4,8 @@
 
 use super::{Context, contexts, word};
 use crate::dsl::kernel::Kernel;
-use crate::dsl::sock::{self, Kptr, Maybe};
+use crate::dsl::rec;
+use crate::dsl::sock::{self, Kptr, Maybe, Pointer};
 use crate::dsl::value::Val;
 
 contexts! {
@@ -29,6 +30,16 @@ impl Kprobe {
     pub fn arg<const N: usize>(&self) -> Val<u64> {
         const { assert!(N < ARGUMENTS.len(), "a function has six arguments in registers") };
         word(self, ARGUMENTS[N])
+    }
+}
+
+impl Kprobe {
+    /// Argument number `N` of the function, from 0, which points to a `T`: its fields are copied by `bpf_probe_read_kernel`
+    /// (Linux 5.5).
+    #[track_caller]
+    pub fn ptr<const N: usize, T: Kernel>(&self) -> Kptr<T> {
+        let at = self.arg::<N>();
+        Kptr::at(rec::with(|r| at.value(r)))
     }
 }
 

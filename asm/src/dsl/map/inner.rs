@@ -14,16 +14,18 @@ use crate::dsl::pointed::Pointed;
 use crate::dsl::rec;
 use crate::dsl::settle::{Own, Stage};
 use crate::insn::helper;
-use crate::ir::{Block, Value};
+use crate::ir::{Block, MapDecl, Value};
 use crate::object::{MapDef, MapType};
 
 /// A kind of map that can be in a map.
 #[diagnostic::on_unimplemented(message = "`{Self}` cannot be inside of a map of maps: arrays and hash maps can")]
 pub trait Within: Copy + 'static {
-    /// Sizes and type.
+    /// What code must know of such a map.
     #[doc(hidden)]
-    #[expect(private_interfaces, reason = "only the kinds of this module implement it")]
-    fn outline() -> Shape;
+    fn decl() -> MapDecl;
+    /// Its definition.
+    #[doc(hidden)]
+    fn def() -> MapDef;
     /// The map that this pointer is to.
     #[doc(hidden)]
     fn within(at: Value) -> Self;
@@ -111,13 +113,6 @@ impl<M> Stage for MaybeInner<M> {
     }
 }
 
-/// The definition of what is inside.
-fn inside<M: Within>() -> MapDef {
-    let inner = M::outline();
-    let def = (inner.def)(MapDef::new(inner.name, inner.map_type).max_entries(inner.max_entries));
-    if inner.flags == 0 { def } else { def.flags(inner.flags) }
-}
-
 /// An array of maps that look like `M`. C: `BPF_MAP_TYPE_ARRAY_OF_MAPS`, Linux 4.12.
 #[derive(Debug)]
 pub struct ArrayOfMaps<M, const N: u32> {
@@ -141,7 +136,7 @@ impl<M: Within, const N: u32> ArrayOfMaps<M, N> {
             max_entries: N,
             at: None,
             flags: 0,
-            def: |def: MapDef| def.key_size(4).value_size(4).inner(inside::<M>()),
+            def: |def: MapDef| def.key_size(4).inner(M::def()),
         }
     }
 
@@ -175,7 +170,7 @@ impl<K: Layout, M: Within, const N: u32> HashOfMaps<K, M, N> {
             max_entries: N,
             at: None,
             flags: 0,
-            def: |def: MapDef| def.key_size(K::SIZE).value_size(4).inner(inside::<M>()),
+            def: |def: MapDef| def.key_size(K::SIZE).inner(M::def()),
         }
     }
 
@@ -189,7 +184,7 @@ impl<K: Layout, M: Within, const N: u32> HashOfMaps<K, M, N> {
 #[track_caller]
 fn find<M: Within>(outer: &Shape, key: Value) -> MaybeInner<M> {
     let found = rec::with(|r| {
-        let map = outer.pointer_to(r, Some(M::outline().decl().into()));
+        let map = outer.pointer_to(r, Some(M::decl().into()));
         r.b.call(helper::MAP_LOOKUP_ELEM, &[map, key]).unwrap_or(key)
     });
     MaybeInner { found, of: PhantomData }

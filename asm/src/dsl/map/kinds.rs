@@ -9,7 +9,7 @@ use super::{Lookup, Shape, Status, Update};
 use crate::dsl::layout::Layout;
 use crate::dsl::pointed::Pointed;
 use crate::insn::helper;
-use crate::ir::Value;
+use crate::ir::{MapDecl, Value};
 use crate::object::{MapDef, MapType};
 
 /// `BPF_F_NO_PREALLOC`: elements are allocated when they are made.
@@ -36,8 +36,11 @@ macro_rules! kinds {
         impl<K, V, const N: u32> Copy for $name<K, V, N> {}
 
         impl<K: Layout, V: Layout, const N: u32> Within for $name<K, V, N> {
-            fn outline() -> Shape {
-                Self::new("inner").shape()
+            fn decl() -> MapDecl {
+                Self::new("inner").shape().decl()
+            }
+            fn def() -> MapDef {
+                Self::new("inner").shape().def()
             }
             fn within(at: Value) -> Self {
                 Self { at: Some(at), ..Self::new("inner") }
@@ -120,8 +123,11 @@ macro_rules! arrays {
         impl<V, const N: u32> Copy for $name<V, N> {}
 
         impl<V: Layout, const N: u32> Within for $name<V, N> {
-            fn outline() -> Shape {
-                Self::new("inner").shape()
+            fn decl() -> MapDecl {
+                Self::new("inner").shape().decl()
+            }
+            fn def() -> MapDef {
+                Self::new("inner").shape().def()
             }
             fn within(at: Value) -> Self {
                 Self { at: Some(at), ..Self::new("inner") }

@@ -18,7 +18,8 @@ pub use inner::{ArrayOfMaps, HashOfMaps, Inner, MaybeInner, Within};
 pub use kinds::{Array, HashMap, LpmTrie, LruHashMap, LruPerCpuHashMap, PerCpuArray, PerCpuHashMap};
 pub use ring::{Record, Reserve, RingBuf};
 pub use special::{
-    Bloom, CpuMap, DevMap, DevMapHash, PerfEventArray, ProgArray, Queue, SockHash, SockMap, Stack, Taken, Toward, XskMap,
+    Bloom, CpuMap, DevMap, DevMapHash, PerfEventArray, ProgArray, Queue, SockHash, SockMap, Stack, Taken, Toward,
+    XskMap,
 };
 pub use storage::{CgroupStorage, SkStorage, TaskStorage};
 
@@ -70,11 +71,14 @@ impl Shape {
         if let Some(at) = self.at {
             return at;
         }
-        r.maps.entry(self.name).or_insert_with(|| {
-            let def = (self.def)(MapDef::new(self.name, self.map_type).max_entries(self.max_entries));
-            if self.flags == 0 { def } else { def.flags(self.flags) }
-        });
+        r.maps.entry(self.name).or_insert_with(|| self.def());
         r.b.map(&MapDecl { inner, ..self.decl() })
+    }
+
+    /// Its definition in the object.
+    pub(crate) fn def(&self) -> MapDef {
+        let def = (self.def)(MapDef::new(self.name, self.map_type).max_entries(self.max_entries));
+        if self.flags == 0 { def } else { def.flags(self.flags) }
     }
 
     /// What code must know of it.

@@ -153,6 +153,7 @@ impl<'a> Run<'a> {
             }
             Op::Func(name) => FUNC_BASE | self.func_named(name)? as u64,
             Op::Ksym(name) => return Err(unknown("variable", name)),
+            Op::Core(core) => core.local(),
             Op::PtrAdd { ptr, by } => of(*ptr).wrapping_add(of(*by)),
             Op::PtrSub { a, b } => of(*a).wrapping_sub(of(*b)),
             Op::Load { size, ptr, off } => self.vm.read(moved(of(*ptr), *off), *size)?,

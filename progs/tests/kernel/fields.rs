@@ -1,0 +1,116 @@
+//! Fields of the kernel's own objects: where they lie, the loader asks the running kernel.
+//!
+//! Input: tracepoints and functions with the kernel's objects as arguments. Output: what stands in them, beside what user space
+//! knows of the same. Next file to read: `random.rs`.
+
+use asm::{
+    codegen::Profile,
+    dsl::{kernel::kernel_struct, prelude::*},
+};
+
+use crate::support::{in_netns, kernel, loads};
+
+/// What the kernel says of a thread.
+#[derive(Layout)]
+#[repr(C)]
+struct Seen {
+    pid: i32,
+    tgid: i32,
+    parent: i32,
+    /// Bits: what exists.
+    exists: u32,
+    name: [u8; 16],
+}
+
+#[map]
+static SEEN: LruHashMap<u32, Seen, 1024> = map();
+
+/// What no kernel has.
+#[kernel_struct("no_such_struct")]
+struct Nothing {
+    /// Some field.
+    none: u32,
+}
+
+/// A thread with a field that no kernel has.
+#[kernel_struct("task_struct")]
+struct Odd {
+    /// It is not there.
+    no_such_field: u64,
+    /// When it began, in nanoseconds since boot.
+    start_time: u64,
+}
+
+#[raw_tracepoint("sys_enter")]
+fn looks(_ctx: &mut RawTracepoint) {
+    let task = task();
+    let odd = task.cast::<Odd>();
+    let mut exists = 0u32;
+    if task.pid.exists() {
+        exists |= 1;
+    }
+    if kernel::has::<Nothing>() {
+        exists |= 2;
+    }
+    if odd.no_such_field.exists() {
+        exists |= odd.no_such_field as u32;
+    }
+    if kernel::has::<kernel::Task>() {
+        exists |= 8;
+    }
+    let parent = task.real_parent.follow().tgid;
+    SEEN.set(&tid(), &Seen { pid: task.pid, tgid: task.tgid, parent, exists, name: task.comm }, Update::Any);
+}
+
+#[test]
+fn a_thread_is_as_user_space_knows_it() {
+    if kernel() < (5, 11) {
+        return println!("skip: task storage needs Linux 5.11");
+    }
+    in_netns(|| {
+        let loaded = loads(looks(), &Profile::linux_5_10());
+        let link =
+            loader::link::tracing::attach_raw_tracepoint(loaded.prog("looks").expect("it is there"), c"sys_enter");
+        let tid = nix::unistd::gettid().as_raw();
+        drop(link.expect("it is attached"));
+        let seen = loaded.map("seen").expect("it is there").lookup(&tid.to_ne_bytes()).expect("it can be read");
+        let seen = seen.expect("this thread has made a system call");
+        let number = |at: usize| i32::from_ne_bytes(seen[at..at + 4].try_into().expect("four bytes"));
+        assert_eq!((number(0), number(4)), (tid, std::process::id().cast_signed()));
+        assert_eq!(number(8), nix::unistd::getppid().as_raw());
+        assert_eq!(number(12), 9, "a thread has a number, and there is no such struct or field");
+        let name = std::fs::read_to_string(format!("/proc/self/task/{tid}/comm")).expect("procfs is mounted");
+        assert_eq!(&seen[16..16 + name.trim().len()], name.trim().as_bytes());
+    });
+}
+
+#[map]
+static PEERS: HashMap<Be32, u64, 64> = map();
+
+/// By probing, which old kernels need.
+#[kprobe("tcp_close")]
+fn closes(ctx: &mut Kprobe) {
+    let sk = ctx.ptr::<0, kernel::Sock>();
+    let common = sk.__sk_common.skc_daddr;
+    if sk.__sk_common.skc_family == 2 {
+        PEERS.set(&common, &(sk.sk_rcvbuf as u64), Update::Any);
+    }
+}
+
+/// Directly, by the tracepoint's types.
+#[tp_btf("tcp_destroy_sock")]
+fn destroys(ctx: &mut TpBtf) {
+    let sk = ctx.ptr::<0, kernel::Sock>();
+    if sk.__sk_common.skc_family == 2 && sk.__sk_common.skc_dport == Be16::new(80) {
+        PEERS.set(&sk.__sk_common.skc_daddr.load(), &1, Update::Any);
+    }
+}
+
+#[test]
+fn sockets_are_read_by_types_and_by_probing() {
+    in_netns(|| {
+        for program in [closes(), destroys()] {
+            loads(program, &Profile::linux_5_10());
+        }
+    });
+}
