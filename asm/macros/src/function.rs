@@ -7,8 +7,8 @@ use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
 use syn::{Error, FnArg, GenericParam, Ident, ItemFn, Pat, Result, ReturnType, Type, spanned::Spanned};
 
-use crate::lower::{Leaves, Lower, Twin, is_value_type, value_type};
-use crate::program::{checked, quiet, text};
+use crate::lower::{Gives, Leaves, Lower, Twin, is_value_type, leaving, value_type};
+use crate::program::{checked, inside, quiet, text};
 
 /// One parameter.
 struct Param<'a> {
@@ -73,45 +73,116 @@ fn param(arg: &FnArg) -> Result<Param<'_>> {
     }
 }
 
-/// The result type: a value's, or none.
-fn result(item: &ItemFn) -> Result<Option<TokenStream>> {
-    match &item.sig.output {
-        ReturnType::Default => Ok(None),
-        ReturnType::Type(_, ty) if is_value_type(ty) => Ok(Some(value_type(ty))),
-        ReturnType::Type(_, ty) => Err(Error::new(
-            ty.span(),
-            "a function of a kernel program returns a number or nothing; test options where they are",
-        )),
+/// What a function gives, and how it may fail.
+struct Output {
+    leaves: Leaves,
+    gives: Gives,
+    /// In the check twin, without the failure.
+    judged: TokenStream,
+}
+
+fn output(item: &ItemFn) -> Output {
+    let ReturnType::Type(_, ty) = &item.sig.output else {
+        return Output { leaves: Leaves::Plain, gives: Gives::Nothing, judged: quote!(()) };
+    };
+    let (leaves, ty) = match (inside(ty, "Result"), inside(ty, "Option")) {
+        (Some(inner), _) => (Leaves::Result, inner),
+        (_, Some(inner)) => (Leaves::Option, inner),
+        _ => (Leaves::Plain, &**ty),
+    };
+    let span = ty.span();
+    match ty {
+        Type::Tuple(tuple) if tuple.elems.is_empty() => Output { leaves, gives: Gives::Nothing, judged: quote!(()) },
+        ty if is_value_type(ty) => {
+            let value = value_type(ty);
+            let judged = quote_spanned!(span=> ::asm::dsl::Val<#value>);
+            Output { leaves, gives: Gives::Value(value), judged }
+        }
+        ty => Output { leaves, gives: Gives::Thing(parts(ty)), judged: thing(ty) },
+    }
+}
+
+/// The parts of a tuple that are values.
+fn parts(ty: &Type) -> Vec<Option<TokenStream>> {
+    match ty {
+        Type::Tuple(tuple) => tuple.elems.iter().map(|part| is_value_type(part).then(|| value_type(part))).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// A type that is no value's: of a tuple, the parts may be.
+fn thing(ty: &Type) -> TokenStream {
+    match ty {
+        Type::Tuple(tuple) => {
+            let parts = tuple.elems.iter().map(|part| match part {
+                part if is_value_type(part) => {
+                    let value = value_type(part);
+                    quote_spanned!(part.span()=> ::asm::dsl::Val<#value>)
+                }
+                part => thing(part),
+            });
+            quote_spanned!(ty.span()=> (#(#parts,)*))
+        }
+        other => quote_spanned!(other.span()=> #other),
+    }
+}
+
+impl Output {
+    /// What the check twin returns.
+    fn checked(&self) -> TokenStream {
+        let judged = &self.judged;
+        match self.leaves {
+            Leaves::Plain => quote!(-> #judged),
+            Leaves::Option => quote!(-> ::core::option::Option<#judged>),
+            Leaves::Result => quote!(-> ::core::result::Result<#judged, ::asm::dsl::rt::Failure>),
+        }
+    }
+
+    /// What callers get.
+    fn seen(&self) -> TokenStream {
+        let judged = &self.judged;
+        match self.leaves {
+            Leaves::Plain => quote!(-> #judged),
+            Leaves::Option | Leaves::Result => quote!(-> ::asm::dsl::rt::Outcome<#judged>),
+        }
+    }
+
+    /// The end of the staged twin.
+    fn end(&self) -> TokenStream {
+        let judged = &self.judged;
+        let staged = quote!(<#judged as ::asm::dsl::rt::Stage>::Out);
+        match self.leaves {
+            Leaves::Plain => quote!(__function.end::<#staged>()),
+            Leaves::Option | Leaves::Result => quote!(__function.outcome::<#staged>()),
+        }
     }
 }
 
 /// Both bodies.
-fn bodies(item: &ItemFn, has_result: bool) -> Result<(TokenStream, TokenStream)> {
-    let mut check = Lower::new(Twin::Check, Leaves::Plain);
-    let judged = check.function(&item.block, has_result);
+fn bodies(item: &ItemFn, output: &Output) -> Result<(TokenStream, TokenStream)> {
+    let has_result = !matches!(output.gives, Gives::Nothing);
+    let block = if output.leaves == Leaves::Plain { (*item.block).clone() } else { leaving(&item.block) };
+    let mut check = Lower::new(Twin::Check, output.leaves, output.gives.clone());
+    let judged = check.function(&block, has_result);
     Lower::refused(check)?;
-    Ok((judged, Lower::new(Twin::Staged, Leaves::Plain).function(&item.block, has_result)))
+    Ok((judged, Lower::new(Twin::Staged, output.leaves, output.gives.clone()).function(&block, has_result)))
 }
 
 pub(crate) fn inline(args: TokenStream, item: TokenStream) -> Result<TokenStream> {
     let item: ItemFn = parse(args, item, "#[bpf_fn]")?;
-    let (params, result) = (params(&item)?, result(&item)?);
-    let (judged, recorded) = bodies(&item, result.is_some())?;
+    let (params, output) = (params(&item)?, output(&item));
+    let (judged, recorded) = bodies(&item, &output)?;
     let (name, vis, attrs, generics) = (&item.sig.ident, &item.vis, &item.attrs, &item.sig.generics);
     let (seen, twin): (Vec<_>, Vec<_>) = params.iter().map(|param| (param.seen(), param.judged())).unzip();
     let begun: Vec<_> = params.iter().filter_map(Param::begun).collect();
-    let output = result.as_ref().map(|ty| quote!(-> ::asm::dsl::Val<#ty>));
-    let end = match &result {
-        Some(ty) => quote!(__function.end::<#ty>()),
-        None => quote!(__function.end_unit()),
-    };
     let (text, quiet, checked, turbofish) = (text(&item), quiet(), checked(), turbofish(&item));
+    let (given, result, end) = (output.seen(), output.checked(), output.end());
     Ok(quote! {
         #(#attrs)*
         #quiet
-        #vis fn #name #generics(#(#seen),*) #output {
+        #vis fn #name #generics(#(#seen),*) #given {
             #checked
-            fn check #generics(#(#twin),*) #output { #judged }
+            fn check #generics(#(#twin),*) #result { #judged }
             let _ = check #turbofish;
             #(#begun)*
             let __function = ::asm::dsl::rt::Inline::begin(#text);
@@ -123,7 +194,7 @@ pub(crate) fn inline(args: TokenStream, item: TokenStream) -> Result<TokenStream
 
 pub(crate) fn subprog(args: TokenStream, item: TokenStream) -> Result<TokenStream> {
     let item: ItemFn = parse(args, item, "#[subprog]")?;
-    let (params, result) = (params(&item)?, result(&item)?);
+    let (params, output) = (params(&item)?, output(&item));
     if let Some(generics) = item.sig.generics.params.first() {
         return Err(Error::new(generics.span(), "a function of its own has one form: use #[bpf_fn] for a generic one"));
     }
@@ -136,10 +207,11 @@ pub(crate) fn subprog(args: TokenStream, item: TokenStream) -> Result<TokenStrea
             "a function of its own takes five arguments, as many as there are registers",
         ));
     }
-    let Some(ty) = result else {
-        return Err(Error::new(item.sig.ident.span(), "a function of its own returns a number: the kernel wants one"));
+    let Gives::Value(ty) = &output.gives else {
+        let why = "a function of its own returns a number, or a number that may not be there: the kernel wants one";
+        return Err(Error::new(item.sig.ident.span(), why));
     };
-    let (judged, recorded) = bodies(&item, true)?;
+    let (judged, recorded) = bodies(&item, &output)?;
     let (name, vis, attrs) = (&item.sig.ident, &item.vis, &item.attrs);
     let (seen, twin): (Vec<_>, Vec<_>) = params.iter().map(|param| (param.seen(), param.judged())).unzip();
     let given = params.iter().map(|param| {
@@ -153,14 +225,19 @@ pub(crate) fn subprog(args: TokenStream, item: TokenStream) -> Result<TokenStrea
         quote!(let #name = ::asm::dsl::rt::Subprog::param::<#ty>(#at); #begun)
     });
     let (text, symbol, quiet, checked) = (text(&item), name.to_string(), quiet(), checked());
+    let (result, method) = match output.leaves {
+        Leaves::Plain => (quote!(::asm::dsl::Val<#ty>), quote!(result::<#ty, _>)),
+        Leaves::Option | Leaves::Result => (quote!(::asm::dsl::rt::Answer<#ty>), quote!(outcome::<#ty>)),
+    };
+    let judged_result = output.checked();
     Ok(quote! {
         #(#attrs)*
         #quiet
-        #vis fn #name(#(#seen),*) -> ::asm::dsl::Val<#ty> {
+        #vis fn #name(#(#seen),*) -> #result {
             #checked
-            fn check(#(#twin),*) -> ::asm::dsl::Val<#ty> { #judged }
+            fn check(#(#twin),*) #judged_result { #judged }
             let _ = check;
-            ::asm::dsl::rt::Subprog::call(#symbol) #(#given)* .result::<#ty, _>(#text, || { #(#taken)* #recorded })
+            ::asm::dsl::rt::Subprog::call(#symbol) #(#given)* .#method(#text, || { #(#taken)* #recorded })
         }
     })
 }

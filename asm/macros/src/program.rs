@@ -11,7 +11,7 @@ use syn::{
     spanned::Spanned,
 };
 
-use crate::lower::{Leaves, Lower, Twin};
+use crate::lower::{Gives, Leaves, Lower, Twin};
 
 /// What may follow in the name of the section.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -88,10 +88,10 @@ pub(crate) fn text(item: &ItemFn) -> TokenStream {
     quote_spanned!(span=> ::asm::dsl::rt::Text { file: ::core::file!(), line: #line, text: #text })
 }
 
-/// The `T` of `Result<T>`; `None` for another type.
-pub(crate) fn inside_result(ty: &Type) -> Option<&Type> {
+/// The `T` of `Result<T>`, or of another type with that name and a parameter.
+pub(crate) fn inside<'t>(ty: &'t Type, name: &str) -> Option<&'t Type> {
     let Type::Path(path) = ty else { return None };
-    let last = path.path.segments.last().filter(|segment| segment.ident == "Result")?;
+    let last = path.path.segments.last().filter(|segment| segment.ident == name)?;
     match &last.arguments {
         PathArguments::AngleBracketed(args) => match args.args.first()? {
             GenericArgument::Type(ty) => Some(ty),
@@ -108,7 +108,7 @@ pub(crate) fn expand(kind: &Kind, args: TokenStream, item: TokenStream) -> Resul
     let (context, pat) = context(kind, &item)?;
     let (leaves, verdict) = match &item.sig.output {
         ReturnType::Default => (Leaves::Plain, None),
-        ReturnType::Type(_, ty) => match inside_result(ty) {
+        ReturnType::Type(_, ty) => match inside(ty, "Result") {
             Some(inner) => (Leaves::Result, Some(inner)),
             None => (Leaves::Plain, Some(&**ty)),
         },
@@ -117,10 +117,10 @@ pub(crate) fn expand(kind: &Kind, args: TokenStream, item: TokenStream) -> Resul
         let why = format!("say which verdict `?` leaves with: #[{}(default = ..)]", kind.attribute);
         return Err(Error::new(item.sig.output.span(), why));
     }
-    let mut check = Lower::new(Twin::Check, leaves);
+    let mut check = Lower::new(Twin::Check, leaves, Gives::Verdict);
     let judged = check.function(&item.block, verdict.is_some());
     Lower::refused(check)?;
-    let mut staged = Lower::new(Twin::Staged, leaves);
+    let mut staged = Lower::new(Twin::Staged, leaves, Gives::Verdict);
     let recorded = staged.function(&item.block, verdict.is_some());
     let (name, vis, docs) = (&item.sig.ident, &item.vis, &item.attrs);
     let expected = format_ident!("{}", kind.context);
@@ -166,7 +166,7 @@ pub(crate) fn expand(kind: &Kind, args: TokenStream, item: TokenStream) -> Resul
 pub(crate) fn output(leaves: Leaves, ty: Option<&Type>) -> TokenStream {
     match (leaves, ty) {
         (_, None) => quote!(),
-        (Leaves::Plain, Some(ty)) => quote_spanned!(ty.span()=> -> ::asm::dsl::Val<#ty>),
+        (Leaves::Plain | Leaves::Option, Some(ty)) => quote_spanned!(ty.span()=> -> ::asm::dsl::Val<#ty>),
         (Leaves::Result, Some(ty)) => {
             quote_spanned!(ty.span()=> -> ::core::result::Result<::asm::dsl::Val<#ty>, ::asm::dsl::rt::Failure>)
         }

@@ -1,15 +1,16 @@
 //! Control flow of the staged twin: blocks entered one after the other, values that meet where they join.
 //!
 //! Stage: lowering's other end. Input: calls that the macro writes for `if`, `match`, loops, `?` and `return`. Output:
-//! blocks of the recorder. Read next: `meet.rs`, then `check.rs`, the other twin.
+//! blocks of the recorder. Read next: `meet.rs`, `loops.rs`, then `check.rs`, the other twin.
 
-use super::layout::{Num, Scalar};
+use super::bytes;
+use super::layout::Layout;
 use super::ops;
 use super::rec::{self, Recorder};
 use super::settle::{Join, Stage};
 use super::value::{IntoVal, Repr, Val};
 use crate::insn::Cond;
-use crate::ir::{Block, Ty, Value, Var};
+use crate::ir::{Block, Ty, Value};
 
 /// A new block; nothing leads there yet.
 #[must_use]
@@ -117,7 +118,7 @@ pub fn join<M: Meeting>(meeting: M, join: Block) -> M::Joined {
 }
 
 /// Where the results of several ways meet.
-pub trait Meeting: Copy {
+pub trait Meeting: Copy + 'static {
     /// What they come to.
     type Joined;
     /// Reads it.
@@ -164,15 +165,21 @@ impl<V: Stage> Stage for Okay<V> {
 }
 
 /// What a function can return.
-pub trait Given {
-    /// As a number; `None` for nothing.
+#[diagnostic::on_unimplemented(message = "`{Self}` cannot be the result of a function in a kernel program")]
+pub trait Given: Join + 'static {
+    /// As a number, for whoever knows nothing else; `None` for nothing.
     #[track_caller]
     fn given(self) -> Option<Value>;
+    /// The result of a function that never returns.
+    fn never() -> Self;
 }
 
-impl<T: Scalar> Given for Val<T> {
+impl<T: Layout> Given for Val<T> {
     fn given(self) -> Option<Value> {
-        Some(rec::with(|r| self.value(r)))
+        Some(rec::with(|r| bytes::number(r, self)))
+    }
+    fn never() -> Self {
+        Self::new(Repr::Const(0))
     }
 }
 
@@ -180,12 +187,16 @@ impl<G: Given> Given for Okay<G> {
     fn given(self) -> Option<Value> {
         self.0.given()
     }
+    fn never() -> Self {
+        Self(G::never())
+    }
 }
 
 impl Given for () {
     fn given(self) -> Option<Value> {
         None
     }
+    fn never() -> Self {}
 }
 
 /// `return value`, or a function's last expression.
@@ -194,29 +205,54 @@ pub fn give_back<V: Stage>(value: V)
 where
     V::Out: Given,
 {
-    let value = value.stage().given();
-    rec::with(|r| give(r, value));
+    let value = value.stage();
+    let Some(end) = rec::with(|r| r.frames.last().and_then(|frame| frame.end)) else {
+        let number = value.given();
+        return rec::with(|r| leave(r, number));
+    };
+    let known = rec::with(|r| r.frames.last_mut().and_then(|frame| frame.result.take()));
+    let same = known.as_ref().map(|known| known.downcast_ref::<<V::Out as Join>::Meeting>().copied());
+    let meeting = match same {
+        Some(Some(meeting)) => {
+            value.merge(meeting);
+            meeting
+        }
+        other => {
+            if other.is_some() {
+                rec::with(mixed);
+            }
+            value.open()
+        }
+    };
+    rec::with(|r| {
+        if let Some(frame) = r.frames.last_mut() {
+            frame.result = Some(Box::new(meeting));
+        }
+        r.goto(end);
+    });
 }
 
-/// Leaves the innermost function with a number.
-fn give(r: &mut Recorder, value: Option<Value>) {
-    let (end, result) = r.frames.last().map_or((None, None), |frame| (frame.end, frame.result));
-    let Some(end) = end else {
-        let value = value.unwrap_or_else(|| r.number(Ty::I32, 0));
-        let value = ops::resize(r, value, r.result(), false);
-        return r.b.ret(Some(value));
-    };
-    if let Some(value) = value {
-        let var = result.unwrap_or_else(|| {
-            let ty = r.b.ty(value);
-            r.b.var(ty)
-        });
-        if let Some(frame) = r.frames.last_mut() {
-            frame.result = Some(var);
-        }
-        r.b.def(var, value);
-    }
-    r.goto(end);
+/// Notes that a function returns values of several types: a literal that is not of its result's type.
+#[track_caller]
+pub(crate) fn mixed(r: &mut Recorder) {
+    let what = "a function returns values of one type: say which one literals are, as in `1u8`";
+    r.b.problem(crate::ir::ProblemKind::Malformed(what.to_owned()));
+}
+
+/// `return None`, `return Err(..)`: leaves as `?` does.
+#[track_caller]
+pub fn fail() {
+    rec::with(|r| {
+        let fail = r.fail();
+        r.goto(fail);
+    });
+}
+
+/// Leaves a function that the kernel, or another one, calls.
+fn leave(r: &mut Recorder, value: Option<Value>) {
+    let value = value.unwrap_or_else(|| r.number(Ty::I32, 0));
+    let value = ops::resize(r, value, r.result(), false);
+    r.b.ret(Some(value));
 }
 
 /// The end of a program: where `?` went, it leaves with `default`.
@@ -229,126 +265,4 @@ pub(crate) fn leave_by_default(default: u64) {
             r.b.ret(Some(value));
         }
     });
-}
-
-/// A loop that is being recorded.
-#[derive(Clone, Copy, Debug)]
-pub struct Loop {
-    head: Block,
-    next: Block,
-    exit: Block,
-}
-
-impl Loop {
-    /// The head of a `while` or `loop`.
-    #[must_use]
-    #[track_caller]
-    pub fn begin() -> Self {
-        rec::with(|r| {
-            let (head, exit) = (r.b.block(), r.b.block());
-            r.b.jump(head);
-            r.b.switch_to(head);
-            Self { head, next: head, exit }
-        })
-    }
-
-    /// The head of `for i in start..end`.
-    #[must_use]
-    #[track_caller]
-    pub fn over<T: Num>(range: Range<T>) -> (Self, Item<T>) {
-        let (item, this) = rec::with(|r| {
-            let var = r.b.var(T::TY);
-            let (start, end) = (range.start.value(r), range.end.value(r));
-            r.b.def(var, start);
-            let (head, next, exit, body) = (r.b.block(), r.b.block(), r.b.block(), r.b.block());
-            r.b.jump(head);
-            r.b.switch_to(head);
-            let now = r.b.use_var(var);
-            let max = r.max_of(end).saturating_sub(1);
-            r.at_most(now, if T::SIGNED { u64::MAX } else { max });
-            let cond = if T::SIGNED { Cond::Slt } else { Cond::Lt };
-            r.b.branch(cond, now, end, body, exit);
-            r.enter(body);
-            (Item { var, now: Val::of(now) }, Self { head, next, exit })
-        });
-        (this, item)
-    }
-
-    /// Where it goes on behind its end.
-    #[must_use]
-    pub const fn exit(self) -> Block {
-        self.exit
-    }
-
-    /// `break`
-    #[track_caller]
-    pub fn leave(self) {
-        goto(self.exit);
-    }
-
-    /// `continue`
-    #[track_caller]
-    pub fn again(self) {
-        goto(self.next);
-    }
-
-    /// The end of the body.
-    #[track_caller]
-    pub fn end(self) {
-        rec::with(|r| {
-            r.goto(self.head);
-            r.b.seal(self.head);
-            r.enter(self.exit);
-        });
-    }
-}
-
-/// The variable of a `for`.
-#[derive(Clone, Copy, Debug)]
-pub struct Item<T> {
-    var: Var,
-    now: Val<T>,
-}
-
-impl<T: Num> Item<T> {
-    /// Its value in this turn.
-    pub fn now(self) -> Val<T> {
-        self.now
-    }
-
-    /// The end of the body: counts on.
-    #[track_caller]
-    pub fn next(self, around: Loop) {
-        rec::with(|r| {
-            r.goto(around.next);
-            r.enter(around.next);
-            let now = r.b.use_var(self.var);
-            let one = r.number(T::TY, 1);
-            let next = r.b.add(now, one);
-            r.b.def(self.var, next);
-        });
-        around.end();
-    }
-}
-
-/// `start..end` of a `for`.
-#[derive(Clone, Copy, Debug)]
-#[must_use]
-pub struct Range<T> {
-    start: Val<T>,
-    end: Val<T>,
-}
-
-/// `start..end`
-pub fn range<T: Num>(start: impl IntoVal<T>, end: impl IntoVal<T>) -> Range<T> {
-    Range { start: start.into_val(), end: end.into_val() }
-}
-
-impl<T: Num> Iterator for Range<T> {
-    type Item = Val<T>;
-
-    /// For the check twin, which never runs.
-    fn next(&mut self) -> Option<Val<T>> {
-        None
-    }
 }

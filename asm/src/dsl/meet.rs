@@ -6,10 +6,14 @@
 use std::marker::PhantomData;
 
 use super::bytes;
-use super::flow::Meeting;
+use super::flow::{Given, Meeting};
+use super::kernel::Kernel;
 use super::layout::{Addr, Layout, Struct};
+use super::map::ValRef;
+use super::packet::PktRef;
 use super::rec::{self, Recorder};
 use super::settle::Join;
+use super::sock::{Kptr, Pointer};
 use super::structs::{Free, Obj};
 use super::value::{Repr, Val};
 use crate::ir::{Region, StackId, Ty, Value, Var};
@@ -129,3 +133,101 @@ impl<T: Struct> Join for Obj<T, Free> {
         });
     }
 }
+
+/// Where pointers meet: in a variable.
+#[derive(Debug)]
+pub struct PtrMeeting<P> {
+    var: Var,
+    of: PhantomData<fn() -> P>,
+}
+
+impl<P> Clone for PtrMeeting<P> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<P> Copy for PtrMeeting<P> {}
+
+/// Declares that references meet: how one is made of a pointer, and what is done where there is none.
+macro_rules! pointers {
+    ($([$($params:tt)*] $name:ty, |$this:ident, $r:ident| $pointer:expr, |$at:ident| $made:expr;)*) => {$(
+        impl<$($params)*> Meeting for PtrMeeting<$name> {
+            type Joined = $name;
+            fn joined(self) -> $name {
+                let $at = rec::with(|r| r.b.use_var(self.var));
+                $made
+            }
+        }
+
+        impl<$($params)*> Join for $name {
+            type Meeting = PtrMeeting<$name>;
+            fn open(self) -> Self::Meeting {
+                let $this = self;
+                let var = rec::with(|$r| {
+                    let now = $pointer;
+                    let var = $r.b.var($r.b.ty(now));
+                    $r.b.def(var, now);
+                    var
+                });
+                PtrMeeting { var, of: PhantomData }
+            }
+            fn merge(self, meeting: Self::Meeting) {
+                let $this = self;
+                rec::with(|$r| {
+                    let now = $pointer;
+                    $r.b.def(meeting.var, now);
+                });
+            }
+        }
+
+        impl<$($params)*> Given for $name {
+            fn given(self) -> Option<Value> {
+                None
+            }
+            fn never() -> Self {
+                let $at = rec::with(|r| r.b.ctx());
+                $made
+            }
+        }
+    )*};
+}
+
+pointers! {
+    [T: Layout] PktRef<'static, T>, |this, r| this.addr().pointer(r), |at| PktRef::at(Addr::of(at));
+    [V: Layout] ValRef<V>, |this, r| this.addr().pointer(r), |at| ValRef::at(Addr::of(at));
+    [T: Kernel] Kptr<T>, |this, r| this.value(), |at| Kptr::at(at);
+}
+
+/// Tuples meet part by part.
+macro_rules! tuples {
+    ($(($($part:ident $at:tt),+))*) => {$(
+        impl<$($part: Meeting),+> Meeting for ($($part,)+) {
+            type Joined = ($($part::Joined,)+);
+            fn joined(self) -> Self::Joined {
+                ($(self.$at.joined(),)+)
+            }
+        }
+
+        impl<$($part: Join),+> Join for ($($part,)+) {
+            type Meeting = ($($part::Meeting,)+);
+            fn open(self) -> Self::Meeting {
+                ($(self.$at.open(),)+)
+            }
+            fn merge(self, meeting: Self::Meeting) {
+                $(self.$at.merge(meeting.$at);)+
+            }
+        }
+
+        impl<$($part: Given),+> Given for ($($part,)+) {
+            fn given(self) -> Option<Value> {
+                None
+            }
+            fn never() -> Self {
+                ($($part::never(),)+)
+            }
+        }
+    )*};
+}
+
+tuples! { (A 0, B 1) (A 0, B 1, C 2) (A 0, B 1, C 2, D 3) }

@@ -44,6 +44,7 @@ mod held;
 pub mod kernel;
 mod layout;
 mod leak;
+mod loops;
 mod map;
 mod meet;
 pub mod net;
@@ -65,6 +66,7 @@ pub use asm_macros::{
 pub use atomic::Atomic;
 pub use be::{Be16, Be32, Be64, Ordered};
 pub use call::{cgroup_id, comm, cpu, ktime_ns, pid, random, task, tid, uid};
+pub use check::Failure;
 pub use ctx::{
     Access, Action, CgroupSkb, CgroupSock, Context, Fentry, Kprobe, RawTracepoint, SkAction, SkLookup, SkMsg, SkSkb,
     SockAddr, SockOps, Tc, TcAction, TcpState, TpBtf, Tracepoint, Xdp,
@@ -91,7 +93,7 @@ pub mod prelude {
     pub use super::net::*;
     pub use super::{
         Access, Action, Array, ArrayOfMaps, Be16, Be32, Be64, Bloom, CgroupSkb, CgroupSock, CgroupStorage, CpuMap,
-        DevMap, DevMapHash, Fentry, HashMap, HashOfMaps, Held, Kprobe, Kptr, Layout, LpmTrie, LruHashMap,
+        DevMap, DevMapHash, Failure, Fentry, HashMap, HashOfMaps, Held, Kprobe, Kptr, Layout, LpmTrie, LruHashMap,
         LruPerCpuHashMap, Module, Packet, PerCpuArray, PerCpuHashMap, PerfEventArray, PktRef, ProgArray, Queue,
         RawTracepoint, RingBuf, SkAction, SkLookup, SkMsg, SkSkb, SkStorage, Sock, SockAddr, SockCommon, SockHash,
         SockMap, SockOps, Stack, TaskStorage, Tc, TcAction, TcpSock, TcpState, Toward, TpBtf, Tracepoint, Update,
@@ -105,9 +107,10 @@ pub mod prelude {
 pub mod rt {
     pub use super::check::{Convert, Failure, Matched, chk, chk_bool, chk_option, chk_result, convert};
     pub use super::flow::{
-        Fallible, Given, Item, Loop, Meeting, Okay, Range, back, block, enter, give_back, goto, here, join, merge,
-        open, question, range, require, some,
+        Fallible, Given, Meeting, Okay, back, block, enter, fail, give_back, goto, here, join, merge, open, question,
+        require, some,
     };
+    pub use super::loops::{Item, Loop, Range, closed, range};
     pub use super::meet::{ObjMeeting, ValMeeting};
     pub use super::object::{Text, program, verdict};
     pub use super::ops::{add, and, cast, div, eq, ge, gt, le, lt, mul, ne, neg, not, or, rem, shl, shr, sub, xor};
@@ -116,6 +119,6 @@ pub mod rt {
         value,
     };
     pub use super::structs::{Free, Moved, address, greatest, loaded, object, pointer, total, whole, write};
-    pub use super::subprog::{Inline, Subprog};
+    pub use super::subprog::{Answer, Inline, Outcome, Subprog};
     pub use super::value::constant;
 }

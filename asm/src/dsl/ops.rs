@@ -214,6 +214,35 @@ impl<T: Num> Val<T> {
         })
     }
 
+    /// The bits moved to the right, those that leave come back on the left.
+    #[track_caller]
+    pub fn rotate_right<S: Num>(self, by: impl IntoVal<S>) -> Self {
+        let by = by.into_val();
+        rec::with(|r| {
+            let (value, by) = (self.value(r), by.value(r));
+            let by = r.b.trunc(by, T::TY);
+            Self::of(r.b.rotr(value, by))
+        })
+    }
+
+    /// `self + other`, which wraps: as `+` does here.
+    #[track_caller]
+    pub fn wrapping_add(self, other: impl IntoVal<T>) -> Self {
+        add::<T, _, _>(self, other)
+    }
+
+    /// `self - other`, which wraps: as `-` does here.
+    #[track_caller]
+    pub fn wrapping_sub(self, other: impl IntoVal<T>) -> Self {
+        sub::<T, _, _>(self, other)
+    }
+
+    /// `self * other`, which wraps: as `*` does here.
+    #[track_caller]
+    pub fn wrapping_mul(self, other: impl IntoVal<T>) -> Self {
+        mul::<T, _, _>(self, other)
+    }
+
     /// The lesser of two.
     #[track_caller]
     pub fn min(self, other: impl IntoVal<T>) -> Self {

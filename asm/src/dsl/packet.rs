@@ -184,6 +184,11 @@ impl<T: Layout> PktRef<'_, T> {
     pub(crate) fn at(at: Addr) -> Self {
         Self { at, place: T::place(at), of: PhantomData }
     }
+
+    /// Where it is.
+    pub(crate) const fn addr(&self) -> Addr {
+        self.at
+    }
 }
 
 impl<T: Layout> Deref for PktRef<'_, T> {

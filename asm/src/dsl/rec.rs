@@ -4,6 +4,7 @@
 //! what the object needs besides: maps and variables that were named, ranges that are known. There is one recorder a
 //! thread; outside of a recording it is an empty one whose function nobody takes. Read next: `value.rs`.
 
+use std::any::Any;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::panic::Location;
@@ -12,7 +13,7 @@ use super::leak;
 use super::object::{Recorded, Text};
 use super::value::{Repr, Val};
 use crate::insn::Cond;
-use crate::ir::{self, Block, Func, FuncBuilder, Problem, Ty, Value, Var};
+use crate::ir::{self, Block, Func, FuncBuilder, Problem, Ty, Value};
 use crate::object::{GlobalDef, MapDef};
 
 /// A function that is being recorded: the program itself, or one that is written into it.
@@ -22,8 +23,8 @@ pub(crate) struct Frame {
     pub(crate) fail: Option<Block>,
     /// Where `return` goes; `None` leaves the program.
     pub(crate) end: Option<Block>,
-    /// What `return` gives, once its type is known.
-    pub(crate) result: Option<Var>,
+    /// Where the values that `return` gives meet, once their type is known.
+    pub(crate) result: Option<Box<dyn Any>>,
 }
 
 impl Frame {

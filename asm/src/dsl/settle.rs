@@ -12,6 +12,10 @@ use super::structs::Obj;
 use super::value::{IntoVal, Repr, Val};
 
 /// What the check twin keeps.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be kept by a `let`",
+    note = "what may have failed is tested where it is called: with `?`, `let else`, `if let` or `match`"
+)]
 pub trait Own: Sized {
     /// Its type.
     type Owned;

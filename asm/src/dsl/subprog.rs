@@ -3,13 +3,16 @@
 //! Stage: lowering's other end. Input: what `#[bpf_fn]` and `#[subprog]` make of a function. Output: its result. Read next:
 //! `object.rs`.
 
-use super::flow;
+use std::marker::PhantomData;
+
+use super::flow::{self, Fallible, Given, Meeting, Okay};
 use super::layout::Scalar;
 use super::object::Text;
-use super::rec::{self, Frame};
-use super::settle::Stage;
+use super::rec::{self, Frame, Recorder};
+use super::settle::{Own, Stage};
 use super::value::Val;
-use crate::ir::{FuncBuilder, Ty, Value};
+use crate::insn::Cond;
+use crate::ir::{Block, FuncBuilder, Ty, Value};
 
 /// A function that is being written into its caller: `return` goes to its end.
 #[derive(Debug)]
@@ -28,26 +31,115 @@ impl Inline {
     }
 
     /// The end of the body; the result is what `return` and the last expression gave.
-    pub fn end<T: Scalar>(self) -> Val<T> {
-        rec::with(|r| {
-            let frame = r.frames.pop();
-            if let Some(end) = frame.as_ref().and_then(|frame| frame.end) {
-                r.enter(end);
+    #[track_caller]
+    pub fn end<G: Given>(self) -> G {
+        let result = rec::with(|r| {
+            let frame = r.frames.pop()?;
+            r.enter(frame.end?);
+            frame.result
+        });
+        let Some(result) = result else { return G::never() };
+        match result.downcast_ref::<G::Meeting>() {
+            Some(meeting) => meeting.joined(),
+            None => {
+                rec::with(flow::mixed);
+                G::never()
             }
-            match frame.and_then(|frame| frame.result) {
-                Some(result) => Val::of(r.b.use_var(result)),
-                None => Val::of(r.number(T::TY, 0)),
-            }
-        })
+        }
     }
 
-    /// The end of a body without result.
-    pub fn end_unit(self) {
+    /// The end of the body of a function that may fail.
+    #[track_caller]
+    pub fn outcome<G: Given>(self) -> Outcome<G> {
+        let fail = rec::with(Recorder::failed);
+        let Okay(found) = self.end::<Okay<G>>();
+        Outcome { fail, found }
+    }
+}
+
+/// What a function gives that may have failed: to be tested where it is called.
+#[derive(Debug)]
+#[must_use = "test it with `?`, `let else` or `match`"]
+pub struct Outcome<V> {
+    /// Where the function's failures are, until somebody says where they go on.
+    fail: Option<Block>,
+    found: V,
+}
+
+impl<V: Stage + Copy> Fallible for Outcome<V> {
+    type Found = V;
+    fn some(mut self, other: Block) -> V {
+        if let Some(fail) = self.fail.take() {
+            rec::with(|r| {
+                let here = r.b.current();
+                r.enter(fail);
+                r.goto(other);
+                if let Some(here) = here {
+                    r.b.switch_to(here);
+                }
+            });
+        }
+        self.found
+    }
+}
+
+/// Nobody tests it: it goes on the same whether it failed or not.
+impl<V> Drop for Outcome<V> {
+    fn drop(&mut self) {
+        if let Some(fail) = self.fail.take() {
+            rec::with(|r| {
+                let on = r.b.block();
+                r.goto(on);
+                r.enter(fail);
+                r.goto(on);
+                r.enter(on);
+            });
+        }
+    }
+}
+
+/// What a function of its own gives that may have failed.
+#[derive(Debug)]
+#[must_use = "test it with `?`, `let else` or `match`"]
+pub struct Answer<T> {
+    number: Value,
+    of: PhantomData<fn() -> T>,
+}
+
+/// What a function of its own returns where it failed: more than any number of 32 bits.
+const FAILED: u64 = 1 << 32;
+
+impl<T> Clone for Answer<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Answer<T> {}
+
+impl<T: Scalar> Fallible for Answer<T> {
+    type Found = Val<T>;
+    fn some(self, other: Block) -> Val<T> {
         rec::with(|r| {
-            if let Some(end) = r.frames.pop().and_then(|frame| frame.end) {
-                r.enter(end);
-            }
-        });
+            let (next, largest) = (r.b.block(), r.number(Ty::I64, FAILED - 1));
+            r.b.branch(Cond::Gt, self.number, largest, other, next);
+            r.enter(next);
+            Val::of(r.b.trunc(self.number, T::TY))
+        })
+    }
+}
+
+impl<T> Own for Answer<T> {
+    type Owned = Self;
+    fn own(self) -> Self {
+        self
+    }
+}
+
+impl<T> Stage for Answer<T> {
+    type Out = Self;
+    fn stage(self) -> Self {
+        self
     }
 }
 
@@ -85,14 +177,36 @@ impl Subprog {
     where
         V::Out: flow::Given,
     {
-        let known = rec::with(|r| r.has_subprog(self.name));
-        if !known {
-            let recorded = rec::record(FuncBuilder::subprog(self.name, &self.params, Some(T::TY)), || {
-                rec::with(|r| r.returns(T::TY));
-                flow::give_back(body());
+        Val::of(self.made(T::TY, text, || flow::give_back(body())))
+    }
+
+    /// As [`Subprog::result`], of a function that may fail and gives a number of up to 32 bits.
+    #[track_caller]
+    pub fn outcome<T: Scalar>(self, text: Text, body: impl FnOnce()) -> Answer<T> {
+        const { assert!(T::SIZE <= 4, "a function of its own that may fail gives a number of up to 32 bits") };
+        let failing = || {
+            body();
+            rec::with(|r| {
+                if let Some(fail) = r.failed() {
+                    r.enter(fail);
+                    let failed = r.number(Ty::I64, FAILED);
+                    r.b.ret(Some(failed));
+                }
+            });
+        };
+        Answer { number: self.made(Ty::I64, text, failing), of: PhantomData }
+    }
+
+    /// Records the function, unless it is known, and calls it.
+    #[track_caller]
+    fn made(self, ty: Ty, text: Text, body: impl FnOnce()) -> Value {
+        if !rec::with(|r| r.has_subprog(self.name)) {
+            let recorded = rec::record(FuncBuilder::subprog(self.name, &self.params, Some(ty)), || {
+                rec::with(|r| r.returns(ty));
+                body();
             });
             rec::with(|r| r.add_subprog(recorded, text));
         }
-        rec::with(|r| Val::of(r.b.call_fn(self.name, &self.args, Some(T::TY)).unwrap_or_else(|| r.b.ctx())))
+        rec::with(|r| r.b.call_fn(self.name, &self.args, Some(ty)).unwrap_or_else(|| r.b.ctx()))
     }
 }

@@ -6,7 +6,6 @@ fn unsupported(ctx: &mut Xdp) -> Action {
     let add = |a: u32| a + 1;
     println!("{}", 1);
     for i in [1, 2, 3] {}
-    for i in 0..=8 {}
     let late;
     let found = loop {
         break 5;

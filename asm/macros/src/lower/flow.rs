@@ -11,7 +11,7 @@ use syn::{
     RangeLimits, UnOp, spanned::Spanned,
 };
 
-use super::{Around, Leaves, Lower, Twin, block_diverges, diverges, is_host, refuse};
+use super::{Around, Gives, Leaves, Lower, Twin, block_diverges, diverges, is_host, refuse};
 
 impl Lower {
     /// Expressions that are not a plain value.
@@ -206,6 +206,7 @@ impl Lower {
         let value = self.expr(value);
         match (self.twin, self.leaves) {
             (Twin::Staged, _) => quote_spanned!(span=> ::asm::dsl::rt::question(#value)),
+            (Twin::Check, Leaves::Option) => quote_spanned!(span=> ::asm::dsl::rt::chk_option(#value)?),
             (Twin::Check, Leaves::Result | Leaves::Plain) => {
                 quote_spanned!(span=> ::asm::dsl::rt::chk_result(#value)?)
             }
@@ -213,6 +214,12 @@ impl Lower {
     }
 
     fn give_back(&mut self, value: Option<&Expr>, span: Span) -> TokenStream {
+        if let Some(value) = value
+            && self.leaves != Leaves::Plain
+            && !matches!(self.gives, Gives::Verdict)
+        {
+            return self.leave(value, span);
+        }
         let value = match value {
             Some(value) => self.result(value),
             None => quote_spanned!(span=> ()),
@@ -224,12 +231,84 @@ impl Lower {
     }
 
     /// A value that the function returns.
-    pub(crate) fn result(&mut self, value: &Expr) -> TokenStream {
+    fn result(&mut self, value: &Expr) -> TokenStream {
         let span = value.span();
+        if let Some(parts) = self.parts(value) {
+            return parts;
+        }
         let value = self.expr(value);
-        match (self.twin, self.leaves) {
-            (Twin::Check, Leaves::Plain) => quote_spanned!(span=> ::asm::dsl::rt::convert(#value)),
+        match (self.twin, self.leaves, &self.gives) {
+            (Twin::Check, _, Gives::Thing(_)) => quote_spanned!(span=> ::asm::dsl::rt::own(#value)),
+            (Twin::Check, Leaves::Plain, _) => quote_spanned!(span=> ::asm::dsl::rt::convert(#value)),
+            (Twin::Staged, _, Gives::Value(ty)) => quote_spanned!(span=> ::asm::dsl::rt::value::<#ty>(#value)),
             _ => value,
+        }
+    }
+
+    /// `return value` in a function that may fail: `Some(..)`, `Ok(..)`, `None`, `Err(..)`, or what another such function gives.
+    fn leave(&mut self, value: &Expr, span: Span) -> TokenStream {
+        let (okay, failure) = if self.leaves == Leaves::Option { ("Some", "None") } else { ("Ok", "Err") };
+        let named = |expr: &Expr, name: &str| matches!(expr, Expr::Path(path) if path.path.is_ident(name));
+        match value {
+            Expr::Paren(inner) => return self.leave(&inner.expr, span),
+            Expr::Call(call) if named(&call.func, okay) && call.args.len() == 1 => {
+                let inner = self.given(&call.args[0]);
+                return self.leave_with(&inner, span);
+            }
+            Expr::Call(call) if named(&call.func, failure) => {}
+            path if named(path, failure) => {}
+            other => {
+                let inner = self.question(other, span);
+                let inner = match self.twin {
+                    Twin::Check => quote_spanned!(span=> ::asm::dsl::rt::own(#inner)),
+                    Twin::Staged => inner,
+                };
+                return self.leave_with(&inner, span);
+            }
+        }
+        match self.twin {
+            Twin::Check => quote_spanned!(span=> return #value),
+            Twin::Staged => quote_spanned!(span=> ::asm::dsl::rt::fail()),
+        }
+    }
+
+    /// Leaves a function that may fail with a value.
+    fn leave_with(&self, value: &TokenStream, span: Span) -> TokenStream {
+        let okay = Ident::new(if self.leaves == Leaves::Option { "Some" } else { "Ok" }, span);
+        match self.twin {
+            Twin::Check => quote_spanned!(span=> return #okay(#value)),
+            Twin::Staged => quote_spanned!(span=> ::asm::dsl::rt::give_back(::asm::dsl::rt::Okay(#value))),
+        }
+    }
+
+    /// A tuple that is the result: literals get the types of its parts.
+    pub(super) fn parts(&mut self, value: &Expr) -> Option<TokenStream> {
+        let (Expr::Tuple(tuple), Gives::Thing(types)) = (value, self.gives.clone()) else { return None };
+        let parts = tuple.elems.iter().zip(types).map(|(part, ty)| match ty {
+            Some(ty) => {
+                let part = self.expr(part);
+                quote_spanned!(value.span()=> ::asm::dsl::rt::value::<#ty>(#part))
+            }
+            None => self.settled(part),
+        });
+        let parts: Vec<_> = parts.collect();
+        Some(quote_spanned!(value.span()=> (#(#parts,)*)))
+    }
+
+    /// What stands in `Some(..)` or `Ok(..)`.
+    fn given(&mut self, value: &Expr) -> TokenStream {
+        let span = value.span();
+        if matches!(value, Expr::Tuple(tuple) if tuple.elems.is_empty()) {
+            return quote_spanned!(span=> ());
+        }
+        if let Some(parts) = self.parts(value) {
+            return parts;
+        }
+        let tokens = self.expr(value);
+        match (self.twin, &self.gives) {
+            (_, Gives::Value(ty)) => quote_spanned!(span=> ::asm::dsl::rt::value::<#ty>(#tokens)),
+            (Twin::Check, _) => quote_spanned!(span=> ::asm::dsl::rt::own(#tokens)),
+            (Twin::Staged, _) => quote_spanned!(span=> ::asm::dsl::rt::stage(#tokens)),
         }
     }
 
@@ -294,16 +373,17 @@ impl Lower {
             }
             other => return self.refuse(other.span(), refuse::FOR),
         };
-        if let RangeLimits::Closed(limits) = &range.limits {
-            return self.refuse(limits.span(), refuse::INCLUSIVE);
-        }
         let (Some(start), Some(end)) = (&range.start, &range.end) else {
             return self.refuse(range.span(), refuse::FOR);
         };
         let (start, end) = (self.expr(start), self.expr(end));
         let pat = self.binding(&e.pat);
         let body = self.body(label.as_ref(), &handle, &e.body);
-        let range = quote_spanned!(range.span()=> ::asm::dsl::rt::range(#start, #end));
+        let make = match range.limits {
+            RangeLimits::HalfOpen(_) => quote_spanned!(range.span()=> ::asm::dsl::rt::range),
+            RangeLimits::Closed(_) => quote_spanned!(range.span()=> ::asm::dsl::rt::closed),
+        };
+        let range = quote_spanned!(range.span()=> #make(#start, #end));
         match self.twin {
             Twin::Check => quote_spanned!(span=> #label for #pat in #range #body),
             Twin::Staged => quote_spanned!(span=> {

@@ -9,6 +9,9 @@ mod expr;
 mod flow;
 mod pat;
 mod refuse;
+mod tails;
+
+pub(crate) use tails::leaving;
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote_spanned};
@@ -26,10 +29,25 @@ pub(crate) enum Twin {
 /// How a function leaves by `?`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Leaves {
-    /// The result type is `Result<T>`: failure takes the default verdict.
+    /// The result type is `Result<T>`: failure takes the default verdict, or goes to the caller.
     Result,
+    /// The result type is `Option<T>`.
+    Option,
     /// Another type: `?` has nowhere to go, which rustc says.
     Plain,
+}
+
+/// What a function returns.
+#[derive(Clone)]
+pub(crate) enum Gives {
+    /// A program's verdict: its attribute knows the type.
+    Verdict,
+    /// Nothing.
+    Nothing,
+    /// A value of this type.
+    Value(TokenStream),
+    /// Something else: a reference, or a tuple, of which some parts are values of these types.
+    Thing(Vec<Option<TokenStream>>),
 }
 
 /// A loop around the place that is being lowered.
@@ -42,14 +60,15 @@ pub(crate) struct Around {
 pub(crate) struct Lower {
     pub(crate) twin: Twin,
     pub(crate) leaves: Leaves,
+    pub(crate) gives: Gives,
     pub(crate) errors: Vec<Error>,
     loops: Vec<Around>,
     fresh: usize,
 }
 
 impl Lower {
-    pub(crate) fn new(twin: Twin, leaves: Leaves) -> Self {
-        Self { twin, leaves, errors: Vec::new(), loops: Vec::new(), fresh: 0 }
+    pub(crate) fn new(twin: Twin, leaves: Leaves, gives: Gives) -> Self {
+        Self { twin, leaves, gives, errors: Vec::new(), loops: Vec::new(), fresh: 0 }
     }
 
     /// The refusals of a twin, all at once.
@@ -73,7 +92,7 @@ impl Lower {
         let result = match last {
             Some(tail) if diverges(tail) => self.expr(tail),
             Some(tail) => {
-                let value = self.tail(tail);
+                let value = self.parts(tail).unwrap_or_else(|| self.tail(tail));
                 self.returned(value, has_result, tail.span())
             }
             None if block_diverges(block) => return tokens,
@@ -85,10 +104,14 @@ impl Lower {
 
     /// The value of a function's last expression.
     fn returned(&mut self, value: TokenStream, has_result: bool, span: Span) -> TokenStream {
-        match (self.twin, self.leaves) {
-            (Twin::Staged, _) => quote_spanned!(span=> ::asm::dsl::rt::give_back(#value)),
-            (Twin::Check, Leaves::Plain) if has_result => quote_spanned!(span=> ::asm::dsl::rt::convert(#value)),
-            (Twin::Check, _) => value,
+        match (self.twin, self.leaves, &self.gives) {
+            (Twin::Staged, _, Gives::Value(ty)) => {
+                quote_spanned!(span=> ::asm::dsl::rt::give_back(::asm::dsl::rt::value::<#ty>(#value)))
+            }
+            (Twin::Staged, ..) => quote_spanned!(span=> ::asm::dsl::rt::give_back(#value)),
+            (Twin::Check, _, Gives::Thing(_)) => value,
+            (Twin::Check, Leaves::Plain, _) if has_result => quote_spanned!(span=> ::asm::dsl::rt::convert(#value)),
+            (Twin::Check, ..) => value,
         }
     }
 

@@ -12,8 +12,7 @@ pub(super) const LET_PATTERN: &str =
     "a `let` here takes a name, `_`, or a tuple of them; use `let .. else` or `match` for others";
 pub(super) const CLOSURE: &str = "closures cannot run in the kernel; write a function with #[bpf_fn]";
 pub(super) const RANGE: &str = "a range stands only in `for i in a..b` and in patterns";
-pub(super) const FOR: &str = "`for` in a kernel program runs over numbers: `for i in a..b`";
-pub(super) const INCLUSIVE: &str = "write `a..b + 1`: kernel loops count up to a bound that is left out";
+pub(super) const FOR: &str = "`for` in a kernel program runs over numbers: `for i in a..b` or `a..=b`";
 pub(super) const BREAK_VALUE: &str =
     "`break` carries no value in a kernel program; assign to a variable declared before the loop";
 pub(super) const NOT_IN_LOOP: &str = "there is no loop around this, or none with this label";

@@ -193,6 +193,11 @@ impl<V: Layout> ValRef<V> {
     pub(crate) fn at(at: Addr) -> Self {
         Self { at, place: V::place(at) }
     }
+
+    /// Where it is.
+    pub(crate) const fn addr(&self) -> Addr {
+        self.at
+    }
 }
 
 impl<V: Layout> Deref for ValRef<V> {
