@@ -66,7 +66,8 @@ pub fn detach(target: BorrowedFd<'_>, prog: BorrowedFd<'_>, attach_type: u32) ->
     unsafe { bpf::<ProgDetach>(&mut attr) }.map(drop)
 }
 
-/// `BPF_PROG_QUERY`, up to and including `prog_cnt` (Linux 4.15).
+/// `BPF_PROG_QUERY`, up to and including `revision` (Linux 6.6): of an interface's hooks the kernel writes it without asking
+/// how long the structure is that it was given.
 #[derive(Debug, FromBytes, IntoBytes, KnownLayout)]
 #[repr(C)]
 struct QueryAttr {
@@ -77,8 +78,12 @@ struct QueryAttr {
     prog_ids: u64,
     prog_cnt: u32,
     reserved: u32,
+    prog_attach_flags: u64,
+    link_ids: u64,
+    link_attach_flags: u64,
+    revision: u64,
 }
-const _: () = assert!(size_of::<QueryAttr>() == 32);
+const _: () = assert!(size_of::<QueryAttr>() == 64);
 commands! { ProgQuery(QueryAttr) = PROG_QUERY; }
 
 /// `BPF_PROG_QUERY`: the ids of the programs attached to a cgroup, a sockmap, a network namespace or an interface.
