@@ -15,6 +15,7 @@ use asm::object::{AttachType, MapType, ProgType};
 use zerocopy::IntoBytes;
 
 use crate::map::{self, Map};
+use crate::prog::load_plain;
 use crate::sys::prog::{Load, LoadFailed, Log};
 use crate::sys::uapi::{LogLevel, MapFlags, ProgFlags, UpdateFlags};
 use crate::sys::{self, Errno};
@@ -147,7 +148,7 @@ fn load(prog_type: ProgType, attach_type: AttachType, insns: &[u8]) -> Load<'_> 
 
 /// Whether the kernel takes the program.
 fn accepted(load: &Load<'_>) -> Result<bool, Errno> {
-    refusal(sys::prog::load(load, None).map(drop).map_err(|failed| failed.errno))
+    refusal(load_plain(load).map(drop))
 }
 
 /// Yes, no, or neither.
@@ -166,10 +167,10 @@ fn refusal(done: Result<(), Errno>) -> Result<bool, Errno> {
 /// An answer that tells neither.
 pub fn helper(prog_type: ProgType, attach_type: AttachType, id: helper::Id) -> Result<bool, Errno> {
     let insns = [Insn::new(0x85, 0, 0, 0, id.0), ZERO, EXIT];
-    match sys::prog::load(&load(prog_type, attach_type, insns.as_bytes()), None) {
-        Ok(_) | Err(LoadFailed { errno: Errno::EACCES, .. }) => Ok(true),
-        Err(LoadFailed { errno: Errno::EINVAL, .. }) => Ok(false),
-        Err(failed) => Err(failed.errno),
+    match load_plain(&load(prog_type, attach_type, insns.as_bytes())) {
+        Ok(_) | Err(Errno::EACCES) => Ok(true),
+        Err(Errno::EINVAL) => Ok(false),
+        Err(errno) => Err(errno),
     }
 }
 

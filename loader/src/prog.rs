@@ -357,7 +357,7 @@ fn denied(name: &str) -> Error {
 }
 
 /// Without a log; once more if it was the limit of locked memory.
-fn load_plain(load: &Load<'_>) -> sys::Result<OwnedFd> {
+pub(crate) fn load_plain(load: &Load<'_>) -> sys::Result<OwnedFd> {
     match sys::prog::load(load, None) {
         Err(LoadFailed { errno: Errno::EPERM, .. }) if raise_memlock() => sys::prog::load(load, None),
         loaded => loaded,

@@ -138,7 +138,8 @@ impl Map {
             extra: options.extra,
         };
         let made = match sys::map::create(&create) {
-            Err(Errno::EPERM) if raise_memlock() => sys::map::create(&create),
+            // `EINVAL`: so Linux 5.10 calls it for maps of devices (`dev_map_init_map` drops the reason).
+            Err(Errno::EPERM | Errno::EINVAL) if raise_memlock() => sys::map::create(&create),
             made => made,
         };
         let fd = made.map_err(|source| Error::Create {

@@ -63,3 +63,18 @@ fn map_types_of_every_kernel_are_found() {
     let newer = types.iter().filter(|row| since(row.since).is_some_and(|since| since > release));
     assert!(newer.into_iter().all(|row| row.here != Some(true)), "a map type is older than the table says");
 }
+
+/// Linux 5.10 counts what was freed a moment ago, and calls the lack of room for a map of devices an invalid argument.
+#[test]
+fn a_low_limit_of_locked_memory_hides_no_map_type() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    need_root();
+    let (soft, hard) = getrlimit(Resource::RLIMIT_MEMLOCK).unwrap();
+    for &map_type in asm::object::MapType::ALL {
+        let here = loader::features::map_type(map_type);
+        setrlimit(Resource::RLIMIT_MEMLOCK, 0, hard).unwrap();
+        let limited = loader::features::map_type(map_type);
+        setrlimit(Resource::RLIMIT_MEMLOCK, soft, hard).unwrap();
+        assert_eq!(limited, here, "{map_type}");
+    }
+}
