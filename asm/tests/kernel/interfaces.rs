@@ -3,12 +3,12 @@
 
 use super::in_private_bpffs;
 
-/// Assembles `text`, and runs `script` beside the object `one.o`.
-fn with_object(text: &str, script: &str) -> String {
+/// Assembles `text`, and runs commands beside the object `one.o`.
+fn with_object(text: &str, commands: &str) -> String {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let program = asm::text::parse("one.s", text).unwrap_or_else(|errors| panic!("{errors}"));
     std::fs::write(dir.path().join("one.o"), program.object().write().expect("a whole object")).expect("room for it");
-    in_private_bpffs(script, dir.path())
+    in_private_bpffs(commands, dir.path())
 }
 
 /// libbpf makes the map, fills the kernel's version in, and points the code at it.
@@ -23,9 +23,10 @@ version:
     w0 = *(u32 *)(r1 + 0)
     exit
 ";
-    let script = "bpftool prog load one.o /sys/fs/bpf/one; bpftool prog dump xlated pinned /sys/fs/bpf/one;
+    let commands = "bpftool prog load one.o /sys/fs/bpf/one
+        bpftool prog dump xlated pinned /sys/fs/bpf/one
         bpftool map dump name one.kconfig";
-    let out = with_object(text, script);
+    let out = with_object(text, commands);
     let (major, minor) = super::kernel();
     let value = out.split("\"LINUX_KERNEL_VERSION\": ").nth(1).and_then(|rest| rest.split_whitespace().next());
     let value: u32 = value.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("no value in:\n{out}"));
@@ -66,8 +67,10 @@ asm_undo:
 asm_avoid:
     exit
 ";
-    let script = "bpftool struct_ops register one.o; bpftool struct_ops show name asm_ops;
-        bpftool prog show name asm_ssthresh; bpftool struct_ops unregister name asm_ops";
-    let out = with_object(text, script);
+    let commands = "bpftool struct_ops register one.o
+        bpftool struct_ops show name asm_ops
+        bpftool prog show name asm_ssthresh
+        bpftool struct_ops unregister name asm_ops";
+    let out = with_object(text, commands);
     assert!(out.contains("tcp_congestion_ops") && out.contains("struct_ops  name asm_ssthresh"), "{out}");
 }
