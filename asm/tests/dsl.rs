@@ -6,7 +6,8 @@
 use asm::codegen::{Allocation, Profile};
 use asm::dsl::prelude::*;
 use asm::dsl::{Module, Program};
-use asm::vm::Vm;
+use asm::object::MapType;
+use asm::vm::{MapSpec, Vm};
 
 /// The two inputs: fields `op` (offset 0) and `family` (offset 20) of the context.
 fn context(a: u32, b: u32) -> [u8; 192] {
@@ -372,4 +373,107 @@ fn an_index_that_may_be_too_large_is_refused_with_its_place() {
         error.contains("asm/tests/dsl.rs:") && error.contains("an index of up to 4294967295 into an array of 6"),
         "{error}"
     );
+}
+
+/// Why not: two of them.
+#[derive(Clone, Copy, Layout)]
+#[repr(u32)]
+enum Why {
+    Zero = 100,
+    Large = 200,
+}
+
+#[bpf_fn]
+fn halves(a: u32, limit: u32) -> Result<(u32, u64), Why> {
+    if a == 0 {
+        return Err(Why::Zero);
+    }
+    if a > limit { Err(Why::Large) } else { Ok((a / 2, (a % 2) as u64)) }
+}
+
+#[bpf_fn]
+fn both_halves(a: u32, b: u32) -> Result<u32, Why> {
+    let (half, rest) = halves(a, 1000u32)?;
+    let (other, more) = halves(b, half)?;
+    Ok(half * 3 + other + (rest * 7 + more) as u32)
+}
+
+#[bpf_fn]
+fn only_fails(a: u32) -> Result<(), u32> {
+    Err(a + 1)
+}
+
+#[sock_ops]
+fn results(ops: &mut SockOps) -> u32 {
+    let (a, b) = (ops.op(), ops.family());
+    let sum = match both_halves(a, b) {
+        Ok(sum) => sum,
+        Err(why) => why as u32 + 1,
+    };
+    match both_halves(b, a) {
+        Ok(other) => return sum + other,
+        Err(_) => {}
+    }
+    match only_fails(b) {
+        Ok(()) => sum,
+        Err(next) => sum * 2 + next,
+    }
+}
+
+#[test]
+fn functions_give_results_with_reasons() {
+    fn both(a: u32, b: u32) -> Result<u32, u32> {
+        let halves = |a: u32, limit: u32| match a {
+            0 => Err(100u32),
+            _ if a > limit => Err(200),
+            _ => Ok((a / 2, a % 2)),
+        };
+        let (half, rest) = halves(a, 1000)?;
+        let (other, more) = halves(b, half)?;
+        Ok(half * 3 + other + rest * 7 + more)
+    }
+    same(results(), |a, b| {
+        let sum = both(a, b).unwrap_or_else(|why| why + 1);
+        both(b, a).map_or_else(|_| (sum * 2).wrapping_add(b.wrapping_add(1)), |other| sum + other)
+    });
+}
+
+/// What is under a key, or why not.
+#[bpf_fn]
+fn found(key: u32) -> Result<ValRef<u64>, u32> {
+    if key > 9 {
+        return Err(9);
+    }
+    let first = FEW.get(&key).ok_or(7u32)?;
+    if *first == 0 {
+        return Ok(FEW.get(&(key + 1)).ok_or(8u32)?);
+    }
+    Ok(first)
+}
+
+#[map]
+static FEW: HashMap<u32, u64, 16> = map();
+
+#[test]
+fn functions_give_references_with_reasons() {
+    #[sock_ops]
+    fn references(ops: &mut SockOps) -> u32 {
+        match found(ops.op()) {
+            Ok(place) => {
+                *place += 1;
+                *place as u32
+            }
+            Err(why) => why,
+        }
+    }
+    for (key, there, want) in [(10, None, 9), (3, None, 7), (3, Some((3, 5)), 6), (3, Some((3, 0)), 8)] {
+        let compiled = Module::new("GPL").prog(references()).compile(&Profile::linux_5_10()).expect("it compiles");
+        let few = MapSpec { name: "few".into(), map_type: MapType::HASH, key_size: 4, value_size: 8, max_entries: 16 };
+        let mut vm = Vm::link(&[("references", &compiled[0].code)], vec![few]).expect("it is linked");
+        if let Some((key, value)) = there {
+            let (map, memory) = vm.map("few").expect("it has the map");
+            map.update(memory, &u32::to_le_bytes(key), &u64::to_le_bytes(value), 0, None).expect("it fits");
+        }
+        assert_eq!(vm.run_on_bytes(&mut context(key, 0)).expect("it runs"), want, "{key}, {there:?}");
+    }
 }

@@ -4,6 +4,9 @@
 //! Next file to read: `lb/mod.rs`.
 #![forbid(unsafe_code)]
 
+use asm::codegen::Profile;
+use asm::dsl::Module;
+
 pub mod examples;
 pub mod lb;
 pub mod net;
@@ -21,16 +24,30 @@ pub struct BuiltIn {
     pub about: &'static str,
     /// Its programs, in the order of the object.
     pub programs: &'static [&'static str],
-    write: fn() -> Result<Vec<u8>, Error>,
+    module: fn() -> Module,
 }
 
 impl BuiltIn {
-    /// The ELF object: the same bytes every time.
+    /// The programs, to be looked at in every stage.
+    #[must_use]
+    pub fn module(&self) -> Module {
+        (self.module)()
+    }
+
+    /// The ELF object, for every kernel from 5.10 on: the same bytes every time.
     ///
     /// # Errors
     /// Only if this crate is wrong.
     pub fn object(&self) -> Result<Vec<u8>, Error> {
-        (self.write)()
+        self.object_for(&Profile::linux_5_10())
+    }
+
+    /// The ELF object for the kernels of that profile.
+    ///
+    /// # Errors
+    /// Only if this crate is wrong.
+    pub fn object_for(&self, profile: &Profile) -> Result<Vec<u8>, Error> {
+        Ok(self.module().object(profile)?.write()?)
     }
 }
 
@@ -38,9 +55,9 @@ impl BuiltIn {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The instructions of a program.
+    /// A program, or its code.
     #[error("a built-in program is malformed")]
-    Build(#[from] asm::insn::BuildError),
+    Program(#[from] asm::dsl::Error),
     /// The object around it.
     #[error("a built-in object is malformed")]
     Object(#[from] asm::object::Error),
@@ -61,19 +78,19 @@ pub fn built_in() -> &'static [BuiltIn] {
             name: "lb",
             about: "load balancer: IP-in-IP to real servers",
             programs: &["balance"],
-            write: lb::balancer_object,
+            module: lb::balancer,
         },
         BuiltIn {
             name: "lb-decap",
             about: "load balancer, at a real server: unwraps",
             programs: &["decap"],
-            write: lb::real_server_object,
+            module: lb::real_server,
         },
         BuiltIn {
             name: "pass",
             about: "passes everything: makes a veth's other end able to transmit",
             programs: &["pass"],
-            write: pass::object,
+            module: pass::module,
         },
     ]
 }

@@ -1,20 +1,18 @@
 //! Stage: kernel programs. `pass`: gives every packet to the stack.
 //!
-//! Input: nothing. Output: an object. Its use is to *be* there: the end of a veth pair takes packets that the other end's XDP
+//! Input: nothing. Output: a module. Its use is to *be* there: the end of a veth pair takes packets that the other end's XDP
 //! program transmits or redirects only while it runs an XDP program itself (or has GRO on). Next file to read:
 //! `lb/mod.rs`.
 
-use asm::{
-    insn::{Builder, R0},
-    object::{Object, ProgDef},
-};
+use asm::dsl::Module;
+use asm::dsl::prelude::*;
 
-use crate::{Error, LICENSE, lb::types::Verdict};
+#[xdp]
+fn pass(_ctx: &mut Xdp) -> Action {
+    Action::Pass
+}
 
-/// The object `pass`.
-pub(crate) fn object() -> Result<Vec<u8>, Error> {
-    let mut b = Builder::new();
-    b.mov(R0, Verdict::Pass as i32);
-    b.exit();
-    Ok(Object::new(LICENSE).prog(ProgDef::new("xdp", "pass", b.finish()?)).write()?)
+/// The module `pass`.
+pub(crate) fn module() -> Module {
+    Module::new(crate::LICENSE).prog(pass())
 }

@@ -3,13 +3,14 @@
 //! Input: the built-in programs. Output: `golden/*.s`, which assemble to the same code again, and `golden/size.txt`.
 //! `UPDATE_GOLDEN=1 cargo test -p progs --test golden` rewrites them. Next file to read: `kernel/main.rs`.
 
-use std::{fmt::Write as _, fs, path::PathBuf};
+use std::{fmt::Write as _, fs, path::PathBuf, sync::Arc};
 
-use asm::{insn::Code, text};
+use asm::{codegen::Profile, insn::Code, text};
 
-fn programs() -> [(&'static str, Code); 2] {
-    let ours = "the program is well-formed";
-    [("balance", progs::lb::balance().expect(ours)), ("decap", progs::lb::decap::program().expect(ours))]
+fn programs() -> Vec<(Arc<str>, Code)> {
+    let objects = ["lb", "lb-decap"].iter().filter_map(|name| progs::by_name(name));
+    let compile = |object: &progs::BuiltIn| object.module().compile(&Profile::linux_5_10()).expect("it is well-formed");
+    objects.flat_map(compile).map(|compiled| (compiled.name, compiled.code)).collect()
 }
 
 fn golden(file: &str, text: &str) {

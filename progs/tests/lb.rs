@@ -6,6 +6,7 @@ mod corpus;
 
 use std::{cell::RefCell, collections::BTreeSet, convert::Infallible, fmt::Write as _, fs, path::PathBuf};
 
+use asm::dsl::net::{ETH_IPV4, Eth};
 use asm::vm::{Vm, Xdp};
 use corpus::packets::{tcp, udp};
 use corpus::{CONFIG, COUNTED, VIP, report, same_lines};
@@ -101,7 +102,7 @@ fn balancer() -> (Machine, Tables) {
 /// The next hop of every real server: known for ever.
 fn prepare_hops(machine: &Machine, tables: &Tables, egress: u32, mtu: u32) {
     for (index, row) in &tables.backends {
-        let eth = *b"\x02\0\0\0\0\x0b\x02\0\0\0\0\x0a\x08\x00";
+        let eth = Eth { dst: [2, 0, 0, 0, 0, 0x0b], src: [2, 0, 0, 0, 0, 0x0a], proto: ETH_IPV4 };
         let hop = Backend { fresh_until: u64::MAX, eth, egress, mtu, ..row.to_wire() };
         machine.set_each_cpu(names::BACKENDS, &index.to_ne_bytes(), hop.as_bytes()).expect("the row exists");
     }

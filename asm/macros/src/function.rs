@@ -8,7 +8,7 @@ use quote::{quote, quote_spanned};
 use syn::{Error, FnArg, GenericParam, Ident, ItemFn, Pat, Result, ReturnType, Type, spanned::Spanned};
 
 use crate::lower::{Gives, Leaves, Lower, Twin, is_value_type, leaving, value_type};
-use crate::program::{checked, inside, quiet, text};
+use crate::program::{checked, inside, parameter, quiet, text};
 
 /// One parameter.
 struct Param<'a> {
@@ -79,26 +79,31 @@ struct Output {
     gives: Gives,
     /// In the check twin, without the failure.
     judged: TokenStream,
+    /// The type of the reason of a failure.
+    why: Option<TokenStream>,
 }
 
 fn output(item: &ItemFn) -> Output {
     let ReturnType::Type(_, ty) = &item.sig.output else {
-        return Output { leaves: Leaves::Plain, gives: Gives::Nothing, judged: quote!(()) };
+        return Output { leaves: Leaves::Plain, gives: Gives::Nothing, judged: quote!(()), why: None };
     };
+    let why = parameter(ty, "Result", 1).map(value_type);
     let (leaves, ty) = match (inside(ty, "Result"), inside(ty, "Option")) {
-        (Some(inner), _) => (Leaves::Result, inner),
+        (Some(inner), _) => (if why.is_some() { Leaves::Reason } else { Leaves::Result }, inner),
         (_, Some(inner)) => (Leaves::Option, inner),
         _ => (Leaves::Plain, &**ty),
     };
     let span = ty.span();
     match ty {
-        Type::Tuple(tuple) if tuple.elems.is_empty() => Output { leaves, gives: Gives::Nothing, judged: quote!(()) },
+        Type::Tuple(tuple) if tuple.elems.is_empty() => {
+            Output { leaves, gives: Gives::Nothing, judged: quote!(()), why }
+        }
         ty if is_value_type(ty) => {
             let value = value_type(ty);
             let judged = quote_spanned!(span=> ::asm::dsl::Val<#value>);
-            Output { leaves, gives: Gives::Value(value), judged }
+            Output { leaves, gives: Gives::Value(value), judged, why }
         }
-        ty => Output { leaves, gives: Gives::Thing(parts(ty)), judged: thing(ty) },
+        ty => Output { leaves, gives: Gives::Thing(parts(ty)), judged: thing(ty), why },
     }
 }
 
@@ -130,9 +135,10 @@ fn thing(ty: &Type) -> TokenStream {
 impl Output {
     /// What the check twin returns.
     fn checked(&self) -> TokenStream {
-        let judged = &self.judged;
+        let (judged, why) = (&self.judged, &self.why);
         match self.leaves {
             Leaves::Plain => quote!(-> #judged),
+            Leaves::Reason => quote!(-> ::core::result::Result<#judged, ::asm::dsl::Val<#why>>),
             Leaves::Option => quote!(-> ::core::option::Option<#judged>),
             Leaves::Result => quote!(-> ::core::result::Result<#judged, ::asm::dsl::rt::Failure>),
         }
@@ -140,9 +146,10 @@ impl Output {
 
     /// What callers get.
     fn seen(&self) -> TokenStream {
-        let judged = &self.judged;
+        let (judged, why) = (&self.judged, &self.why);
         match self.leaves {
             Leaves::Plain => quote!(-> #judged),
+            Leaves::Reason => quote!(-> ::asm::dsl::rt::Explained<#judged, #why>),
             Leaves::Option | Leaves::Result => quote!(-> ::asm::dsl::rt::Outcome<#judged>),
         }
     }
@@ -153,6 +160,7 @@ impl Output {
         let staged = quote!(<#judged as ::asm::dsl::rt::Stage>::Out);
         match self.leaves {
             Leaves::Plain => quote!(__function.end::<#staged>()),
+            Leaves::Reason => quote!(__function.explained::<#staged, _>()),
             Leaves::Option | Leaves::Result => quote!(__function.outcome::<#staged>()),
         }
     }
@@ -162,10 +170,11 @@ impl Output {
 fn bodies(item: &ItemFn, output: &Output) -> Result<(TokenStream, TokenStream)> {
     let has_result = !matches!(output.gives, Gives::Nothing);
     let block = if output.leaves == Leaves::Plain { (*item.block).clone() } else { leaving(&item.block) };
-    let mut check = Lower::new(Twin::Check, output.leaves, output.gives.clone());
+    let lower = |twin| Lower::new(twin, output.leaves, output.gives.clone()).because(output.why.clone());
+    let mut check = lower(Twin::Check);
     let judged = check.function(&block, has_result);
     Lower::refused(check)?;
-    Ok((judged, Lower::new(Twin::Staged, output.leaves, output.gives.clone()).function(&block, has_result)))
+    Ok((judged, lower(Twin::Staged).function(&block, has_result)))
 }
 
 pub(crate) fn inline(args: TokenStream, item: TokenStream) -> Result<TokenStream> {
@@ -207,6 +216,10 @@ pub(crate) fn subprog(args: TokenStream, item: TokenStream) -> Result<TokenStrea
             "a function of its own takes five arguments, as many as there are registers",
         ));
     }
+    if let Leaves::Reason = output.leaves {
+        let why = "a function of its own returns one number: say without a reason that it failed, or use #[bpf_fn]";
+        return Err(Error::new(item.sig.output.span(), why));
+    }
     let Gives::Value(ty) = &output.gives else {
         let why = "a function of its own returns a number, or a number that may not be there: the kernel wants one";
         return Err(Error::new(item.sig.ident.span(), why));
@@ -227,7 +240,9 @@ pub(crate) fn subprog(args: TokenStream, item: TokenStream) -> Result<TokenStrea
     let (text, symbol, quiet, checked) = (text(&item), name.to_string(), quiet(), checked());
     let (result, method) = match output.leaves {
         Leaves::Plain => (quote!(::asm::dsl::Val<#ty>), quote!(result::<#ty, _>)),
-        Leaves::Option | Leaves::Result => (quote!(::asm::dsl::rt::Answer<#ty>), quote!(outcome::<#ty>)),
+        Leaves::Option | Leaves::Result | Leaves::Reason => {
+            (quote!(::asm::dsl::rt::Answer<#ty>), quote!(outcome::<#ty>))
+        }
     };
     let judged_result = output.checked();
     Ok(quote! {

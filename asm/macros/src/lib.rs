@@ -88,7 +88,8 @@ pub fn rodata(args: TokenStream, item: TokenStream) -> TokenStream {
     tokens(statics::global(".rodata", args.into(), item.into()))
 }
 
-/// A variable with a first value: `#[data] static LIMIT: u64 = 100;`.
+/// A variable with a first value: `#[data] static LIMIT: u64 = 100;`. `#[data(".data.limits")]` puts it into a section, and so
+/// into a map, of its own.
 #[proc_macro_attribute]
 pub fn data(args: TokenStream, item: TokenStream) -> TokenStream {
     tokens(statics::global(".data", args.into(), item.into()))

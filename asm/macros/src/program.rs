@@ -90,10 +90,15 @@ pub(crate) fn text(item: &ItemFn) -> TokenStream {
 
 /// The `T` of `Result<T>`, or of another type with that name and a parameter.
 pub(crate) fn inside<'t>(ty: &'t Type, name: &str) -> Option<&'t Type> {
+    parameter(ty, name, 0)
+}
+
+/// Parameter number `at` of the type of that name.
+pub(crate) fn parameter<'t>(ty: &'t Type, name: &str, at: usize) -> Option<&'t Type> {
     let Type::Path(path) = ty else { return None };
     let last = path.path.segments.last().filter(|segment| segment.ident == name)?;
     match &last.arguments {
-        PathArguments::AngleBracketed(args) => match args.args.first()? {
+        PathArguments::AngleBracketed(args) => match args.args.iter().nth(at)? {
             GenericArgument::Type(ty) => Some(ty),
             _ => None,
         },
@@ -166,7 +171,9 @@ pub(crate) fn expand(kind: &Kind, args: TokenStream, item: TokenStream) -> Resul
 pub(crate) fn output(leaves: Leaves, ty: Option<&Type>) -> TokenStream {
     match (leaves, ty) {
         (_, None) => quote!(),
-        (Leaves::Plain | Leaves::Option, Some(ty)) => quote_spanned!(ty.span()=> -> ::asm::dsl::Val<#ty>),
+        (Leaves::Plain | Leaves::Option | Leaves::Reason, Some(ty)) => {
+            quote_spanned!(ty.span()=> -> ::asm::dsl::Val<#ty>)
+        }
         (Leaves::Result, Some(ty)) => {
             quote_spanned!(ty.span()=> -> ::core::result::Result<::asm::dsl::Val<#ty>, ::asm::dsl::rt::Failure>)
         }

@@ -6,7 +6,7 @@
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
 use syn::{
-    Error, Expr, Ident, ItemStatic, Result, StaticMutability, Token,
+    Error, Expr, Ident, ItemStatic, LitStr, Result, StaticMutability, Token,
     parse::{ParseStream, Parser},
     spanned::Spanned,
 };
@@ -48,13 +48,20 @@ pub(crate) fn map(args: TokenStream, item: TokenStream) -> Result<TokenStream> {
 }
 
 pub(crate) fn global(section: &str, args: TokenStream, item: TokenStream) -> Result<TokenStream> {
-    if !args.is_empty() {
-        return Err(Error::new(args.span(), "a global variable takes no arguments"));
-    }
+    let own = |input: ParseStream<'_>| -> Result<Option<LitStr>> {
+        if input.is_empty() {
+            return Ok(None);
+        }
+        let name: LitStr = input.parse()?;
+        let ours = name.value().strip_prefix(section).is_some_and(|rest| rest.starts_with('.'));
+        if ours { Ok(Some(name)) } else { Err(Error::new(name.span(), format!("a section like {section}.name"))) }
+    };
+    let own = own.parse2(args)?.map(|name| name.value());
+    let section = own.as_deref().unwrap_or(section);
     let item = parse(item)?;
     let (attrs, vis, name, ty, value, symbol) =
         (&item.attrs, &item.vis, &item.ident, &item.ty, &item.expr, symbol(&item));
-    Ok(if section == ".rodata" {
+    Ok(if section.starts_with(".rodata") {
         quote!(#(#attrs)* #vis static #name: ::asm::dsl::Rodata<#ty> = ::asm::dsl::Rodata::new(#symbol, #value);)
     } else {
         quote!(#(#attrs)* #vis static #name: ::asm::dsl::Global<#ty> = ::asm::dsl::Global::new(#section, #symbol, #value);)

@@ -4,6 +4,7 @@
 //! equality costs nothing: constants are swapped while the program is made. Read next: `ops.rs`.
 
 use std::fmt;
+use std::net::Ipv4Addr;
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -44,6 +45,18 @@ macro_rules! ordered {
             #[must_use]
             pub const fn get(self) -> $of {
                 $of::from_be(self.0)
+            }
+        }
+
+        impl Ord for $name {
+            fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+                self.get().cmp(&other.get())
+            }
+        }
+
+        impl PartialOrd for $name {
+            fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+                Some(self.cmp(other))
             }
         }
 
@@ -130,4 +143,16 @@ ordered! {
     Be16 u16 I16 "__be16";
     Be32 u32 I32 "__be32";
     Be64 u64 I64 "__be64";
+}
+
+impl From<Ipv4Addr> for Be32 {
+    fn from(addr: Ipv4Addr) -> Self {
+        Self::new(addr.to_bits())
+    }
+}
+
+impl From<Be32> for Ipv4Addr {
+    fn from(addr: Be32) -> Self {
+        Self::from_bits(addr.get())
+    }
 }

@@ -2,6 +2,8 @@
 //!
 //! Stage: after `value.rs`. Output: numbers. Read next: `object.rs`.
 
+use super::layout::Layout;
+use super::pointed::Pointed;
 use super::sock::{Kptr, Pointer};
 use super::value::{Repr, Val};
 use super::{bytes, kernel, rec};
@@ -12,6 +14,25 @@ use crate::ir::Ty;
 #[track_caller]
 pub fn ktime_ns() -> Val<u64> {
     number(helper::KTIME_GET_NS)
+}
+
+/// Ticks of the kernel's clock since boot, of 1 to 10 milliseconds each: cheaper than [`ktime_ns`]. C: `bpf_jiffies64`,
+/// Linux 5.5.
+#[track_caller]
+pub fn jiffies() -> Val<u64> {
+    number(helper::JIFFIES64)
+}
+
+/// The ones' complement sum of the bytes at `bytes`, as 32 bits that are still to be folded to 16: of at most 512 bytes, and a
+/// multiple of 4. C: `bpf_csum_diff`, Linux 4.6.
+#[track_caller]
+pub fn ones_sum<T: Layout>(bytes: &impl Pointed<T>) -> Val<u64> {
+    const { assert!(T::SIZE <= 512 && T::SIZE.is_multiple_of(4), "at most 512 bytes, and a multiple of 4") };
+    let bytes = bytes.pointer();
+    rec::with(|r| {
+        let (none, size) = (r.number(Ty::I64, 0), r.number(Ty::I64, T::SIZE.into()));
+        Val::of(r.b.call(helper::CSUM_DIFF, &[none, none, bytes, size, none]).unwrap_or(none))
+    })
 }
 
 /// A random number. C: `bpf_get_prandom_u32`, Linux 4.1.

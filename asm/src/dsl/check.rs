@@ -6,6 +6,7 @@
 
 use super::flow::Fallible;
 use super::layout::{Layout, Place, Scalar};
+use super::outcome::Tried;
 use super::value::{IntoVal, Val};
 
 /// Why a program left by `?`: the reason is in the default verdict alone.
@@ -27,11 +28,11 @@ pub fn chk_option<F: Fallible>(_: F) -> Option<F::Found> {
     judged()
 }
 
-/// An option that `?` is applied to.
+/// What `?` is applied to.
 ///
 /// # Errors
 /// Never: the check twin does not run.
-pub fn chk_result<F: Fallible>(_: F) -> Result<F::Found, Failure> {
+pub fn chk_result<T: Tried>(_: T) -> Result<T::Found, T::Error> {
     judged()
 }
 

@@ -83,13 +83,6 @@ pub fn some<F: Fallible>(value: F, other: Block) -> <F::Found as Stage>::Out {
     value.some(other).stage()
 }
 
-/// `value?`
-#[track_caller]
-pub fn question<F: Fallible>(value: F) -> <F::Found as Stage>::Out {
-    let fail = rec::with(Recorder::fail);
-    value.some(fail).stage()
-}
-
 /// The result of the first way out of an `if` or `match`.
 #[track_caller]
 pub fn open<J: Stage>(value: J, join: Block) -> <J::Out as Join>::Meeting

@@ -5,7 +5,7 @@
 
 use zerocopy::{Immutable, IntoBytes};
 
-use super::layout::{Addr, Scalar};
+use super::layout::{Addr, Layout, Scalar};
 use super::rec;
 use super::value::{IntoVal, Val};
 use crate::ir::GlobalDecl;
@@ -29,7 +29,7 @@ impl<T> Rodata<T> {
 impl<T: Scalar + IntoBytes + Immutable> IntoVal<T> for Rodata<T> {
     #[track_caller]
     fn into_val(self) -> Val<T> {
-        address(".rodata", self.name, &self.start).load()
+        super::Place::new(address(".rodata", self.name, &self.start)).load()
     }
 }
 
@@ -49,21 +49,21 @@ impl<T> Global<T> {
     }
 }
 
-impl<T: Scalar + IntoBytes + Immutable> Global<T> {
+impl<T: Layout + IntoBytes + Immutable> Global<T> {
     /// The place that holds it.
     #[must_use]
     #[track_caller]
-    pub fn place(&self) -> super::Place<T> {
-        address(self.section, self.name, &self.start)
+    pub fn place(&self) -> T::Place {
+        T::place(address(self.section, self.name, &self.start))
     }
 }
 
 #[track_caller]
-fn address<T: Scalar + IntoBytes + Immutable>(section: &'static str, name: &'static str, start: &T) -> super::Place<T> {
+fn address<T: Layout + IntoBytes + Immutable>(section: &'static str, name: &'static str, start: &T) -> Addr {
     let base = rec::with(|r| {
         let bytes = if section == ".bss" { &[][..] } else { start.as_bytes() };
         r.globals.entry(name).or_insert_with(|| GlobalDef::new(section, name, Ty::of::<T>(), bytes));
         r.b.global_addr(&GlobalDecl { name: name.into(), size: T::SIZE, readonly: section == ".rodata" }, 0)
     });
-    super::Place::new(Addr::of(base))
+    Addr::of(base)
 }

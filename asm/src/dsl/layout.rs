@@ -234,6 +234,29 @@ impl<T: Layout, const N: usize> ArrayPlace<T, N> {
     }
 }
 
+impl<const N: usize> ArrayPlace<u8, N> {
+    /// Is every byte zero? Of at most 32 bytes.
+    #[track_caller]
+    pub fn is_zero(self) -> Val<bool> {
+        rec::with(|r| {
+            let bytes: Val<[u8; N]> = bytes::load(r, self.at, <[u8; N]>::SIZE);
+            let mut all = r.number(Ty::I64, 0);
+            if let Repr::Pieces(pieces) = bytes.repr {
+                for piece in pieces.into_iter().flatten() {
+                    let wide = r.b.zext(piece, Ty::I64);
+                    all = r.b.or(wide, all);
+                }
+            } else {
+                r.b.problem(crate::ir::ProblemKind::Malformed(format!(
+                    "{N} bytes are more than can be tested at once"
+                )));
+            }
+            let zero = r.number(Ty::I64, 0);
+            Val::new(Repr::Test(Cond::Eq, all, zero))
+        })
+    }
+}
+
 /// An element that may not be there.
 #[derive(Clone, Copy, Debug)]
 #[must_use = "test it with `?`, `let else` or `match`"]

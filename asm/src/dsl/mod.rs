@@ -50,6 +50,7 @@ mod meet;
 pub mod net;
 mod object;
 mod ops;
+mod outcome;
 mod packet;
 mod pointed;
 mod rec;
@@ -58,6 +59,7 @@ mod sock;
 mod structs;
 mod subprog;
 mod value;
+mod word;
 
 pub use asm_macros::{
     Layout, bpf_fn, bss, cgroup_skb, cgroup_sock, cgroup_sock_addr, data, fentry, fexit, kprobe, map, raw_tracepoint,
@@ -65,11 +67,11 @@ pub use asm_macros::{
 };
 pub use atomic::Atomic;
 pub use be::{Be16, Be32, Be64, Ordered};
-pub use call::{cgroup_id, comm, cpu, ktime_ns, pid, random, task, tid, uid};
+pub use call::{cgroup_id, comm, cpu, jiffies, ktime_ns, ones_sum, pid, random, task, tid, uid};
 pub use check::Failure;
 pub use ctx::{
-    Access, Action, CgroupSkb, CgroupSock, Context, Fentry, Kprobe, RawTracepoint, SkAction, SkLookup, SkMsg, SkSkb,
-    SockAddr, SockOps, Tc, TcAction, TcpState, TpBtf, Tracepoint, Xdp,
+    Access, Action, CgroupSkb, CgroupSock, Context, Fentry, FibLookup, Kprobe, RawTracepoint, SkAction, SkLookup,
+    SkMsg, SkSkb, SockAddr, SockOps, Tc, TcAction, TcpState, TpBtf, Tracepoint, Xdp,
 };
 pub use global::{Global, Rodata};
 pub use held::{Ends, Held, MaybeHeld};
@@ -82,24 +84,27 @@ pub use map::{
     XskMap,
 };
 pub use object::{Error, Module, Program};
+pub use outcome::{OkOr, Reasoned, Tried};
 pub use packet::{Packet, PktRef, Read, Skip};
 pub use pointed::Pointed;
 pub use sock::{Kptr, Maybe, Owner, Pointer, Sock, SockCommon, TcpSock};
 pub use structs::{Obj, Parts};
 pub use value::{IntoVal, Val};
+pub use word::{FromWord, Word, from_word};
 
 /// What kernel programs are written with.
 pub mod prelude {
     pub use super::net::*;
     pub use super::{
         Access, Action, Array, ArrayOfMaps, Be16, Be32, Be64, Bloom, CgroupSkb, CgroupSock, CgroupStorage, CpuMap,
-        DevMap, DevMapHash, Failure, Fentry, HashMap, HashOfMaps, Held, Kprobe, Kptr, Layout, LpmTrie, LruHashMap,
-        LruPerCpuHashMap, Module, Packet, PerCpuArray, PerCpuHashMap, PerfEventArray, PktRef, ProgArray, Queue,
-        RawTracepoint, RingBuf, SkAction, SkLookup, SkMsg, SkSkb, SkStorage, Sock, SockAddr, SockCommon, SockHash,
-        SockMap, SockOps, Stack, TaskStorage, Tc, TcAction, TcpSock, TcpState, Toward, TpBtf, Tracepoint, Update,
-        ValRef, Xdp, XskMap, bpf_fn, bss, cgroup_id, cgroup_skb, cgroup_sock, cgroup_sock_addr, comm, cpu, data,
-        fentry, fexit, kernel, kprobe, ktime_ns, map, pid, random, raw_tracepoint, rodata, sk_lookup, sk_msg, sk_skb,
-        sock_ops, subprog, task, tc, tid, tp_btf, tracepoint, uid, xdp,
+        DevMap, DevMapHash, Failure, Fentry, FibLookup, HashMap, HashOfMaps, Held, Kprobe, Kptr, Layout, LpmTrie,
+        LruHashMap, LruPerCpuHashMap, Module, Packet, PerCpuArray, PerCpuHashMap, PerfEventArray, PktRef, ProgArray,
+        Queue, RawTracepoint, Reasoned, RingBuf, SkAction, SkLookup, SkMsg, SkSkb, SkStorage, Sock, SockAddr,
+        SockCommon, SockHash, SockMap, SockOps, Stack, TaskStorage, Tc, TcAction, TcpSock, TcpState, Toward, TpBtf,
+        Tracepoint, Update, ValRef, Word, Xdp, XskMap, bpf_fn, bss, cgroup_id, cgroup_skb, cgroup_sock,
+        cgroup_sock_addr, comm, cpu, data, fentry, fexit, from_word, jiffies, kernel, kprobe, ktime_ns, map, ones_sum,
+        pid, random, raw_tracepoint, rodata, sk_lookup, sk_msg, sk_skb, sock_ops, subprog, task, tc, tid, tp_btf,
+        tracepoint, uid, xdp,
     };
 }
 
@@ -107,13 +112,14 @@ pub mod prelude {
 pub mod rt {
     pub use super::check::{Convert, Failure, Matched, chk, chk_bool, chk_option, chk_result, convert};
     pub use super::flow::{
-        Fallible, Given, Meeting, Okay, back, block, enter, fail, give_back, goto, here, join, merge, open, question,
-        require, some,
+        Fallible, Given, Meeting, Okay, back, block, enter, fail, give_back, goto, here, join, merge, open, require,
+        some,
     };
     pub use super::loops::{Item, Loop, Range, closed, range};
     pub use super::meet::{ObjMeeting, ValMeeting};
     pub use super::object::{Text, program, verdict};
     pub use super::ops::{add, and, cast, div, eq, ge, gt, le, lt, mul, ne, neg, not, or, rem, shl, shr, sub, xor};
+    pub use super::outcome::{Explained, Why, both, chk_explained, question, raise};
     pub use super::settle::{
         Assign, Indexed, Join, Mutable, Own, Refers, Stage, assign, deref, index, literal, mutable, own, stage, typed,
         value,

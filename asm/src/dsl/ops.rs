@@ -58,6 +58,10 @@ macro_rules! shifts {
             let (a, b) = (a.into_val(), b.into_val());
             let op = if T::SIGNED { AluOp::$signed } else { AluOp::$op };
             rec::with(|r| {
+                // A constant amount stays one: it bounds what is shifted.
+                if let Repr::Const(by) = b.repr {
+                    return alu(r, op, a, Val::new(Repr::Const(by)));
+                }
                 let by = b.value(r);
                 let by = r.b.trunc(by, T::TY);
                 alu(r, op, a, Val::of(by))

@@ -10,7 +10,7 @@ use super::flow::Fallible;
 use super::layout::{Addr, Layout, Num, Ptr};
 use super::rec;
 use super::settle::{Mutable, Own, Stage};
-use super::value::IntoVal;
+use super::value::{IntoVal, Val};
 use crate::insn::Cond;
 use crate::ir::{Block, Ty, Value, Var};
 
@@ -59,6 +59,15 @@ impl<'a> Packet<'a> {
     pub fn skip<N: Num>(&mut self, by: impl IntoVal<N>) -> Skip {
         let by = by.into_val();
         rec::with(|r| Skip { at: self.at, by: by.value(r) })
+    }
+
+    /// Bytes from the cursor to the packet's end. A number to compare lengths with: bounds are what `read` tests.
+    #[track_caller]
+    pub fn remaining(&self) -> Val<u64> {
+        rec::with(|r| {
+            let at = r.b.use_var(self.at);
+            Val::of(r.b.ptr_sub(self.end, at))
+        })
     }
 
     /// A second cursor at the same place.

@@ -26,7 +26,7 @@ fn spill<T: Layout>(r: &mut Recorder, value: Val<T>) -> Value {
     if let Repr::Stack(at) = value.repr {
         return at;
     }
-    let at = r.b.stack(T::SIZE, bytes::STACK_ALIGN);
+    let at = r.b.stack(T::SIZE, if T::SIZE == 4 { 4 } else { bytes::STACK_ALIGN });
     bytes::store(r, Addr::of(at), value);
     at
 }

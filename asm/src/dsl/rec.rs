@@ -13,7 +13,7 @@ use super::leak;
 use super::object::{Recorded, Text};
 use super::value::{Repr, Val};
 use crate::insn::Cond;
-use crate::ir::{self, Block, Func, FuncBuilder, Problem, Ty, Value};
+use crate::ir::{self, Block, Func, FuncBuilder, Problem, Ty, Value, Var};
 use crate::object::{GlobalDef, MapDef};
 
 /// A function that is being recorded: the program itself, or one that is written into it.
@@ -25,11 +25,13 @@ pub(crate) struct Frame {
     pub(crate) end: Option<Block>,
     /// Where the values that `return` gives meet, once their type is known.
     pub(crate) result: Option<Box<dyn Any>>,
+    /// Where `Err(..)` goes, and what it says, once it was needed.
+    pub(crate) error: Option<(Block, Var)>,
 }
 
 impl Frame {
     pub(crate) const fn program() -> Self {
-        Self { fail: None, end: None, result: None }
+        Self { fail: None, end: None, result: None, error: None }
     }
 }
 
@@ -155,6 +157,18 @@ impl Recorder {
                 frame.fail = Some(block);
             }
             block
+        })
+    }
+
+    /// Where `Err(..)` of a number of that type goes in the innermost function.
+    pub(crate) fn error(&mut self, ty: Ty) -> (Block, Var) {
+        let known = self.frames.last().and_then(|frame| frame.error);
+        known.unwrap_or_else(|| {
+            let error = (self.b.block(), self.b.var(ty));
+            if let Some(frame) = self.frames.last_mut() {
+                frame.error = Some(error);
+            }
+            error
         })
     }
 

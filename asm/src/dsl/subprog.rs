@@ -8,6 +8,7 @@ use std::marker::PhantomData;
 use super::flow::{self, Fallible, Given, Meeting, Okay};
 use super::layout::Scalar;
 use super::object::Text;
+use super::outcome::Explained;
 use super::rec::{self, Frame, Recorder};
 use super::settle::{Own, Stage};
 use super::value::Val;
@@ -54,6 +55,14 @@ impl Inline {
         let fail = rec::with(Recorder::failed);
         let Okay(found) = self.end::<Okay<G>>();
         Outcome { fail, found }
+    }
+
+    /// The end of the body of a function that may fail for a reason.
+    #[track_caller]
+    pub fn explained<G: Given, E: Scalar>(self) -> Explained<G, E> {
+        let failed = rec::with(|r| r.error(E::TY));
+        let Okay(found) = self.end::<Okay<G>>();
+        Explained::new(found, failed)
     }
 }
 

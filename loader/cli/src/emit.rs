@@ -85,11 +85,7 @@ pub(crate) fn run(args: Args, out: &mut Out) -> Result<()> {
 
 /// The functions of a program, as they were recorded.
 fn recorded(program: &str) -> Result<Vec<Func>> {
-    let Some(module) = progs::examples::by_name(program) else {
-        systems::built_in(program, &Profile::linux_5_10())?;
-        bail!("{program} is written instruction by instruction: it has no intermediate representation");
-    };
-    Ok(module.ir()?.funcs)
+    Ok(systems::module(program)?.ir()?.funcs)
 }
 
 fn intermediate(program: &str) -> Result<String> {

@@ -5,8 +5,9 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow};
 use asm::codegen::Profile;
+use asm::dsl::Module;
 use loader::manifest::{Diagnostic, Section};
 use loader::system::{Counters, MapSet, Site, System, SystemError, Wants};
 use progs::BuiltIn;
@@ -64,21 +65,20 @@ fn is_built_in(name: &str) -> bool {
     progs::by_name(name).is_some() || progs::examples::NAMES.contains(&name)
 }
 
-/// The bytes of the built-in object or example of that name; an example is compiled for the kernels of the profile.
+/// The module of the built-in object or example of that name.
+pub(crate) fn module(name: &str) -> anyhow::Result<Module> {
+    let built_in = progs::by_name(name).map(BuiltIn::module);
+    built_in.or_else(|| progs::examples::by_name(name)).with_context(|| {
+        let known: Vec<_> = progs::built_in().iter().map(|built_in| built_in.name).collect();
+        let examples = progs::examples::NAMES.join(", ");
+        format!("no program {name} is built in; there are {} and {examples}", known.join(", "))
+    })
+}
+
+/// Its bytes, compiled for the kernels of the profile.
 pub(crate) fn built_in(name: &str, profile: &Profile) -> anyhow::Result<Vec<u8>> {
     let context = || format!("the built-in object {name} cannot be generated");
-    if let Some(built_in) = progs::by_name(name) {
-        return built_in.object().with_context(context);
-    }
-    let Some(module) = progs::examples::by_name(name) else {
-        let known: Vec<_> = progs::built_in().iter().map(|built_in| built_in.name).collect();
-        bail!(
-            "no program {name} is built in; there are {} and {}",
-            known.join(", "),
-            progs::examples::NAMES.join(", ")
-        );
-    };
-    module.object(profile).with_context(context)?.write().with_context(context)
+    module(name)?.object(profile).with_context(context)?.write().with_context(context)
 }
 
 /// Ends of the names of files with assembly text.

@@ -1,253 +1,135 @@
-//! Stage: kernel program `balance`, first part. From a frame to the VIP it is for.
+//! Stage: kernel program `balance`, first part. From a frame to the flow it belongs to.
 //!
-//! Input: the frame. Output, at label `found`: the VIP in `r0`; on the stack its key and the client's side of the flow; in
-//! `r7` and `r8` the frame's bounds, in `r9` the least length the packet must claim. Everything that is not for a VIP
-//! has left, untouched. Next file to read: `select.rs`.
-//!
-//! The way of a plain TCP or UDP packet is written first and straight; options, fragments and ICMP errors are behind it.
+//! Input: the frame. Output: its IP header, the client's address, both ports as they lie in the packet (the VIP's in the upper
+//! half), the protocol, and the least length that the packet must claim. Whatever cannot be for a VIP has left, untouched.
+//! Next file to read: `select.rs`.
 
-use asm::insn::{Builder, Cond, Label, R0, R1, R2, R3, R4, R5, R7, R8, R9, R10, Reg, Size};
+use asm::dsl::prelude::*;
 
-use super::{
-    emit::{Exits, be16, field, ip_field, lookup, packet},
-    frame,
-    maps::names,
-    types::{Config, FILTER_HASH, Reason, VipKey},
-};
-use crate::net::{
-    disp,
-    eth::{self, Eth},
-    icmp, ip, udp,
-};
+use super::maps::{CONFIG, VIPS};
+use super::types::{Ending, FILTER_HASH, Reason, VipKey};
 
-/// Where the ports are when the IP header has no options.
-const L4: usize = eth::LEN + ip::LEN;
-/// What one check covers: all headers up to the ports.
-const PORTS_END: usize = L4 + 4;
-/// Where an ICMP error quotes a packet.
-const QUOTE: usize = L4 + icmp::LEN;
+/// EtherType of an 802.1Q tag.
+const VLAN: Be16 = Be16::new(0x8100);
+/// EtherType of an 802.1ad service tag.
+const QINQ: Be16 = Be16::new(0x88a8);
+/// The first byte of an IP header without options: version 4, five words.
+const PLAIN: u8 = 0x45;
+/// The fields that only fragments have: "more fragments follow", and an offset.
+const FRAGMENT: Be16 = Be16::new(0x3fff);
+/// The fields that only later fragments have.
+const LATER: Be16 = Be16::new(0x1fff);
 
-/// Labels that the parts of this stage jump to.
-struct Parts {
-    found: Label,
-    lookup: Label,
-    miss: Label,
-    not_ipv4: Label,
-    options: Label,
-    fragment: Label,
-    icmp: Label,
+/// Bytes that a packet with ports has at least, as Ethernet, IP and UDP headers go.
+const SHORT: Ending = Reason::Short.ends();
+const OTHER: Ending = Reason::OtherProtocol.ends();
+
+/// Two port numbers as they lie in a packet, in one number of this machine.
+#[derive(Layout)]
+#[repr(C)]
+struct Both {
+    ports: u32,
 }
 
-/// Writes the fast way; returns what [`cold`] needs to write the rest.
-pub(super) fn hot(b: &mut Builder, exits: &mut Exits<Reason>) -> Cold {
-    let parts = Parts {
-        found: b.label("found"),
-        lookup: b.label("lookup"),
-        miss: b.label("miss"),
-        not_ipv4: b.label("not_ipv4"),
-        options: b.label("options"),
-        fragment: b.label("fragment"),
-        icmp: b.label("icmp"),
-    };
-    let short = exits.to(b, Reason::Short);
-    packet(b, R7, R8, R2, PORTS_END, short);
-    b.load(Size::H, R2, R7, field!(Eth, ethertype));
-    b.jmp_if(Cond::Ne, R2, be16(eth::IPV4), parts.not_ipv4);
-    b.load(Size::B, R2, R7, ip_field!(version_ihl));
-    b.jmp_if(Cond::Ne, R2, i32::from(ip::VERSION_IHL), parts.options);
-    b.load(Size::H, R2, R7, ip_field!(frag));
-    b.jmp_if(Cond::Set, R2, be16(ip::MF | ip::OFFSET), parts.fragment);
-    b.load(Size::B, R3, R7, ip_field!(protocol));
-    let ports = b.label("ports");
-    b.jmp_if(Cond::Eq, R3, i32::from(ip::TCP), ports);
-    b.jmp_if(Cond::Ne, R3, i32::from(ip::UDP), parts.icmp);
-    b.bind(ports);
-    filter(b, exits);
-    store_flow(b, Flow { client: (R7, ip_field!(src)), vip: (R7, ip_field!(dst)), ports: (R7, disp(L4)) });
-    b.mov(R9, i32::from(disp(ip::LEN + udp::LEN)));
-    b.bind(parts.lookup);
-    lookup(b, names::VIPS, frame::KEY);
-    b.jmp_if(Cond::Eq, R0, 0, parts.miss);
-    b.bind(parts.found);
-    Cold(parts)
+/// See above.
+#[bpf_fn]
+pub(super) fn parse<'a>(frame: Packet<'a>) -> Result<(PktRef<'a, Ipv4>, Be32, u32, u8, u64), Ending> {
+    let mut pkt = frame;
+    let eth = pkt.read::<Eth>().ok_or(SHORT)?;
+    let mut behind_options = pkt.fork();
+    let ip = pkt.read::<Ipv4>().ok_or(SHORT)?;
+    let plain = pkt.peek::<Both>().ok_or(SHORT)?;
+    if eth.proto != ETH_IPV4 {
+        return Err(not_ipv4(eth.proto));
+    }
+    if ip.version_ihl != PLAIN && (ip.version_ihl >> 4 != 4 || ip.ihl() < 5) {
+        return Err(Reason::Malformed.ends());
+    }
+    if ip.fragment & FRAGMENT != Be16::new(0) {
+        return Err(fragment(ip));
+    }
+    if ip.protocol != TCP && ip.protocol != UDP {
+        let (client, ports, proto) = icmp_error(pkt, ip)?;
+        return Ok((ip, client, ports, proto, 20 + 8 + 20 + 8));
+    }
+    if ip.version_ihl != PLAIN {
+        let header = ip.ihl() as u64 * 4;
+        behind_options.skip(header).ok_or(SHORT)?;
+        let both = behind_options.read::<Both>().ok_or(SHORT)?;
+        return Ok((ip, ip.src, both.ports, ip.protocol, header + 8));
+    }
+    if !admits(ip.dst) {
+        return Err(Reason::NotVip.ends());
+    }
+    Ok((ip, ip.src, plain.ports, ip.protocol, 20 + 8))
 }
 
-/// Leaves if no VIP's address shares a bit of the filter with the packet's. Loses `r1`, `r2`, `r4`.
-fn filter(b: &mut Builder, exits: &mut Exits<Reason>) {
-    let not_vip = exits.to(b, Reason::NotVip);
-    let (factor, shift) = FILTER_HASH;
-    b.load(Size::W, R4, R7, ip_field!(dst));
-    b.mul32(R4, factor.cast_signed());
-    b.rsh32(R4, shift.cast_signed());
-    b.mov(R2, R4);
-    b.rsh(R2, 6);
-    b.lsh(R2, 3);
-    b.map_value(R1, names::CONFIG_VARIABLE, i32::from(field!(Config, filter)));
-    b.add(R1, R2);
-    b.load(Size::Dw, R1, R1, 0);
-    // A shift by a register counts modulo 64: the number of the bit in its word.
-    b.rsh(R1, R4);
-    b.and(R1, 1);
-    b.jmp_if(Cond::Eq, R1, 0, not_vip);
+/// The key of a VIP as one number: put together in a register and stored at once. The loads of the lookup and the hash, which
+/// are wider than the parts, would otherwise wait until all parts have left the store buffer.
+#[bpf_fn]
+pub(super) fn key(addr: Be32, port: u32, proto: u8) -> u64 {
+    addr.raw() as u64 | (port as u64) << 32 | (proto as u64) << 48
 }
 
-/// The labels that are still to be placed.
-pub(super) struct Cold(Parts);
-
-/// Writes everything that is not the fast way.
-pub(super) fn cold(b: &mut Builder, exits: &mut Exits<Reason>, Cold(parts): Cold) {
-    any_port(b, exits, &parts);
-    fragment(b, exits, &parts);
-    options(b, exits, &parts);
-    icmp_error(b, exits, &parts);
-    b.bind(parts.not_ipv4);
-    let vlan = exits.to(b, Reason::Vlan);
-    b.jmp_if(Cond::Eq, R2, be16(eth::VLAN), vlan);
-    b.jmp_if(Cond::Eq, R2, be16(eth::QINQ), vlan);
-    let not_ipv4 = exits.to(b, Reason::NotIpv4);
-    b.jmp(not_ipv4);
+#[bpf_fn]
+fn not_ipv4(proto: Be16) -> Ending {
+    if proto == VLAN || proto == QINQ { Reason::Vlan.ends() } else { Reason::NotIpv4.ends() }
 }
 
-/// Where the parts of a flow lie in the packet, as base register and displacement.
-struct Flow {
-    client: (Reg, i16),
-    vip: (Reg, i16),
-    /// Client's port, then the VIP's.
-    ports: (Reg, i16),
-}
-
-/// Puts the VIP's key and the client's side of the flow on the stack; the protocol is in `r3`. Loses `r3` to `r5`.
-///
-/// Each is put together in a register and stored at once: the loads of the lookup and the hash, which are wider than
-/// the parts, would otherwise wait until all parts have left the store buffer.
-#[track_caller]
-fn store_flow(b: &mut Builder, flow: Flow) {
-    b.load(Size::W, R4, flow.vip.0, flow.vip.1);
-    b.load(Size::H, R5, flow.ports.0, flow.ports.1 + 2);
-    b.lsh(R5, 32);
-    b.or(R4, R5);
-    b.lsh(R3, 48);
-    b.or(R4, R3);
-    b.store(Size::Dw, R10, frame::KEY, R4);
-    b.load(Size::W, R4, flow.client.0, flow.client.1);
-    b.load(Size::W, R5, flow.ports.0, flow.ports.1);
-    b.lsh(R5, 32);
-    b.or(R4, R5);
-    b.store(Size::Dw, R10, frame::TUPLE, R4);
-}
-
-/// No VIP for this port: perhaps there is one for every port of the address.
-fn any_port(b: &mut Builder, exits: &mut Exits<Reason>, parts: &Parts) {
-    let not_vip = exits.to(b, Reason::NotVip);
-    b.bind(parts.miss);
-    b.map_value(R1, names::CONFIG_VARIABLE, i32::from(field!(Config, any_port)));
-    b.load(Size::W, R1, R1, 0);
-    b.jmp_if(Cond::Eq, R1, 0, not_vip);
-    b.store(Size::H, R10, frame::KEY + field!(VipKey, port), 0);
-    lookup(b, names::VIPS, frame::KEY);
-    b.jmp_if(Cond::Ne, R0, 0, parts.found);
-    b.jmp(not_vip);
+/// Does some VIP's address share a bit of the filter with this one?
+#[bpf_fn]
+fn admits(addr: Be32) -> bool {
+    let bucket = addr.raw() * FILTER_HASH.0 >> FILTER_HASH.1;
+    CONFIG.place().filter[bucket >> 6] >> bucket & 1 != 0
 }
 
 /// A fragment. Those of VIP traffic are dropped, all of them: only the first has ports, the others cannot be sent to the
 /// same server, and a part of a packet helps nobody. Everybody else's are passed.
-fn fragment(b: &mut Builder, exits: &mut Exits<Reason>, parts: &Parts) {
-    let other = exits.to(b, Reason::OtherProtocol);
-    let (not_vip, drop) = (exits.to(b, Reason::NotVip), exits.to(b, Reason::Fragment));
-    let look = b.label("fragment_lookup");
-    b.bind(parts.fragment);
-    b.load(Size::B, R3, R7, ip_field!(protocol));
-    b.jmp_if(Cond::Eq, R3, i32::from(ip::TCP), look);
-    b.jmp_if(Cond::Ne, R3, i32::from(ip::UDP), other);
-    b.bind(look);
-    b.load(Size::W, R4, R7, ip_field!(dst));
-    b.or(R3, i32::from(VipKey::MARK) << 8);
-    b.lsh(R3, 48);
-    b.or(R4, R3);
-    b.store(Size::Dw, R10, frame::KEY, R4);
-    lookup(b, names::VIPS, frame::KEY);
-    b.jmp_if(Cond::Eq, R0, 0, not_vip);
-    b.jmp(drop);
+#[bpf_fn]
+fn fragment(ip: PktRef<'_, Ipv4>) -> Ending {
+    if ip.protocol != TCP && ip.protocol != UDP {
+        return OTHER;
+    }
+    let mark = from_word::<VipKey>(key(ip.dst, 0u32, ip.protocol) | (VipKey::MARK as u64) << 56);
+    match VIPS.get(&mark) {
+        Some(_) => Reason::Fragment.ends(),
+        None => Reason::NotVip.ends(),
+    }
 }
 
-/// The first byte of the IP header, in `r2`, is not 0x45: options, or nonsense.
-fn options(b: &mut Builder, exits: &mut Exits<Reason>, parts: &Parts) {
-    let (malformed, other, short) =
-        (exits.to(b, Reason::Malformed), exits.to(b, Reason::OtherProtocol), exits.to(b, Reason::Short));
-    let ports = b.label("options_ports");
-    b.bind(parts.options);
-    b.mov(R3, R2);
-    b.rsh(R3, 4);
-    b.jmp_if(Cond::Ne, R3, i32::from(ip::VERSION_IHL >> 4), malformed);
-    b.and(R2, 0xf);
-    b.jmp_if(Cond::Lt, R2, i32::from(ip::VERSION_IHL & 0xf), malformed);
-    b.load(Size::H, R3, R7, ip_field!(frag));
-    b.jmp_if(Cond::Set, R3, be16(ip::MF | ip::OFFSET), parts.fragment);
-    b.load(Size::B, R3, R7, ip_field!(protocol));
-    b.jmp_if(Cond::Eq, R3, i32::from(ip::TCP), ports);
-    b.jmp_if(Cond::Ne, R3, i32::from(ip::UDP), other);
-    b.bind(ports);
-    b.lsh(R2, 2);
-    b.mov(R9, R2);
-    b.add(R9, i32::from(disp(udp::LEN)));
-    // One variable is added to one pointer, which is then checked and used: the verifier follows no copy of the sum.
-    b.mov(R1, R7);
-    b.add(R1, R2);
-    b.mov(R2, R1);
-    b.add(R2, i32::from(disp(eth::LEN + 4)));
-    b.jmp_if(Cond::Gt, R2, R8, short);
-    store_flow(b, Flow { client: (R7, ip_field!(src)), vip: (R7, ip_field!(dst)), ports: (R1, disp(eth::LEN)) });
-    b.jmp(parts.lookup);
-}
-
-/// Not TCP or UDP; the protocol is in `r3`. An ICMP error about what a VIP sent belongs to the server that sent it: without
-/// it, the server never learns the path's MTU. The quoted packet is the flow seen from the other side.
-fn icmp_error(b: &mut Builder, exits: &mut Exits<Reason>, parts: &Parts) {
-    let (other, not_vip) = (exits.to(b, Reason::OtherProtocol), exits.to(b, Reason::NotVip));
-    let (error, ports) = (b.label("icmp_error"), b.label("icmp_ports"));
-    let quoted = |offset: usize| disp(QUOTE + offset);
-    b.bind(parts.icmp);
-    b.jmp_if(Cond::Ne, R3, i32::from(ip::ICMP), other);
-    b.mov(R2, R7);
-    b.add(R2, i32::from(quoted(ip::LEN + udp::LEN)));
-    b.jmp_if(Cond::Gt, R2, R8, other);
-    b.load(Size::B, R2, R7, disp(L4 + std::mem::offset_of!(icmp::Icmp, kind)));
-    b.jmp_if(Cond::Eq, R2, i32::from(icmp::UNREACHABLE), error);
-    b.jmp_if(Cond::Eq, R2, i32::from(icmp::TIME_EXCEEDED), error);
-    b.jmp_if(Cond::Ne, R2, i32::from(icmp::PARAMETER), other);
-    b.bind(error);
-    b.load(Size::B, R2, R7, quoted(std::mem::offset_of!(ip::Ipv4, version_ihl)));
-    b.jmp_if(Cond::Ne, R2, i32::from(ip::VERSION_IHL), other);
-    b.load(Size::H, R2, R7, quoted(std::mem::offset_of!(ip::Ipv4, frag)));
-    b.jmp_if(Cond::Set, R2, be16(ip::OFFSET), other);
-    b.load(Size::B, R3, R7, quoted(std::mem::offset_of!(ip::Ipv4, protocol)));
-    b.jmp_if(Cond::Eq, R3, i32::from(ip::TCP), ports);
-    b.jmp_if(Cond::Ne, R3, i32::from(ip::UDP), other);
-    b.bind(ports);
+/// An ICMP error about what a VIP sent belongs to the server that sent it: without it, the server never learns the path's MTU.
+/// The quoted packet is the flow seen from the other side.
+#[bpf_fn]
+fn icmp_error(behind_ip: Packet<'_>, ip: PktRef<'_, Ipv4>) -> Result<(Be32, u32, u8), Ending> {
+    if ip.version_ihl != PLAIN || ip.protocol != ICMP {
+        return Err(OTHER);
+    }
+    let mut pkt = behind_ip;
+    let icmp = pkt.read::<Icmp>().ok_or(OTHER)?;
+    let quoted = pkt.read::<Ipv4>().ok_or(OTHER)?;
+    let both = pkt.peek::<Both>().ok_or(OTHER)?;
+    let _ = pkt.read::<Udp>().ok_or(OTHER)?;
+    match icmp.kind {
+        UNREACHABLE | TIME_EXCEEDED | PARAMETER => {}
+        _ => return Err(OTHER),
+    }
+    if quoted.version_ihl != PLAIN || quoted.fragment & LATER != Be16::new(0) {
+        return Err(OTHER);
+    }
+    if quoted.protocol != TCP && quoted.protocol != UDP {
+        return Err(OTHER);
+    }
     // The error is for the address that sent the quoted packet, or it is a lie.
-    b.load(Size::W, R4, R7, quoted(std::mem::offset_of!(ip::Ipv4, src)));
-    b.load(Size::W, R5, R7, ip_field!(dst));
-    b.jmp_if(Cond::Ne, R4, R5, not_vip);
-    store_quoted_flow(b);
-    b.mov(R9, i32::from(disp(ip::LEN + icmp::LEN + ip::LEN + udp::LEN)));
-    b.jmp(parts.lookup);
+    if quoted.src != ip.dst {
+        return Err(Reason::NotVip.ends());
+    }
+    let ports = both.ports;
+    Ok((quoted.dst, ports.rotate_left(16), quoted.protocol))
 }
 
-/// As [`store_flow`], with the quoted packet's source as the VIP; its address is in `r4`, the protocol in `r3`.
-fn store_quoted_flow(b: &mut Builder) {
-    let ports = disp(QUOTE + ip::LEN);
-    b.load(Size::H, R5, R7, ports);
-    b.mov(R1, R5);
-    b.lsh(R5, 32);
-    b.or(R4, R5);
-    b.lsh(R3, 48);
-    b.or(R4, R3);
-    b.store(Size::Dw, R10, frame::KEY, R4);
-    b.load(Size::W, R4, R7, disp(QUOTE + std::mem::offset_of!(ip::Ipv4, dst)));
-    b.load(Size::H, R5, R7, ports + 2);
-    b.lsh(R5, 32);
-    b.or(R4, R5);
-    b.lsh(R1, 48);
-    b.or(R4, R1);
-    b.store(Size::Dw, R10, frame::TUPLE, R4);
-}
+/// ICMP type: destination unreachable.
+const UNREACHABLE: u8 = 3;
+/// ICMP type: time exceeded.
+const TIME_EXCEEDED: u8 = 11;
+/// ICMP type: parameter problem.
+const PARAMETER: u8 = 12;

@@ -6,21 +6,18 @@
 //! The ring is Maglev's (Eisenbud et al., NSDI 2016): each server has its own permutation of the slots, and the servers
 //! take turns at claiming the next free slot of theirs. It depends on the *set* of servers alone, so balancers behind
 //! ECMP agree without talking to each other, and a server that comes or goes moves little else.
-//! Next file to read: `encap.rs`.
+//! Next file to read: `hop.rs`.
 
 use std::net::Ipv4Addr;
 
-use asm::insn::{Builder, R0, R1, R2, R3, R4, R10, Size};
+use asm::dsl::prelude::*;
 
-use super::{
-    emit::field,
-    frame,
-    maps::names,
-    types::{Config, SLOTS},
-};
+use super::{maps::CONFIG, types::SLOTS};
 
 /// Multipliers of the flow hash: odd, and with bits all over (those of splitmix64 and of MurmurHash3's finaliser).
-const MUL: [u64; 3] = [0x9e37_79b9_7f4a_7c15, 0xff51_afd7_ed55_8ccd, 0xc4ce_b9fe_1a85_ec53];
+const MUL_1: u64 = 0x9e37_79b9_7f4a_7c15;
+const MUL_2: u64 = 0xff51_afd7_ed55_8ccd;
+const MUL_3: u64 = 0xc4ce_b9fe_1a85_ec53;
 /// The hash's high bits are its best: this many are shifted away.
 const SHIFT: u32 = 64 - SLOTS.trailing_zeros();
 
@@ -30,42 +27,23 @@ const SHIFT: u32 = 64 - SLOTS.trailing_zeros();
 /// and between the multiplications: somebody who does not know it cannot choose addresses that meet in one slot.
 #[must_use]
 pub fn slot(key: [u64; 2], tuple: [u8; 8], vip: [u8; 8]) -> usize {
-    let mut hash = (u64::from_ne_bytes(tuple) ^ key[0]).wrapping_mul(MUL[0]);
+    let mut hash = (u64::from_ne_bytes(tuple) ^ key[0]).wrapping_mul(MUL_1);
     hash ^= hash >> 32;
-    hash = (hash ^ u64::from_ne_bytes(vip)).wrapping_add(key[1]).wrapping_mul(MUL[1]);
+    hash = (hash ^ u64::from_ne_bytes(vip)).wrapping_add(key[1]).wrapping_mul(MUL_2);
     hash ^= hash >> 29;
-    hash = hash.wrapping_mul(MUL[2]);
+    hash = hash.wrapping_mul(MUL_3);
     usize::try_from(hash >> SHIFT).unwrap_or(0)
 }
 
-/// Writes [`slot`] into the kernel program: moves `r0`, which points at a ring, to the flow's slot. Loses `r1` to `r4`.
-pub(super) fn emit(b: &mut Builder) {
-    b.map_value(R3, names::CONFIG_VARIABLE, i32::from(field!(Config, key)));
-    b.load(Size::Dw, R1, R10, frame::TUPLE);
-    b.load(Size::Dw, R2, R3, 0);
-    b.xor(R1, R2);
-    multiply(b, MUL[0]);
-    b.mov(R2, R1);
-    b.rsh(R2, 32);
-    b.xor(R1, R2);
-    b.load(Size::Dw, R2, R10, frame::KEY);
-    b.xor(R1, R2);
-    b.load(Size::Dw, R2, R3, 8);
-    b.add(R1, R2);
-    multiply(b, MUL[1]);
-    b.mov(R2, R1);
-    b.rsh(R2, 29);
-    b.xor(R1, R2);
-    multiply(b, MUL[2]);
-    // A constant shift right is a bound the verifier understands; the one left turns slots into bytes.
-    b.rsh(R1, SHIFT.cast_signed());
-    b.lsh(R1, size_of::<u32>().trailing_zeros().cast_signed());
-    b.add(R0, R1);
-}
-
-fn multiply(b: &mut Builder, factor: u64) {
-    b.imm64(R4, factor);
-    b.mul(R1, R4);
+/// [`slot`] in the kernel program.
+#[bpf_fn]
+pub(super) fn pick(tuple: u64, vip: u64) -> u32 {
+    let mut hash = (tuple ^ CONFIG.place().key[0]) * MUL_1;
+    hash ^= hash >> 32;
+    hash = ((hash ^ vip) + CONFIG.place().key[1]) * MUL_2;
+    hash ^= hash >> 29;
+    // A constant shift right is a bound the verifier understands.
+    (hash * MUL_3 >> SHIFT) as u32
 }
 
 /// The client's side of a flow as the hash wants it: address, source port, destination port.
@@ -143,7 +121,7 @@ fn claim(owner: &mut [Option<usize>], walk: &mut Walk) {
 
 /// A bijection of 64-bit words in which every input bit reaches every output bit (splitmix64's).
 fn mix(word: u64) -> u64 {
-    let mut word = word.wrapping_add(MUL[0]).wrapping_mul(MUL[0]);
+    let mut word = word.wrapping_add(MUL_1).wrapping_mul(MUL_1);
     word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     word ^ (word >> 31)

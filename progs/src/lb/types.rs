@@ -6,23 +6,23 @@
 
 use std::{fmt, net::Ipv4Addr};
 
-use zerocopy::big_endian::U16;
+use asm::dsl::prelude::{Action, Be16, Be32, Eth, Layout};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::net::ip;
 
-asm::btf_struct! {
-    /// Key of the map `vips`: what a packet is addressed to.
-    #[derive(PartialOrd, Ord)]
-    pub struct VipKey {
-        /// The virtual address, in network byte order.
-        pub addr: [u8; 4],
-        /// The virtual port; zero stands for every port that has no VIP of its own.
-        pub port: U16,
-        /// IP protocol number: TCP or UDP.
-        pub proto: u8,
-        /// [`VipKey::SERVICE`] or [`VipKey::MARK`].
-        pub kind: u8,
-    }
+/// Key of the map `vips`: what a packet is addressed to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Layout, PartialOrd, Ord)]
+#[repr(C)]
+pub struct VipKey {
+    /// The virtual address, in network byte order.
+    pub addr: Be32,
+    /// The virtual port; zero stands for every port that has no VIP of its own.
+    pub port: Be16,
+    /// IP protocol number: TCP or UDP.
+    pub proto: u8,
+    /// [`VipKey::SERVICE`] or [`VipKey::MARK`].
+    pub kind: u8,
 }
 // The hash reads the key with one load.
 const _: () = assert!(size_of::<VipKey>() == 8);
@@ -37,13 +37,13 @@ impl VipKey {
     /// The key of a VIP.
     #[must_use]
     pub fn service(addr: Ipv4Addr, port: u16, proto: u8) -> Self {
-        Self { addr: addr.octets(), port: U16::new(port), proto, kind: Self::SERVICE }
+        Self { addr: addr.into(), port: Be16::new(port), proto, kind: Self::SERVICE }
     }
 
     /// The mark that belongs to this VIP.
     #[must_use]
     pub fn mark(self) -> Self {
-        Self { port: U16::ZERO, kind: Self::MARK, ..self }
+        Self { port: Be16::new(0), kind: Self::MARK, ..self }
     }
 }
 
@@ -66,29 +66,29 @@ fn protocol_name(proto: u8) -> String {
     }
 }
 
-asm::btf_struct! {
-    /// Value of the map `vips`.
-    pub struct Vip {
-        /// Row of the map `rings`.
-        pub ring: u32,
-        /// Row of the map `reasons`; row 0 belongs to packets of no VIP. A mark has row 0.
-        pub row: u32,
-    }
+/// Value of the map `vips`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Layout)]
+#[repr(C)]
+pub struct Vip {
+    /// Row of the map `rings`.
+    pub ring: u32,
+    /// Row of the map `reasons`; row 0 belongs to packets of no VIP. A mark has row 0.
+    pub row: u32,
 }
 
-asm::btf_struct! {
-    /// Value of the map `config`: one row, read by address, so that it costs a load and no lookup.
-    pub struct Config {
-        /// Key of the flow hash. Balancers that share VIPs must share it.
-        pub key: [u64; 2],
-        /// Not zero when a VIP with port zero exists: only then is a second lookup worth its time.
-        pub any_port: u32,
-        /// Zero.
-        pub reserved: u32,
-        /// A bit for each [`bucket`](Config::bucket): set when some VIP's address is in it. Most of what is not for a VIP is
-        /// recognised by a zero here, for a tenth of what a lookup costs.
-        pub filter: [u64; FILTER_WORDS],
-    }
+/// Value of the map `config`: one row, read by address, so that it costs a load and no lookup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Layout)]
+#[repr(C)]
+pub struct Config {
+    /// Key of the flow hash. Balancers that share VIPs must share it.
+    pub key: [u64; 2],
+    /// Not zero when a VIP with port zero exists: only then is a second lookup worth its time.
+    pub any_port: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// A bit for each [`bucket`](Config::bucket): set when some VIP's address is in it. Most of what is not for a VIP is
+    /// recognised by a zero here, for a tenth of what a lookup costs.
+    pub filter: [u64; FILTER_WORDS],
 }
 
 /// Words of the filter: 4096 bits, which 16 VIPs leave almost empty.
@@ -100,12 +100,12 @@ const _: () = assert!(1 << (32 - FILTER_HASH.1) == FILTER_WORDS * 64);
 impl Config {
     /// The bit of the filter that an address belongs to.
     #[must_use]
-    pub fn bucket(addr: [u8; 4]) -> u32 {
-        u32::from_ne_bytes(addr).wrapping_mul(FILTER_HASH.0) >> FILTER_HASH.1
+    pub const fn bucket(addr: Be32) -> u32 {
+        addr.raw().wrapping_mul(FILTER_HASH.0) >> FILTER_HASH.1
     }
 
     /// Sets the bit of an address.
-    pub fn admit(&mut self, addr: [u8; 4]) {
+    pub fn admit(&mut self, addr: Be32) {
         let bucket = Self::bucket(addr);
         self.filter[(bucket / 64) as usize] |= 1 << (bucket % 64);
     }
@@ -126,38 +126,38 @@ pub const SLOTS: usize = 1 << 16;
 /// A slot that leads nowhere: the VIP has no real server with weight. No `backends` map is that large.
 pub const NO_BACKEND: u32 = u32::MAX;
 
-asm::btf_struct! {
-    /// Value of the per-CPU map `backends`: one real server *of one VIP*.
-    ///
-    /// The first part is written by the control plane, on every CPU the same, before the first slot refers to the row, and
-    /// never again while one does. The second part belongs to the kernel program of that CPU.
-    pub struct Backend {
-        /// Source address of the outer header, in network byte order.
-        pub source: [u8; 4],
-        /// Destination address of the outer header: the real server, in network byte order.
-        pub addr: [u8; 4],
-        /// Sum of the outer header's 16-bit words that are the same for every packet (see [`constant_sum`](super::encap::constant_sum)).
-        pub sum: u32,
-        /// MTU of the route to the real server when the control plane looked, in bytes; zero: unknown.
-        pub route_mtu: u16,
-        /// Row of the VIP in the map `reasons`: whose real server this is. Zero: this row is free.
-        pub row: u16,
+/// Value of the per-CPU map `backends`: one real server *of one VIP*.
+///
+/// The first part is written by the control plane, on every CPU the same, before the first slot refers to the row, and
+/// never again while one does. The second part belongs to the kernel program of that CPU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Layout)]
+#[repr(C)]
+pub struct Backend {
+    /// Source address of the outer header, in network byte order.
+    pub source: Be32,
+    /// Destination address of the outer header: the real server, in network byte order.
+    pub addr: Be32,
+    /// Sum of the outer header's 16-bit words that are the same for every packet (see [`constant_sum`](super::encap::constant_sum)).
+    pub sum: u32,
+    /// MTU of the route to the real server when the control plane looked, in bytes; zero: unknown.
+    pub route_mtu: u16,
+    /// Row of the VIP in the map `reasons`: whose real server this is. Zero: this row is free.
+    pub row: u16,
 
-        /// Until when `eth`, `egress` and `mtu` may be used, in jiffies.
-        pub fresh_until: u64,
-        /// The Ethernet header of the next packet: destination, source, ethertype.
-        pub eth: [u8; 14],
-        /// Zero.
-        pub reserved: u16,
-        /// Index of the interface that leads to the real server.
-        pub egress: u32,
-        /// MTU of the route, in bytes.
-        pub mtu: u32,
-        /// Packets forwarded.
-        pub packets: u64,
-        /// Bytes forwarded: total lengths of the clients' IP packets, so without Ethernet and outer header.
-        pub bytes: u64,
-    }
+    /// Until when `eth`, `egress` and `mtu` may be used, in jiffies.
+    pub fresh_until: u64,
+    /// The Ethernet header of the next packet: destination, source, ethertype.
+    pub eth: Eth,
+    /// Zero.
+    pub reserved: u16,
+    /// Index of the interface that leads to the real server.
+    pub egress: u32,
+    /// MTU of the route, in bytes.
+    pub mtu: u32,
+    /// Packets forwarded.
+    pub packets: u64,
+    /// Bytes forwarded: total lengths of the clients' IP packets, so without Ethernet and outer header.
+    pub bytes: u64,
 }
 const _: () = assert!(size_of::<Backend>() == 64, "one cache line");
 const _: () = assert!(std::mem::offset_of!(Backend, fresh_until) == 16);
@@ -165,22 +165,21 @@ const _: () = assert!(std::mem::offset_of!(Backend, fresh_until) == 16);
 const _: () = assert!(std::mem::offset_of!(Backend, source) == 0 && std::mem::offset_of!(Backend, addr) == 4);
 const _: () = assert!(std::mem::offset_of!(Backend, eth) == 24);
 
-asm::btf_struct! {
-    /// Key of the map `tunnels` of the decapsulating program: who sends to whom.
-    #[derive(PartialOrd, Ord)]
-    pub struct Tunnel {
-        /// Outer source: a balancer; zero in the row that says "this destination is ours".
-        pub src: [u8; 4],
-        /// Outer destination: an address of this machine.
-        pub dst: [u8; 4],
-    }
+/// Key of the map `tunnels` of the decapsulating program: who sends to whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Layout, PartialOrd, Ord)]
+#[repr(C)]
+pub struct Tunnel {
+    /// Outer source: a balancer; zero in the row that says "this destination is ours".
+    pub src: Be32,
+    /// Outer destination: an address of this machine.
+    pub dst: Be32,
 }
 
 impl Tunnel {
     /// The row for packets from one balancer.
     #[must_use]
     pub fn new(balancer: Ipv4Addr, local: Ipv4Addr) -> Self {
-        Self { src: balancer.octets(), dst: local.octets() }
+        Self { src: balancer.into(), dst: local.into() }
     }
 
     /// The row that says "this destination is ours".
@@ -197,27 +196,25 @@ impl fmt::Display for Tunnel {
     }
 }
 
-asm::btf_struct! {
-    /// Value of the per-CPU map `tunnels`.
-    #[derive(Default)]
-    pub struct TunnelState {
-        /// Not zero: packets may be unwrapped. The row "this destination is ours" has zero here when only listed balancers
-        /// may send.
-        pub allowed: u64,
-        /// What was unwrapped.
-        pub count: Count,
-    }
+/// Value of the per-CPU map `tunnels`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Layout, Default)]
+#[repr(C)]
+pub struct TunnelState {
+    /// Not zero: packets may be unwrapped. The row "this destination is ours" has zero here when only listed balancers
+    /// may send.
+    pub allowed: u64,
+    /// What was unwrapped.
+    pub count: Count,
 }
 
-asm::btf_struct! {
-    /// Packets and bytes; value of the per-CPU map `served` of the decapsulating program, keyed by the VIP's address.
-    #[derive(Default)]
-    pub struct Count {
-        /// Packets.
-        pub packets: u64,
-        /// Bytes: total lengths of the clients' IP packets.
-        pub bytes: u64,
-    }
+/// Packets and bytes; value of the per-CPU map `served` of the decapsulating program, keyed by the VIP's address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Layout, Default)]
+#[repr(C)]
+pub struct Count {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes: total lengths of the clients' IP packets.
+    pub bytes: u64,
 }
 
 impl Count {
@@ -228,32 +225,26 @@ impl Count {
     }
 }
 
-/// `XDP_DROP` and its neighbours: what a program tells the kernel to do with the packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum Verdict {
-    /// `XDP_DROP`: forget it.
-    Drop = 1,
-    /// `XDP_PASS`: give it to the network stack.
-    Pass = 2,
-    /// `XDP_TX`: send it back out of the interface it came in by.
-    Tx = 3,
-    /// `XDP_REDIRECT`: send it out of another interface.
-    Redirect = 4,
-}
-
-impl Verdict {
-    /// `pass`, `drop`, `tx`, `redirect`.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Drop => "drop",
-            Self::Pass => "pass",
-            Self::Tx => "tx",
-            Self::Redirect => "redirect",
-        }
+/// What becomes of a packet, in a word.
+#[must_use]
+pub const fn word(action: Action) -> &'static str {
+    match action {
+        Action::Aborted => "aborted",
+        Action::Drop => "drop",
+        Action::Pass => "pass",
+        Action::Tx => "tx",
+        Action::Redirect => "redirect",
     }
 }
+
+/// How a kernel program ends when it does not forward: a reason's place in a row of the map, and a verdict in the three lowest
+/// bits. The row may be added, [`ROW_OF_ENDING`] to the left.
+pub(super) type Ending = u32;
+
+/// Bits of an ending below the number of the row.
+pub(super) const ROW_OF_ENDING: u32 = REASONS.trailing_zeros() + VERDICT_BITS;
+/// Bits of an ending that are the verdict.
+pub(super) const VERDICT_BITS: u32 = 3;
 
 /// Rows of `reasons` are this wide.
 pub const REASONS: u32 = 32;
@@ -276,7 +267,10 @@ macro_rules! reasons {
 
             /// What happens to the packet.
             #[must_use]
-            pub const fn verdict(self) -> Verdict { match self { $(Self::$variant => Verdict::$verdict,)* } }
+            pub const fn verdict(self) -> Action { match self { $(Self::$variant => Action::$verdict,)* } }
+
+            /// As kernel programs carry it.
+            pub(super) const fn ends(self) -> Ending { self.number() << VERDICT_BITS | self.verdict() as u32 }
 
             /// A short word for tables and JSON.
             #[must_use]

@@ -261,7 +261,7 @@ fn check_answer(answer: &[u8], packet: &[u8], mtu: u16) {
     let want = DestUnreachableHeader::FragmentationNeeded { next_hop_mtu: mtu };
     assert_eq!(icmp.icmp_type(), Icmpv4Type::DestinationUnreachable(want));
     assert_eq!(icmp.icmp_type().calc_checksum(icmp.payload()), icmp.checksum(), "ICMP checksum");
-    assert_eq!(icmp.payload(), &packet[IP..IP + too_big::QUOTED], "what is quoted");
+    assert_eq!(icmp.payload(), &packet[IP..IP + usize::from(too_big::QUOTED)], "what is quoted");
 }
 
 const PEER_MAC: Mac = Mac([2, 0, 0, 0, 9, 9]);
@@ -295,7 +295,7 @@ fn the_kernels_routes_give_the_next_hop() {
         let eth = [PEER_MAC.0.as_slice(), &VETH_MAC.0, &[8, 0]].concat();
         assert_eq!((run.retval, run.data_out), (REDIRECT, encapsulated(&packet, &eth, BALANCER, REAL)));
         let hop = balancer.hop(0);
-        assert_eq!((hop.egress, hop.eth.as_slice()), (out, eth.as_slice()));
+        assert_eq!((hop.egress, hop.eth.as_bytes()), (out, eth.as_slice()));
         // Kernels before 5.12 do not tell the MTU of the route: then it is the one the control plane was told.
         assert!(hop.mtu == 1400 || hop.mtu == 1500, "{}", hop.mtu);
     });

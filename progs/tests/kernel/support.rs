@@ -4,7 +4,7 @@ use std::{net::Ipv4Addr, thread};
 
 use asm::{
     codegen::Profile,
-    dsl::{Module, Program},
+    dsl::{Module, Program, net::Eth},
 };
 use loader::{
     LoadOptions, Spec,
@@ -99,6 +99,10 @@ pub(crate) const REAL: Ipv4Addr = Ipv4Addr::new(10, 10, 1, 2);
 /// The Ethernet header of the prepared next hop.
 pub(crate) const HOP: [u8; 14] = *b"\x02\0\0\0\0\x0b\x02\0\0\0\0\x0a\x08\x00";
 
+fn eth() -> Eth {
+    Eth::read_from_bytes(&HOP).expect("its size")
+}
+
 /// A loaded `balance` with contents.
 pub(crate) struct Balancer {
     pub(crate) object: Loaded,
@@ -129,7 +133,7 @@ impl Balancer {
     pub(crate) fn prepare_hops(&self, egress: u32, mtu: u32) {
         let maps = self.object.maps();
         for (index, row) in &self.tables.backends {
-            let hop = Backend { fresh_until: u64::MAX, eth: HOP, egress, mtu, ..row.to_wire() };
+            let hop = Backend { fresh_until: u64::MAX, eth: eth(), egress, mtu, ..row.to_wire() };
             maps.set_each_cpu(names::BACKENDS, &index.to_ne_bytes(), hop.as_bytes()).expect("the row exists");
         }
     }

@@ -207,7 +207,7 @@ impl Lower {
         match (self.twin, self.leaves) {
             (Twin::Staged, _) => quote_spanned!(span=> ::asm::dsl::rt::question(#value)),
             (Twin::Check, Leaves::Option) => quote_spanned!(span=> ::asm::dsl::rt::chk_option(#value)?),
-            (Twin::Check, Leaves::Result | Leaves::Plain) => {
+            (Twin::Check, Leaves::Result | Leaves::Reason | Leaves::Plain) => {
                 quote_spanned!(span=> ::asm::dsl::rt::chk_result(#value)?)
             }
         }
@@ -255,7 +255,11 @@ impl Lower {
                 let inner = self.given(&call.args[0]);
                 return self.leave_with(&inner, span);
             }
-            Expr::Call(call) if named(&call.func, failure) => {}
+            Expr::Call(call) if named(&call.func, failure) && call.args.len() == 1 => {
+                if self.leaves == Leaves::Reason {
+                    return self.raise(&call.args[0], span);
+                }
+            }
             path if named(path, failure) => {}
             other => {
                 let inner = self.question(other, span);
@@ -269,6 +273,15 @@ impl Lower {
         match self.twin {
             Twin::Check => quote_spanned!(span=> return #value),
             Twin::Staged => quote_spanned!(span=> ::asm::dsl::rt::fail()),
+        }
+    }
+
+    /// `return Err(why)` in a function that may fail for a reason.
+    fn raise(&mut self, why: &Expr, span: Span) -> TokenStream {
+        let (value, ty) = (self.expr(why), self.why.clone());
+        match self.twin {
+            Twin::Check => quote_spanned!(span=> return Err(::asm::dsl::rt::typed::<#ty>(#value))),
+            Twin::Staged => quote_spanned!(span=> ::asm::dsl::rt::raise::<#ty>(#value)),
         }
     }
 

@@ -33,6 +33,8 @@ pub(crate) enum Leaves {
     Result,
     /// The result type is `Option<T>`.
     Option,
+    /// The result type is `Result<T, E>`: the reason is a number.
+    Reason,
     /// Another type: `?` has nowhere to go, which rustc says.
     Plain,
 }
@@ -61,6 +63,8 @@ pub(crate) struct Lower {
     pub(crate) twin: Twin,
     pub(crate) leaves: Leaves,
     pub(crate) gives: Gives,
+    /// The type of the reason.
+    pub(crate) why: Option<TokenStream>,
     pub(crate) errors: Vec<Error>,
     loops: Vec<Around>,
     fresh: usize,
@@ -68,7 +72,12 @@ pub(crate) struct Lower {
 
 impl Lower {
     pub(crate) fn new(twin: Twin, leaves: Leaves, gives: Gives) -> Self {
-        Self { twin, leaves, gives, errors: Vec::new(), loops: Vec::new(), fresh: 0 }
+        Self { twin, leaves, gives, why: None, errors: Vec::new(), loops: Vec::new(), fresh: 0 }
+    }
+
+    /// With the type of the reason that the function may fail for.
+    pub(crate) fn because(self, why: Option<TokenStream>) -> Self {
+        Self { why, ..self }
     }
 
     /// The refusals of a twin, all at once.

@@ -16,6 +16,9 @@ impl Lower {
         if e.arms.iter().any(|arm| is_some(&arm.pat) || is_none(&arm.pat)) {
             return self.match_option(e, &value);
         }
+        if e.arms.iter().any(|arm| inside(&arm.pat, "Ok").is_some() || inside(&arm.pat, "Err").is_some()) {
+            return self.match_result(e, &value);
+        }
         match self.twin {
             Twin::Check => self.match_checked(e, &value),
             Twin::Staged => self.match_staged(e, &value),
@@ -201,6 +204,43 @@ impl Lower {
         self.expr(&as_if)
     }
 
+    /// `match` on what a function gives that can fail: two arms, `Ok(name)` and `Err(name)`.
+    fn match_result(&mut self, e: &ExprMatch, value: &TokenStream) -> TokenStream {
+        let span = e.match_token.span;
+        let arm = |word| e.arms.iter().find_map(|arm| Some((inside(&arm.pat, word)?, &*arm.body)));
+        let (Some((found, then)), Some((why, otherwise)), 2, true) =
+            (arm("Ok"), arm("Err"), e.arms.len(), e.arms.iter().all(|arm| arm.guard.is_none()))
+        else {
+            return self.refuse(span, refuse::RESULT_ARMS);
+        };
+        let (found, why) = (self.binding(found), self.binding(why));
+        let (goes_on, comes_back) = (!diverges(then), !diverges(otherwise));
+        let (then, otherwise) = (self.arm(then), self.arm(otherwise));
+        if self.twin == Twin::Check {
+            return quote_spanned!(span=> match ::asm::dsl::rt::chk_explained(#value) { Ok(#found) => #then, Err(#why) => #otherwise });
+        }
+        let begin = quote_spanned!(span=> let (__found, __why) = ::asm::dsl::rt::both(#value););
+        match (goes_on, comes_back) {
+            (false, _) => {
+                quote_spanned!(span=> { #begin { let #found = __found; #then; } let #why = __why.enter(); #otherwise })
+            }
+            (true, false) => quote_spanned!(span=> {
+                #begin
+                let (__value, __here) = { let #found = __found; let __value = #then; (__value, ::asm::dsl::rt::here()) };
+                { let #why = __why.enter(); #otherwise };
+                ::asm::dsl::rt::back(__here);
+                __value
+            }),
+            (true, true) => quote_spanned!(span=> {
+                #begin
+                let __join = ::asm::dsl::rt::block();
+                let __merge = { let #found = __found; ::asm::dsl::rt::open(#then, __join) };
+                { let #why = __why.enter(); ::asm::dsl::rt::merge(__merge, #otherwise, __join); }
+                ::asm::dsl::rt::join(__merge, __join)
+            }),
+        }
+    }
+
     /// The name inside `Some(name)`, as a pattern of the staged twin.
     pub(super) fn some_pattern(&mut self, pat: &Pat) -> Option<TokenStream> {
         match pat {
@@ -222,6 +262,14 @@ impl Lower {
                 self.refuse(other.span(), refuse::PATTERN);
             }
         }
+    }
+}
+
+/// The pattern inside `Ok(..)`, `Err(..)`.
+fn inside<'p>(pat: &'p Pat, word: &str) -> Option<&'p Pat> {
+    match pat {
+        Pat::TupleStruct(outer) if outer.path.is_ident(word) => outer.elems.first(),
+        _ => None,
     }
 }
 

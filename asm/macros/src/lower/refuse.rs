@@ -17,11 +17,13 @@ pub(super) const BREAK_VALUE: &str =
     "`break` carries no value in a kernel program; assign to a variable declared before the loop";
 pub(super) const NOT_IN_LOOP: &str = "there is no loop around this, or none with this label";
 pub(super) const ERR: &str =
-    "a kernel program fails with `?`; to leave with a verdict of your own, return `Ok(verdict)`";
+    "`Err(..)` is the end of a function that gives `Result<T, E>`; a program leaves with `Ok(verdict)`";
 pub(super) const STRUCT_REST: &str = "name every field: memory that is not written cannot leave the program";
 pub(super) const PATTERN: &str = "patterns in a kernel program are numbers, constants, variants, ranges, `|`, `_`, a name, tuples, `Some(..)` and `None`";
 pub(super) const OPTION_ARMS: &str =
     "a `match` on an option has two arms without guards: `Some(name) => ..` and `None => ..`";
+pub(super) const RESULT_ARMS: &str =
+    "a `match` on a result has two arms without guards: `Ok(name) => ..` and `Err(name) => ..`";
 pub(super) const UNSAFE: &str = "a kernel program needs no `unsafe`: every access is checked";
 pub(super) const ASYNC: &str = "a kernel program cannot wait";
 pub(super) const OTHER: &str =

@@ -13,7 +13,7 @@ pub use ops::{SockOps, TcpState};
 pub use skb::{CgroupSkb, Tc, TcAction};
 pub use sock::{Access, CgroupSock, SkAction, SkLookup, SkMsg, SkSkb, SockAddr};
 pub use trace::{Fentry, Kprobe, RawTracepoint, TpBtf, Tracepoint};
-pub use xdp::{Action, Xdp};
+pub use xdp::{Action, FibLookup, Xdp};
 
 use super::layout::Scalar;
 use super::map::Status;

@@ -8,13 +8,14 @@
 
 use std::{fmt, net::Ipv4Addr};
 
+use asm::dsl::Action;
 use serde::Serialize;
 use zerocopy::FromBytes;
 
 use super::{apply::Maps, tables::Tables};
 use crate::lb::{
     maps::names,
-    types::{Backend, Count, DecapReason, REASONS, Reason, Tunnel, TunnelState, Verdict},
+    types::{Backend, Count, DecapReason, REASONS, Reason, Tunnel, TunnelState, word},
 };
 
 /// What the balancer did.
@@ -177,8 +178,8 @@ fn reasons<M: Maps>(maps: &M, row: u32) -> Result<Vec<ReasonCount>, M::Error> {
     Ok(counts)
 }
 
-fn occurred(reason: &'static str, verdict: Verdict, packets: u64, text: &'static str) -> Option<ReasonCount> {
-    (packets > 0).then(|| ReasonCount { reason, verdict: verdict.word(), packets, text })
+fn occurred(reason: &'static str, verdict: Action, packets: u64, text: &'static str) -> Option<ReasonCount> {
+    (packets > 0).then(|| ReasonCount { reason, verdict: word(verdict), packets, text })
 }
 
 fn number<M: Maps>(maps: &M, map: &str, key: u32) -> Result<u64, M::Error> {

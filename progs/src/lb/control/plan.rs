@@ -112,7 +112,7 @@ impl Tables {
             planner.check_room(vip)?;
         }
         planner.new.config.key = config.hash_key().0;
-        config.vip.iter().for_each(|vip| planner.new.config.admit(vip.address.octets()));
+        config.vip.iter().for_each(|vip| planner.new.config.admit(vip.address.into()));
         planner.new.config.any_port = u32::from(config.vip.iter().any(|vip| vip.port == 0));
         Ok(planner.new)
     }

@@ -44,8 +44,8 @@ impl BackendRow {
     #[must_use]
     pub fn to_wire(self) -> Backend {
         Backend {
-            source: self.source.octets(),
-            addr: self.addr.octets(),
+            source: self.source.into(),
+            addr: self.addr.into(),
             sum: encap::constant_sum(self.source, self.addr),
             route_mtu: self.route_mtu,
             row: self.row,
