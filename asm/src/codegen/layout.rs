@@ -1,13 +1,15 @@
 //! Stage: code generation. The order of blocks: as many as can be fall through to the next.
 //!
 //! Input: a [`Machine`] with registers given out. Output: the same with its blocks in the order of emission; jumps to empty
-//! blocks go to where these lead. Next: `emit.rs`.
+//! blocks go to where these lead, and of blocks that only hand over the same constants there is one. Next: `emit.rs`.
 
-use super::mir::{MBlock, MTerm, Machine};
+use super::mir::{MBlock, MInst, MOp, MTerm, Machine, Src};
 
 /// Puts the blocks in order.
 pub(super) fn order(machine: &mut Machine) {
-    let forward = forwards(&machine.blocks);
+    let mut forward = forwards(&machine.blocks);
+    let twin = twins(&machine.blocks, &forward);
+    forward.iter_mut().for_each(|to| *to = twin[*to]);
     for block in &mut machine.blocks {
         block.term.retarget(|to| forward[to]);
         if let MTerm::If { then, other, .. } = block.term
@@ -45,6 +47,30 @@ fn forwards(blocks: &[MBlock]) -> Vec<usize> {
         start
     };
     (0..blocks.len()).map(end).collect()
+}
+
+/// The first block that does the same as each: puts constants into registers and goes on. Blocks that do more are not shared,
+/// as the verifier may know different things there.
+fn twins(blocks: &[MBlock], forward: &[usize]) -> Vec<usize> {
+    let only_constants = |block: &MBlock| {
+        let constant = |inst: &MInst| matches!(inst.op, MOp::Mov { src: Src::Imm(_), .. });
+        matches!(block.term, MTerm::Jump(_)) && block.insts.iter().all(constant)
+    };
+    let same = |a: &MBlock, b: &MBlock| {
+        let (mut x, mut y) = (a.term, b.term);
+        x.retarget(|to| forward[to]);
+        y.retarget(|to| forward[to]);
+        x == y && a.insts.len() == b.insts.len() && a.insts.iter().zip(&b.insts).all(|(a, b)| a.op == b.op)
+    };
+    let mut firsts: Vec<usize> = Vec::new();
+    let mut twins: Vec<usize> = (0..blocks.len()).collect();
+    for (at, block) in blocks.iter().enumerate().filter(|(_, block)| only_constants(block)) {
+        match firsts.iter().find(|first| same(&blocks[**first], block)) {
+            Some(first) => twins[at] = *first,
+            None => firsts.push(at),
+        }
+    }
+    twins
 }
 
 /// The blocks in traces: each is followed by one that it leads to, if there is one left.

@@ -58,6 +58,7 @@ fn give_out(machine: &mut Machine, profile: &Profile, allowed: u16) -> Result<()
         let colors = graph.color();
         if colors.spilled.is_empty() {
             apply(machine, &colors.of);
+            spill::tidy(machine);
             return Ok(());
         }
         spill::rewrite(machine, &colors.spilled, &mut temporaries);

@@ -219,6 +219,67 @@ impl Spiller<'_> {
     }
 }
 
+/// Drops what turns out to be idle once registers have numbers: loads of what the register holds already, stores that another
+/// one overwrites before anything reads them. Nobody but the code made here touches these places.
+pub(super) fn tidy(machine: &mut Machine) {
+    let slots = &machine.slots;
+    let place = |base: &Base| match base {
+        Base::Slot(slot) if slots[slot.0 as usize].spill => Some(*slot),
+        _ => None,
+    };
+    for block in &mut machine.blocks {
+        let mut held: Vec<(Slot, VReg)> = Vec::new();
+        block.insts.retain(|inst| {
+            if let MOp::Load { dst, base, .. } = &inst.op
+                && let Some(slot) = place(base)
+                && held.contains(&(slot, *dst))
+            {
+                return false;
+            }
+            let (_, destroyed) = inst.op.fixed();
+            held.retain(|(_, reg)| reg.0 >= 16 || destroyed & (1 << reg.0) == 0);
+            inst.op.regs(|reg, role| {
+                if role != Role::Use {
+                    held.retain(|(_, other)| *other != reg);
+                }
+            });
+            match &inst.op {
+                MOp::Load { dst, base, .. } => held.extend(place(base).map(|slot| (slot, *dst))),
+                MOp::Store { base, src, .. } => {
+                    if let Some(slot) = place(base) {
+                        held.retain(|(other, _)| *other != slot);
+                        if let Src::Reg(reg) = src {
+                            held.push((slot, *reg));
+                        }
+                    }
+                }
+                _ => {}
+            }
+            true
+        });
+        let mut overwritten: Vec<Slot> = Vec::new();
+        let mut idle = vec![false; block.insts.len()];
+        for (at, inst) in block.insts.iter().enumerate().rev() {
+            match &inst.op {
+                MOp::Store { base, .. } => {
+                    if let Some(slot) = place(base) {
+                        idle[at] = overwritten.contains(&slot);
+                        overwritten.push(slot);
+                    }
+                }
+                MOp::Load { base, .. } => {
+                    if let Some(slot) = place(base) {
+                        overwritten.retain(|other| *other != slot);
+                    }
+                }
+                _ => {}
+            }
+        }
+        let mut idle = idle.into_iter();
+        block.insts.retain(|_| !idle.next().unwrap_or(false));
+    }
+}
+
 fn store(slot: Slot, src: Src, loc: LocId) -> MInst {
     MInst::new(MOp::Store { size: Size::Dw, base: Base::Slot(slot), off: 0, src }, loc)
 }

@@ -5,8 +5,9 @@
 //! check never moves behind pointer arithmetic, and one behind a variable distance stays its own. Next: `keys.rs`.
 
 use super::super::profile::Profile;
-use super::{address, definitions};
+use super::{address, definitions, number};
 use crate::ir::dom::Dominators;
+use crate::ir::vars::{reachable, tidy};
 use crate::ir::{Block, Func, Op, Target, Term, Value};
 
 pub(super) fn run(func: &mut Func, _profile: &Profile) -> bool {
@@ -21,6 +22,10 @@ pub(super) fn run(func: &mut Func, _profile: &Profile) -> bool {
             }
             changed = true;
         }
+    }
+    if changed {
+        let live = reachable(func);
+        tidy(func, &live);
     }
     changed
 }
@@ -54,19 +59,40 @@ fn follower(func: &Func, ops: &[Option<Op>], dominators: &Dominators, block: Blo
             return None;
         }
         if let Some((other, far, other_end, _, other_fail)) = check_of(func, ops, at)
-            && (other, other_end, other_fail) == (root, end, fail)
+            && (other, other_end) == (root, end)
+            && same_way(func, ops, other_fail, fail)
         {
             return Some((at, far));
         }
         at = match &data.term {
             Term::Jump(next) => next.block,
-            Term::If { then, other, .. } if then == fail => other.block,
-            Term::If { then, other, .. } if other == fail => then.block,
-            Term::Check { ok, fail: other, .. } if other == fail => ok.block,
+            Term::If { then, other, .. } if same_way(func, ops, then, fail) => other.block,
+            Term::If { then, other, .. } if same_way(func, ops, other, fail) => then.block,
+            Term::Check { ok, fail: other, .. } if same_way(func, ops, other, fail) => ok.block,
             _ => return None,
         };
     }
     None
+}
+
+/// Do two ways lead to one place, and hand over the same? Blocks that only make constants are looked through.
+fn same_way(func: &Func, ops: &[Option<Op>], a: &Target, b: &Target) -> bool {
+    let (a, b) = (behind_constants(func, a), behind_constants(func, b));
+    let same = |(x, y): (&Value, &Value)| x == y || number(ops, *x).is_some_and(|x| number(ops, *y) == Some(x));
+    a.block == b.block && a.args.len() == b.args.len() && a.args.iter().zip(&b.args).all(same)
+}
+
+/// Where a way leads to behind a block that makes constants and goes on with them.
+fn behind_constants<'f>(func: &'f Func, way: &'f Target) -> &'f Target {
+    let block = &func.blocks[way.block.index()];
+    match &block.term {
+        Term::Jump(next)
+            if block.params.is_empty() && block.insts.iter().all(|inst| matches!(inst.op, Op::Const(_))) =>
+        {
+            next
+        }
+        _ => way,
+    }
 }
 
 /// Makes a check reach as far as `reach` from its root.

@@ -125,6 +125,8 @@ impl Folder<'_> {
                 (Some(number), _) => New::Number(eval::swap(*bits, number)),
                 (None, Some(Op::Swap { bits: inner, a })) if inner == bits && *bits == 64 => New::Same(*a),
                 (None, Some(Op::Swap { bits: inner, a })) if inner == bits => New::Op(Op::Low { bits: *bits, a: *a }),
+                // A swap looks at the low bits only.
+                (None, Some(Op::Low { bits: inner, a })) if inner >= bits => New::Op(Op::Swap { bits: *bits, a: *a }),
                 _ => New::Keep,
             },
             Op::PtrAdd { ptr, by } => self.ptr_add(func, *ptr, *by),
@@ -177,6 +179,8 @@ impl Folder<'_> {
             AluOp::Mul | AluOp::Div if k == 1 => same(),
             AluOp::Mul | AluOp::And if k == 0 => New::Number(0),
             AluOp::And if narrow & whole & !k == 0 => same(),
+            // The low half is a copy of 32 bits; a mask of that width does not fit an instruction.
+            AluOp::And if width == Width::W64 && k == 0xffff_ffff => New::Op(Op::Low { bits: 32, a }),
             AluOp::And => self.and_again(width, a, k),
             _ if k.is_power_of_two() => self.power(op, width, a, k.trailing_zeros()),
             _ => New::Keep,

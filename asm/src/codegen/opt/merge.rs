@@ -118,7 +118,11 @@ fn read_both(
     let ((ra, fa), (rb, fb)) = (address(ops, pa, i64::from(oa)), address(ops, pb, i64::from(ob)));
     let neighbors = ra == rb && sa == low.size && sb == sa && fb - fa == i64::from(sa.bytes());
     let uses = use_counts(func);
-    if !neighbors || uses[low.value.index()] != 1 || uses[high.value.index()] != 1 || !func.ty(pa).is_packet() {
+    // A map's value is aligned as its start is; the pointer must be to the start.
+    let whole = !matches!(ops[ra.index()], Some(Op::PtrAdd { .. })) && fa.rem_euclid(i64::from(wide.bytes())) == 0;
+    let readable = func.ty(pa).is_packet()
+        || whole && matches!(func.ty(ra), Ty::Ptr(Region::MapValue(_)) | Ty::OrNull(Region::MapValue(_)));
+    if !neighbors || uses[low.value.index()] != 1 || uses[high.value.index()] != 1 || !readable {
         return None;
     }
     let insts = &func.blocks[block].insts;
