@@ -8,7 +8,7 @@
 
 use asm::dsl::prelude::*;
 
-use super::encap::fold;
+use super::encap::{Moved, fold};
 use super::maps::{DECAP_REASONS, SERVED, TUNNELS};
 use super::types::{CountPlace, DecapReason, Ending, Tunnel, TunnelPlace, TunnelState, VERDICT_BITS};
 
@@ -17,30 +17,26 @@ const FRAGMENT: Be16 = Be16::new(0x3fff);
 /// Both ECN bits: congestion experienced (RFC 3168).
 const CE: u8 = 3;
 
-/// Unwraps what the balancers have wrapped.
+/// Unwraps what the balancers have wrapped, and counts what became of it.
 #[xdp]
 pub(super) fn decap(ctx: &mut Xdp) -> Action {
-    let ending = unwrap(ctx);
+    let ending = match unwrap(ctx) {
+        Ok(()) => DecapReason::Decapsulated.ends(),
+        Err(ending) => ending,
+    };
     if let Some(packets) = DECAP_REASONS.get(&(ending >> VERDICT_BITS)) {
         *packets += 1;
     }
     Action::of(ending & 7)
 }
 
-/// The way of a packet, and how it ends.
+/// The way of a packet.
 #[bpf_fn]
-fn unwrap(ctx: &mut Xdp) -> Ending {
-    match unwrapped(ctx) {
-        Ok(()) => DecapReason::Decapsulated.ends(),
-        Err(ending) => ending,
-    }
-}
-
-#[bpf_fn]
-fn unwrapped(ctx: &mut Xdp) -> Result<(), Ending> {
+fn unwrap(ctx: &mut Xdp) -> Result<(), Ending> {
     let frame = ctx.packet();
     let mut pkt = frame;
     let eth = pkt.read::<Eth>().ok_or(DecapReason::Short.ends())?;
+    let moved = pkt.peek::<Moved>().ok_or(DecapReason::Short.ends())?;
     let outer = pkt.read::<Ipv4>().ok_or(DecapReason::Short.ends())?;
     let inner = pkt.read::<Ipv4>().ok_or(DecapReason::Short.ends())?;
     if eth.proto != ETH_IPV4 {
@@ -63,20 +59,11 @@ fn unwrapped(ctx: &mut Xdp) -> Result<(), Ending> {
     congestion(outer, inner)?;
 
     // Source and target do not overlap: the Ethernet header has 14 bytes and moves by 20.
-    let Some(behind) = frame.peek::<Behind>() else { return Err(DecapReason::NoRoom.ends()) };
-    behind.eth = *eth;
+    moved.eth = *eth;
     ctx.adjust_head(20).ok_or(DecapReason::NoRoom.ends())?;
     count(&vip, total);
     count(&tunnel.count, total);
     Ok(())
-}
-
-/// Where the Ethernet header goes.
-#[derive(Layout)]
-#[repr(C)]
-struct Behind {
-    outer: [u8; 20],
-    eth: Eth,
 }
 
 /// The tunnel that the packet came through, or the row that says "this destination is ours".

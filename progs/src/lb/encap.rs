@@ -106,12 +106,12 @@ pub(super) fn fold(sum: u64) -> u64 {
     twice ^ 0xffff
 }
 
-/// Where the client's Ethernet header lies behind the new one.
+/// Where the Ethernet header of the client's packet lies in a packet with an outer header, from the outer header on.
 #[derive(Layout)]
 #[repr(C)]
-struct Moved {
-    outer: [u8; 6],
-    eth: Eth,
+pub(super) struct Moved {
+    pub(super) outer: [u8; 6],
+    pub(super) eth: Eth,
 }
 
 /// Makes room, and writes the Ethernet header of the next hop (or the client's again) and the outer header.

@@ -16,7 +16,7 @@ use asm::dsl::Module;
 use asm::dsl::prelude::*;
 
 use self::maps::{BACKENDS, REASONS, RINGS, VIPS};
-use self::types::{Ending, ROW_OF_ENDING, Reason, VERDICT_BITS, Vip, VipKey, VipKeyPlace, VipPlace};
+use self::types::{Ending, REASONS as WIDTH, Reason, VERDICT_BITS, Vip, VipKey, VipKeyPlace, VipPlace};
 
 pub mod control;
 pub mod decap;
@@ -47,7 +47,7 @@ fn balance(ctx: &mut Xdp) -> Action {
     let vip = from_word::<Vip>(0u64); // row 0 counts what is for no VIP
     match serve(ctx, &vip) {
         Ok(action) => action,
-        Err(ending) => leave((vip.row << ROW_OF_ENDING) + ending),
+        Err(ending) => leave(&vip, ending),
     }
 }
 
@@ -57,21 +57,23 @@ fn serve(ctx: &mut Xdp, vip: &VipPlace) -> Result<Action, Ending> {
     let frame = ctx.packet();
     let (ip, client, ports, proto, least) = parse::parse(frame)?;
     let key = from_word::<VipKey>(parse::key(ip.dst, ports >> 16, proto));
+    let tuple = client.raw() as u64 | (ports as u64) << 32;
+    let room = frame.remaining() - ETH_LEN;
     vip.set_word(find(&key)?.word());
 
-    let (total, room) = (ip.total_len.get() as u64, frame.remaining() - ETH_LEN);
+    let total = ip.total_len.get() as u64;
     if total < least || total > room {
         return Err(Reason::BadLength.ends()); // the outer length is computed from it
     }
     let first = encap::first_word(ip.tos, total);
     let ring = RINGS.get(&vip.ring).ok_or(Reason::NoReal.ends())?;
-    let slot = select::pick(client.raw() as u64 | (ports as u64) << 32, key.word());
+    let slot = select::pick(tuple, key.word());
     let real = BACKENDS.get(&(*ring)[slot]).ok_or(Reason::NoReal.ends())?;
 
     let egress = hop::next(ctx, real)?;
     // The frame, not only the packet in it, is compared: a driver counts frames.
     if room + encap::ADDED > real.mtu as u64 {
-        return Err(too_big::answer(ctx, real.mtu, room));
+        return Err(too_big::answer(ctx, real, room));
     }
     encap::push(ctx, real, first, egress)?;
     real.packets += 1;
@@ -98,10 +100,11 @@ fn find(key: &VipKeyPlace) -> Result<ValRef<Vip>, Ending> {
     Ok(VIPS.get(key).ok_or(Reason::NotVip.ends())?)
 }
 
-/// Counts why, and gives the verdict.
+/// Counts why, and gives the verdict. The row becomes the place in `reasons` where it stands, and is the key there.
 #[bpf_fn]
-fn leave(ending: Ending) -> Action {
-    if let Some(packets) = REASONS.get(&(ending >> VERDICT_BITS)) {
+fn leave(vip: &VipPlace, ending: Ending) -> Action {
+    vip.row = vip.row * WIDTH + (ending >> VERDICT_BITS);
+    if let Some(packets) = REASONS.get(&vip.row) {
         *packets += 1;
     }
     Action::of(ending & 7)

@@ -1,6 +1,6 @@
 //! Stage: kernel program `balance`, an ending. The packet does not fit the way to the real server: tell the client what does.
 //!
-//! Input: the VIP's packet, untouched; the MTU of the way, the length of the frame's IP part. Output: an ICMP "fragmentation
+//! Input: the VIP's packet, untouched; the real server's row, the length of the frame's IP part. Output: an ICMP "fragmentation
 //! needed" (RFC 1191) in its place, sent back the way it came. Next file to read: `decap.rs`.
 //!
 //! The answer comes from the VIP, the only address of ours that the client is sure to reach, and it is never larger than
@@ -9,7 +9,7 @@
 use asm::dsl::prelude::*;
 
 use super::encap::{ADDED, DONT_FRAGMENT, Words, first, fold, ttl_and};
-use super::types::{Ending, Reason};
+use super::types::{Backend, Ending, Reason};
 
 /// Bytes of the client's packet that are quoted. With the ICMP header this is the most that `bpf_csum_diff` sums at once
 /// (512), and the whole stays below the 576 bytes that every host takes (RFC 1812, section 4.3.2.3).
@@ -50,7 +50,7 @@ struct Moved {
 
 /// Turns the packet into the answer.
 #[bpf_fn]
-pub(super) fn answer(ctx: &mut Xdp, mtu: u32, room: u64) -> Ending {
+pub(super) fn answer(ctx: &mut Xdp, real: ValRef<Backend>, room: u64) -> Ending {
     let mut pkt = ctx.packet();
     let Some(_) = pkt.read::<Eth>() else { return Reason::TooBig.ends() };
     let Some(ip) = pkt.read::<Ipv4>() else { return Reason::TooBig.ends() };
@@ -58,7 +58,7 @@ pub(super) fn answer(ctx: &mut Xdp, mtu: u32, room: u64) -> Ending {
         return Reason::TooBig.ends();
     }
     let Some(()) = ctx.adjust_head(-28) else { return Reason::NoHeadroom.ends() };
-    let Some(()) = ctx.adjust_tail(QUOTED as i32 - room as i32) else { return Reason::NoHeadroom.ends() };
+    let Some(()) = ctx.adjust_tail((QUOTED as u64 - room) as i32) else { return Reason::NoHeadroom.ends() };
     let mut pkt = ctx.packet();
     let Some(eth) = pkt.read::<Eth>() else { return Reason::NoHeadroom.ends() };
     let Some(moved) = pkt.peek::<Moved>() else { return Reason::NoHeadroom.ends() };
@@ -79,7 +79,7 @@ pub(super) fn answer(ctx: &mut Xdp, mtu: u32, room: u64) -> Ending {
     };
     message.kind = FRAGMENTATION_NEEDED as u16;
     message.checksum = 0;
-    message.mtu = (((mtu as u64 - ADDED) as u16).to_be().raw() as u32) << 16;
+    message.mtu = (((real.mtu as u64 - ADDED) as u16).to_be().raw() as u32) << 16;
     message.checksum = fold(ones_sum(&message)) as u16;
     Reason::TooBigAnswered.ends()
 }

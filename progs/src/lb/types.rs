@@ -238,11 +238,9 @@ pub const fn word(action: Action) -> &'static str {
 }
 
 /// How a kernel program ends when it does not forward: a reason's place in a row of the map, and a verdict in the three lowest
-/// bits. The row may be added, [`ROW_OF_ENDING`] to the left.
+/// bits.
 pub(super) type Ending = u32;
 
-/// Bits of an ending below the number of the row.
-pub(super) const ROW_OF_ENDING: u32 = REASONS.trailing_zeros() + VERDICT_BITS;
 /// Bits of an ending that are the verdict.
 pub(super) const VERDICT_BITS: u32 = 3;
 

@@ -1,170 +1,164 @@
-    r6 = r1
-    r7 = *(u32 *)(r6 + 0)
-    r8 = *(u32 *)(r6 + 4)
-    r2 = r7
-    r2 += 54
-    if r2 > r8 goto pass_short
-    r2 = *(u16 *)(r7 + 12)
-    if r2 != 8 goto pass_not_ipv4
-    r2 = *(u8 *)(r7 + 23)
-    if r2 != 4 goto pass_not_ipip
-    r2 = *(u8 *)(r7 + 14)
-    if r2 != 69 goto pass_not_ipip
-    r2 = *(u16 *)(r7 + 20)
-    if r2 & 65343 goto pass_outer_fragment
-    r8 -= r7
-    *(u64 *)(r10 - 24) = r8
-    r1 = *(u32 *)(r7 + 50)
-    *(u32 *)(r10 - 12) = r1
-    r2 = r10
-    r2 += -12
+    *(u64 *)(r10 - 16) = r1
+    r9 = *(u32 *)(r1 + 0)
+    r1 = *(u32 *)(r1 + 4)
+    r0 = r9
+    r0 += 54
+    if r0 > r1 goto .L151
+    r0 = *(u16 *)(r9 + 12)
+    if w0 != 8 goto .L149
+    r0 = *(u8 *)(r9 + 23)
+    if w0 != 4 goto .L147
+    r0 = *(u8 *)(r9 + 14)
+    if w0 != 69 goto .L147
+    r0 = *(u16 *)(r9 + 20)
+    w0 &= 65343
+    if w0 != 0 goto .L145
+    *(u64 *)(r10 - 24) = r1
+    r0 = *(u64 *)(r10 - 24)
+    r0 -= r9
+    *(u64 *)(r10 - 24) = r0
     r1 = map[served] ll
+    r2 = r9
+    r2 += 50
     call bpf_map_lookup_elem
-    if r0 == 0 goto pass_not_vip
     r8 = r0
-    r1 = *(u32 *)(r7 + 26)
-    r2 = *(u32 *)(r7 + 30)
-    r2 <<= 32
-    r1 |= r2
+    if r8 == 0 goto .L143
+    r1 = *(u32 *)(r9 + 26)
+    r0 = *(u32 *)(r9 + 30)
+    r0 <<= 32
+    r1 |= r0
     *(u64 *)(r10 - 8) = r1
+    r1 = map[tunnels] ll
     r2 = r10
     r2 += -8
-    r1 = map[tunnels] ll
     call bpf_map_lookup_elem
-    if r0 != 0 goto tunnel_known
-    *(u32 *)(r10 - 8) = 0
-    r2 = r10
-    r2 += -8
-    r1 = map[tunnels] ll
-    call bpf_map_lookup_elem
-    if r0 == 0 goto pass_not_ours
-tunnel_known:
-    r1 = *(u64 *)(r0 + 0)
-    if r1 == 0 goto drop_bad_source
-    r9 = r0
-    r1 = *(u8 *)(r7 + 34)
+    if r0 == 0 goto .L132
+    r7 = r0
+.L38:
+    r0 = *(u64 *)(r7 + 0)
+    if r0 == 0 goto .L130
+    r6 = *(u16 *)(r9 + 36)
+    r6 = be16 r6
+    r0 = *(u16 *)(r9 + 16)
+    r0 = be16 r0
+    r1 = *(u8 *)(r9 + 34)
     r2 = r1
-    r2 >>= 4
-    if r2 != 4 goto drop_bad_length
-    r1 &= 15
-    if r1 < 5 goto drop_bad_length
+    w2 >>= 4
+    if w2 != 4 goto .L128
+    w1 &= 15
+    if w1 < 5 goto .L128
     r1 <<= 2
-    r2 = *(u16 *)(r7 + 36)
-    r2 = be16 r2
-    if r2 < r1 goto drop_bad_length
-    *(u64 *)(r10 - 32) = r2
-    r2 += 20
-    r3 = *(u16 *)(r7 + 16)
-    r3 = be16 r3
-    if r2 > r3 goto drop_bad_length
-    r3 += 14
-    r4 = *(u64 *)(r10 - 24)
-    if r3 > r4 goto drop_bad_length
-    r1 = *(u8 *)(r7 + 15)
-    r1 &= 3
-    if r1 != 3 goto ecn_same
-    r2 = *(u16 *)(r7 + 34)
-    r3 = r2
-    r3 >>= 8
-    r3 &= 3
-    if r3 == 3 goto ecn_same
-    if r3 == 0 goto drop_bad_ecn
-    r4 = r2
-    r4 |= 768
-    *(u16 *)(r7 + 34) = r4
-    r5 = *(u16 *)(r7 + 44)
-    r5 ^= 65535
-    r2 ^= 65535
-    r5 += r2
-    r5 += r4
-    r1 = r5
-    r1 >>= 16
-    r5 &= 65535
-    r5 += r1
-    r1 = r5
-    r1 >>= 16
-    r5 &= 65535
-    r5 += r1
-    r5 ^= 65535
-    *(u16 *)(r7 + 44) = r5
-ecn_same:
-    r1 = *(u64 *)(r7 + 0)
-    *(u64 *)(r7 + 20) = r1
-    r1 = *(u32 *)(r7 + 8)
-    *(u32 *)(r7 + 28) = r1
-    r1 = *(u16 *)(r7 + 12)
-    *(u16 *)(r7 + 32) = r1
-    r7 = *(u64 *)(r10 - 32)
+    if r6 < r1 goto .L128
     r1 = r6
+    r1 += 20
+    if r1 > r0 goto .L128
+    r0 += 14
+    r1 = *(u64 *)(r10 - 24)
+    if r0 > r1 goto .L128
+    r0 = *(u8 *)(r9 + 15)
+    w0 &= 3
+    if w0 != 3 goto .L102
+    r1 = *(u8 *)(r9 + 35)
+    r0 = r1
+    w0 &= 3
+    if w0 == 3 goto .L102
+    if w1 & 3 goto .L82
+    r6 = 65
+.L67:
+    r0 = r6
+    w0 >>= 3
+    *(u32 *)(r10 - 28) = r0
+    r1 = map[decap_reasons] ll
+    r2 = r10
+    r2 += -28
+    call bpf_map_lookup_elem
+    if r0 == 0 goto .L79
+    r1 = *(u64 *)(r0 + 0)
+    r1 += 1
+    *(u64 *)(r0 + 0) = r1
+.L79:
+    r0 = r6
+    w0 &= 7
+    exit
+.L82:
+    r0 = r1
+    w0 |= 3
+    *(u8 *)(r9 + 35) = r0
+    r2 = *(u16 *)(r9 + 44)
+    r2 ^= 65535
+    r1 <<= 8
+    r1 ^= 65535
+    r2 += r1
+    r0 <<= 8
+    r2 += r0
+    r0 = r2
+    r0 &= 65535
+    r2 >>= 16
+    r0 += r2
+    r1 = r0
+    r1 &= 65535
+    r0 >>= 16
+    r1 += r0
+    r1 ^= 65535
+    *(u16 *)(r9 + 44) = r1
+.L102:
+    r2 = *(u64 *)(r9 + 0)
+    r1 = *(u32 *)(r9 + 8)
+    r0 = *(u16 *)(r9 + 12)
+    *(u64 *)(r9 + 20) = r2
+    *(u32 *)(r9 + 28) = r1
+    *(u16 *)(r9 + 32) = r0
+    r1 = *(u64 *)(r10 - 16)
     r2 = 20
     call bpf_xdp_adjust_head
-    if r0 != 0 goto drop_no_room
-    r1 = *(u64 *)(r8 + 0)
-    r1 += 1
-    *(u64 *)(r8 + 0) = r1
-    r1 = *(u64 *)(r8 + 8)
-    r1 += r7
-    *(u64 *)(r8 + 8) = r1
-    r1 = *(u64 *)(r9 + 8)
-    r1 += 1
-    *(u64 *)(r9 + 8) = r1
-    r1 = *(u64 *)(r9 + 16)
-    r1 += r7
-    *(u64 *)(r9 + 16) = r1
-    goto pass_decapsulated
-pass_short:
-    *(u32 *)(r10 - 16) = 1
-    r6 = 2
-    goto count
-pass_not_ipv4:
-    *(u32 *)(r10 - 16) = 0
-    r6 = 2
-    goto count
-pass_not_ipip:
-    *(u32 *)(r10 - 16) = 2
-    r6 = 2
-    goto count
-pass_outer_fragment:
-    *(u32 *)(r10 - 16) = 3
-    r6 = 2
-    goto count
-pass_not_vip:
-    *(u32 *)(r10 - 16) = 4
-    r6 = 2
-    goto count
-pass_not_ours:
-    *(u32 *)(r10 - 16) = 5
-    r6 = 2
-    goto count
-drop_bad_source:
-    *(u32 *)(r10 - 16) = 6
-    r6 = 1
-    goto count
-drop_bad_length:
-    *(u32 *)(r10 - 16) = 7
-    r6 = 1
-    goto count
-drop_bad_ecn:
-    *(u32 *)(r10 - 16) = 8
-    r6 = 1
-    goto count
-drop_no_room:
-    *(u32 *)(r10 - 16) = 9
-    r6 = 1
-    goto count
-pass_decapsulated:
-    *(u32 *)(r10 - 16) = 10
-    r6 = 2
-    goto count
-count:
+    if r0 != 0 goto .L126
+    r0 = *(u64 *)(r8 + 0)
+    r0 += 1
+    *(u64 *)(r8 + 0) = r0
+    r0 = *(u64 *)(r8 + 8)
+    r0 += r6
+    *(u64 *)(r8 + 8) = r0
+    r0 = *(u64 *)(r7 + 8)
+    r0 += 1
+    *(u64 *)(r7 + 8) = r0
+    r0 = *(u64 *)(r7 + 16)
+    r0 += r6
+    *(u64 *)(r7 + 16) = r0
+    r6 = 82
+    goto .L67
+.L126:
+    r6 = 73
+    goto .L67
+.L128:
+    r6 = 57
+    goto .L67
+.L130:
+    r6 = 49
+    goto .L67
+.L132:
+    *(u32 *)(r10 - 8) = 0
+    r1 = map[tunnels] ll
     r2 = r10
-    r2 += -16
-    r1 = map[decap_reasons] ll
+    r2 += -8
     call bpf_map_lookup_elem
-    if r0 == 0 goto out
-    r3 = *(u64 *)(r0 + 0)
-    r3 += 1
-    *(u64 *)(r0 + 0) = r3
-out:
-    r0 = r6
-    exit
+    if r0 == 0 goto .L141
+    r7 = r0
+    goto .L38
+.L141:
+    r6 = 42
+    goto .L67
+.L143:
+    r6 = 34
+    goto .L67
+.L145:
+    r6 = 26
+    goto .L67
+.L147:
+    r6 = 18
+    goto .L67
+.L149:
+    r6 = 2
+    goto .L67
+.L151:
+    r6 = 10
+    goto .L67

@@ -98,7 +98,7 @@ fn forward(maps: &Memory, port: u16, flow: u16) -> Option<(Ipv4Addr, u16)> {
         return None;
     }
     let vip = read(names::VIPS, key.as_bytes()).or_else(|| {
-        key.port = 0.into();
+        key.port = asm::dsl::Be16::new(0);
         (config.any_port != 0).then(|| read(names::VIPS, key.as_bytes()))?
     })?;
     let vip = types::Vip::read_from_bytes(&vip).ok()?;
