@@ -8,7 +8,7 @@ use asm::{
     dsl::{kernel::kernel_struct, prelude::*},
 };
 
-use crate::support::{in_netns, kernel, loads};
+use crate::support::{in_netns, kernel, loads, tried};
 
 /// What the kernel says of a thread.
 #[derive(Layout)]
@@ -111,6 +111,36 @@ fn sockets_are_read_by_types_and_by_probing() {
     in_netns(|| {
         for program in [closes(), destroys()] {
             loads(program, &Profile::linux_5_10());
+        }
+    });
+}
+
+/// Where a function begins, and where it ends.
+#[fentry("tcp_close")]
+fn begins(ctx: &mut Fentry) {
+    let sk = ctx.ptr::<0, kernel::Sock>();
+    PEERS.set(&sk.__sk_common.skc_daddr.load(), &ctx.arg::<1>(), Update::Any);
+}
+
+#[fexit("tcp_sendmsg")]
+fn ends(ctx: &mut Fentry) {
+    let sk = ctx.ptr::<0, kernel::Sock>();
+    let (asked, sent) = (ctx.arg::<2>(), ctx.arg::<3>() as i32);
+    if sent > 0 && (sent as u64) < asked {
+        PEERS.set(&sk.__sk_common.skc_rcv_saddr.load(), &(sk.sk_sndbuf as u64), Update::Any);
+    }
+}
+
+/// Some machines forbid these programs altogether; no guest does.
+#[test]
+fn functions_are_entered_and_left() {
+    in_netns(|| {
+        for program in [begins(), ends()] {
+            match tried(program, &Profile::linux_5_10()) {
+                Ok(_) => {}
+                Err(error) if error.contains("EPERM") => return println!("skip: fentry needs Linux 5.5"),
+                Err(error) => panic!("{error}"),
+            }
         }
     });
 }

@@ -9,7 +9,7 @@ use std::cell::RefCell;
 
 use asm::{
     codegen::{Profile, optimize},
-    dsl::{Array, HashMap, Module, Packet, PktRef, Program, Update, Val, Xdp, net::Ipv4, rt},
+    dsl::{Array, HashMap, Layout, Module, Packet, PktRef, Program, Queue, Update, Val, Xdp, net::Ipv4, rt},
     ir::{self, interp::Interp},
     vm::{PacketRun, Vm, Xdp as Host},
 };
@@ -35,6 +35,16 @@ enum Stmt {
     Set(usize, Number),
     If(u8, Number, Number, Vec<Stmt>, Vec<Stmt>),
     For(u8, Vec<Stmt>),
+    /// To a bound that is included.
+    Through(u8, Vec<Stmt>),
+    /// A function, written in, that may give nothing; where it gives something, more is done.
+    Try(Number, Vec<Stmt>),
+    /// A function of its own that may give nothing.
+    Ask(Number),
+    /// A struct that an `if` results in, as a key.
+    Choose(u8, Number, Number),
+    Push(Number),
+    Pop,
     /// Reads a header here; without it the program leaves by its default.
     Read,
     /// Moves the cursor on by a number below 64.
@@ -73,6 +83,10 @@ fn block() -> impl Strategy<Value = Vec<Stmt>> {
         2 => (number(), number()).prop_map(|(index, by)| Stmt::Bump(index, by)),
         1 => (number(), number()).prop_map(|(key, value)| Stmt::Update(key, value)),
         1 => any::<bool>().prop_map(Stmt::Move),
+        1 => number().prop_map(Stmt::Ask),
+        1 => (0..6u8, number(), number()).prop_map(|(op, a, b)| Stmt::Choose(op, a, b)),
+        1 => number().prop_map(Stmt::Push),
+        1 => Just(Stmt::Pop),
         1 => number().prop_map(Stmt::Return),
     ];
     let stmt = leaf.prop_recursive(3, 24, 4, |inner| {
@@ -80,6 +94,8 @@ fn block() -> impl Strategy<Value = Vec<Stmt>> {
         prop_oneof![
             3 => (0..6u8, number(), number(), body(), body()).prop_map(|(op, a, b, x, y)| Stmt::If(op, a, b, x, y)),
             1 => (1..5u8, body()).prop_map(|(turns, x)| Stmt::For(turns, x)),
+            1 => (0..4u8, body()).prop_map(|(last, x)| Stmt::Through(last, x)),
+            1 => (number(), body()).prop_map(|(number, x)| Stmt::Try(number, x)),
             1 => (number(), body()).prop_map(|(key, x)| Stmt::Lookup(key, x)),
         ]
     });
@@ -88,6 +104,16 @@ fn block() -> impl Strategy<Value = Vec<Stmt>> {
 
 static COUNTS: Array<u64, 4> = Array::new("counts");
 static SEEN: HashMap<u64, u64, 64> = HashMap::new("seen");
+static PAIRS: HashMap<Pair, u64, 16> = HashMap::new("pairs");
+static WAITING: Queue<u64, 4> = Queue::new("waiting");
+
+/// A key of two parts.
+#[derive(Clone, Copy, Layout)]
+#[repr(C)]
+struct Pair {
+    one: u32,
+    two: u32,
+}
 
 /// The state of recording a tree.
 struct Stage<'a> {
@@ -168,7 +194,31 @@ impl Stage<'_> {
         match stmt {
             Stmt::Set(var, value) => rt::assign(&self.vars[*var], self.number(value)),
             Stmt::If(op, a, b, then, otherwise) => self.branch(*op, a, b, then, otherwise),
-            Stmt::For(turns, body) => self.turns(*turns, body),
+            Stmt::For(turns, body) => self.turns(rt::range::<u64>(0u64, u64::from(*turns)), body),
+            Stmt::Through(last, body) => self.turns(rt::closed::<u64>(1u64, u64::from(*last)), body),
+            Stmt::Try(number, body) => {
+                let none = rt::block();
+                let half = rt::some(self.halved(number), none);
+                rt::assign(&self.vars[1], half);
+                self.behind(none, body);
+            }
+            Stmt::Ask(number) => {
+                let none = rt::block();
+                let found = rt::some(self.asked(number), none);
+                rt::assign(&self.vars[2], rt::cast::<u64, u32, _>(found));
+                self.behind(none, &[]);
+            }
+            Stmt::Choose(op, a, b) => self.choose(*op, a, b),
+            Stmt::Push(number) => {
+                let number = self.number(number);
+                rt::stage(WAITING.push(&number));
+            }
+            Stmt::Pop => {
+                let none = rt::block();
+                let first = rt::some(WAITING.pop(), none);
+                rt::assign(&self.vars[0], rt::deref(&first));
+                self.behind(none, &[]);
+            }
             Stmt::Read if !self.turning => self.header = Some(rt::question(self.pkt.read::<Ipv4>())),
             Stmt::Skip(by) if !self.turning => {
                 let by = rt::and(self.number(by), 63);
@@ -194,11 +244,7 @@ impl Stage<'_> {
                 let (key, none) = (rt::and(self.number(key), 3), rt::block());
                 let value = rt::some(SEEN.get(&key), none);
                 rt::assign(&self.vars[0], rt::deref(&value));
-                let moved = moves(body);
-                self.arm(body);
-                rt::goto(none);
-                rt::enter(none);
-                self.after(moved);
+                self.behind(none, body);
             }
             Stmt::Update(key, value) => {
                 let (key, value) = (rt::and(self.number(key), 3), self.number(value));
@@ -211,6 +257,50 @@ impl Stage<'_> {
             Stmt::Return(value) => rt::give_back(rt::cast::<u32, u64, _>(self.number(value))),
             Stmt::Read | Stmt::Skip(_) | Stmt::Move(_) => {}
         }
+    }
+
+    /// Does more on one way, and goes on where both meet.
+    fn behind(&mut self, none: ir::Block, body: &[Stmt]) {
+        self.arm(body);
+        rt::goto(none);
+        rt::enter(none);
+        self.after(moves(body));
+    }
+
+    /// A function that gives nothing for odd numbers, written into its caller.
+    fn halved(&self, number: &Number) -> rt::Outcome<Val<u64>> {
+        let number = self.number(number);
+        let function = rt::Inline::begin(TEXT);
+        let odd = rt::block();
+        rt::require(rt::eq(rt::and(number, 1u64), 0u64), true, odd);
+        rt::give_back(rt::Okay(rt::shr(number, 1u64)));
+        rt::enter(odd);
+        rt::fail();
+        function.outcome::<Val<u64>>()
+    }
+
+    /// A function of its own that gives nothing for large numbers.
+    fn asked(&self, number: &Number) -> rt::Answer<u32> {
+        let number = self.number(number);
+        rt::Subprog::call("asked").arg::<u64>("number", number).outcome::<u32>(TEXT, || {
+            let number = rt::Subprog::param::<u64>(0);
+            let large = rt::block();
+            rt::require(rt::lt(number, 1u64 << 20), true, large);
+            rt::give_back(rt::Okay(rt::cast::<u32, u64, _>(number)));
+            rt::enter(large);
+            rt::fail();
+        })
+    }
+
+    fn choose(&self, op: u8, a: &Number, b: &Number) {
+        let (other, join) = (rt::block(), rt::block());
+        let small = |number: &Number| rt::and(rt::cast::<u32, u64, _>(self.number(number)), 1u32);
+        rt::require(self.condition(op, a, b), true, other);
+        let meeting = rt::open(PairParts { one: small(a), two: rt::literal(2u32) }, join);
+        rt::enter(other);
+        rt::merge::<PairParts>(meeting, PairParts { one: rt::literal(3u32), two: small(b) }, join);
+        let pair = rt::join(meeting, join);
+        rt::stage(PAIRS.set(&pair, &self.vars[1], Update::Any));
     }
 
     /// Begins the packet anew, if it has moved.
@@ -236,9 +326,9 @@ impl Stage<'_> {
         self.after(moves(then) || moves(otherwise));
     }
 
-    fn turns(&mut self, turns: u8, body: &[Stmt]) {
+    fn turns(&mut self, range: rt::Range<u64>, body: &[Stmt]) {
         let was = std::mem::replace(&mut self.turning, true);
-        let (around, item) = rt::Loop::over(rt::range::<u64>(0u64, u64::from(turns)));
+        let (around, item) = rt::Loop::over(range);
         self.arm(body);
         item.next(around);
         self.turning = was;
@@ -250,7 +340,7 @@ fn moves(block: &[Stmt]) -> bool {
     block.iter().any(|stmt| match stmt {
         Stmt::Move(_) => true,
         Stmt::If(_, _, _, then, otherwise) => moves(then) || moves(otherwise),
-        Stmt::Lookup(_, body) => moves(body),
+        Stmt::Lookup(_, body) | Stmt::Try(_, body) => moves(body),
         _ => false,
     })
 }
@@ -287,10 +377,12 @@ fn packets() -> [Vec<u8>; 4] {
     [cases::tcp(80, "S"), cases::ping(), cases::udp(53)[..40].to_vec(), cases::with_options(&cases::tcp(80, "A"), 24)]
 }
 
-/// The keys that a program may have written: of both maps four.
+/// The keys that a program may have written.
 fn elements() -> Vec<(&'static str, Vec<u8>)> {
     let counts = (0..4u32).map(|key| ("counts", key.to_ne_bytes().to_vec()));
-    counts.chain((0..4u64).map(|key| ("seen", key.to_ne_bytes().to_vec()))).collect()
+    let seen = (0..4u64).map(|key| ("seen", key.to_ne_bytes().to_vec()));
+    let pairs = (0..16u32).map(|key| ("pairs", [(key & 3).to_ne_bytes(), (key >> 2).to_ne_bytes()].concat()));
+    counts.chain(seen).chain(pairs).collect()
 }
 
 /// The end of a refusal with its log, a line a line.
@@ -375,8 +467,9 @@ fn same(tree: &[Stmt]) -> Result<(), TestCaseError> {
 #[test]
 fn random_programs_load_and_do_the_same() {
     in_netns(|| {
-        let mut runner =
-            TestRunner::new(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() });
+        let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(32);
+        let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
+        let mut runner = TestRunner::new(config);
         if let Err(error) = runner.run(&block(), |tree| same(&tree)) {
             panic!("{error}");
         }

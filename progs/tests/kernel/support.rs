@@ -47,13 +47,18 @@ pub(crate) fn kernel() -> (u32, u32) {
 /// Loads one program, alone in its object; the kernel takes its types too.
 pub(crate) fn loads(program: Program, profile: &Profile) -> loader::Loaded {
     let name = program.name();
+    let loaded = tried(program, profile).unwrap_or_else(|error| panic!("{name}: {error}"));
+    assert_eq!(loaded.notes(), [""; 0], "{name}: the kernel takes the types too");
+    loaded
+}
+
+/// As [`loads`], or why not.
+pub(crate) fn tried(program: Program, profile: &Profile) -> Result<loader::Loaded, String> {
+    let name = program.name();
     let object = Module::new(progs::LICENSE).prog(program).object(profile);
     let bytes = object.unwrap_or_else(|error| panic!("{name}: {error}")).write().expect("it is written");
     let spec = Spec::parse(&bytes).expect("it is well-formed");
-    let loaded = loader::load(&spec, &LoadOptions::default());
-    let loaded = loaded.unwrap_or_else(|error| panic!("{name}: {}", crate::examples::causes(&error)));
-    assert_eq!(loaded.notes(), [""; 0], "{name}: the kernel takes the types too");
-    loaded
+    loader::load(&spec, &LoadOptions::default()).map_err(|error| crate::examples::causes(&error))
 }
 
 /// A built-in object in the kernel, with its only program.
