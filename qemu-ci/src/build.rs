@@ -13,7 +13,6 @@ use serde_json::Value;
 use crate::arch::Arch;
 use crate::cross::Cross;
 use crate::repo::{Repo, show};
-use crate::steps::KERNEL_TARGETS;
 
 /// Flags of the compiler.
 const STATIC: &str = "-C target-feature=+crt-static";
@@ -49,20 +48,25 @@ pub struct Built {
 }
 
 impl Built {
+    /// True when there are tests of this target.
+    pub fn is_of(&self, target: &str) -> bool {
+        self.tests.iter().any(|test| test.target == target)
+    }
+
     /// The path of a program.
     pub fn program(&self, name: &str) -> Option<&Path> {
         self.programs.get(name).map(PathBuf::as_path)
     }
 }
 
-/// Builds everything that runs in a guest, in one run of cargo: two would choose features twice, and so build what the
+/// Builds everything that runs in a guest, with the test targets of these names, in one run of cargo: two would choose features twice, and so build what the
 /// programs and the tests share twice.
 ///
 /// # Errors
 /// Something does not compile; cargo's messages are on standard error.
-pub fn build(repo: &Repo, arch: Arch) -> Result<Built> {
+pub fn build(repo: &Repo, arch: Arch, tests: &[&str]) -> Result<Built> {
     let targets = targets(&metadata(repo)?);
-    let wanted = [named(&targets, "bin", &PROGRAMS), named(&targets, "test", &KERNEL_TARGETS)].concat();
+    let wanted = [named(&targets, "bin", &PROGRAMS), named(&targets, "test", tests)].concat();
     let mut built = Built { arch, ..Built::default() };
     read_messages(&run(repo, arch, &wanted)?, &targets, &mut built);
     built.tests.sort_by(|a, b| (&a.package, &a.target).cmp(&(&b.package, &b.target)));
@@ -163,7 +167,7 @@ fn read_messages(messages: &str, targets: &[Target], built: &mut Built) {
         let Some(target) = targets.iter().find(of) else { continue };
         if kind == "bin" {
             built.programs.insert(name.to_owned(), path);
-        } else if KERNEL_TARGETS.contains(&name) {
+        } else {
             let Target { package, directory, .. } = target.clone();
             built.tests.push(TestBinary { package, target: name.to_owned(), directory, path });
         }
@@ -189,7 +193,6 @@ mod tests {
         };
         let messages = [
             artifact("/w/netlink/Cargo.toml", "test", "live", "/t/live-1"),
-            artifact("/w/netlink/Cargo.toml", "test", "wire", "/t/wire-1"),
             artifact("/w/cli/Cargo.toml", "bin", "loader", "/t/loader"),
             "not json".to_owned(),
             r#"{"reason": "build-finished", "success": true}"#.to_owned(),

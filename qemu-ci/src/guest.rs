@@ -5,6 +5,7 @@
 //! status is 0 after a panic too, and no safe code in a guest could set it (the distribution's kernels have no
 //! `/dev/port`). Next to read: `console.rs`.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
@@ -22,6 +23,7 @@ use nix::unistd::Pid;
 use crate::arch::Arch;
 use crate::console::{self, Ended, Ending, Stream};
 use crate::initramfs::{Tree, archive};
+use crate::nic::{self, Nic};
 use crate::qemu::{Machine, arguments};
 use crate::tools;
 
@@ -57,8 +59,8 @@ pub struct Guest<'a> {
     pub plan: Plan,
     /// MiB.
     pub memory_mb: u64,
-    /// Models of network cards.
-    pub nics: &'a [String],
+    /// Network cards.
+    pub nics: &'a [Nic],
     /// Where initramfs and console are written; emptied first, so nothing of an older run can be taken for this one's.
     pub directory: PathBuf,
     /// When it is given up.
@@ -156,7 +158,7 @@ fn start(guest: &Guest<'_>) -> Result<Qemu> {
         Arch::Um => Stdio::from(File::create(&console).with_context(|| format!("create {}", console.display()))?),
         Arch::X86_64 | Arch::Aarch64 => Stdio::piped(),
     };
-    let child = command(guest.emulator, &machine)
+    let child = command(guest.emulator, &machine)?
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(errors)
@@ -186,11 +188,24 @@ fn prepare(guest: &Guest<'_>, console: Option<PathBuf>) -> Result<Machine> {
         kernel: guest.kernel.to_owned(),
         memory_mb: guest.memory_mb.max(enough(file.metadata().with_context(writing)?.len())),
         initrd,
-        cpus: 1,
+        cpus: nic::cpus(guest.nics),
         nics: guest.nics.to_vec(),
+        bridge: bridge(guest)?,
         console,
         tsc_khz: crate::qemu::tsc_khz(&fs::read_to_string("/proc/cpuinfo").unwrap_or_default()),
     })
+}
+
+/// Writes the script that puts network cards on a bridge, where they need one; its path.
+fn bridge(guest: &Guest<'_>) -> Result<PathBuf> {
+    use std::os::unix::fs::PermissionsExt;
+    let path = std::path::absolute(guest.directory.join("bridge")).context("current directory")?;
+    if nic::need_bridge(guest.nics) {
+        let writing = || format!("write {}", path.display());
+        fs::write(&path, nic::BRIDGE).with_context(writing)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).with_context(writing)?;
+    }
+    Ok(path)
 }
 
 /// MiB with which an initramfs of so many bytes can be unpacked: for a moment it is there twice.
@@ -198,18 +213,23 @@ fn enough(bytes: u64) -> u64 {
     128 + 2 * bytes.div_ceil(1 << 20)
 }
 
-/// QEMU, in a wrapper that ends it with us where the machine has one.
-fn command(qemu: &Path, machine: &Machine) -> Command {
-    let mut command = match tools::find("setpriv") {
-        Some(setpriv) => {
-            let mut command = Command::new(setpriv);
-            command.args(["--pdeathsig", "KILL", "--"]).arg(qemu);
-            command
-        }
-        None => Command::new(qemu),
-    };
-    command.args(arguments(machine));
-    command
+/// QEMU, in a wrapper that ends it with us where the machine has one, and in one that gives it a network where it needs one.
+///
+/// # Errors
+/// The machine has no such wrapper.
+fn command(qemu: &Path, machine: &Machine) -> Result<Command> {
+    let mut words: Vec<OsString> = Vec::new();
+    if nic::need_bridge(&machine.nics) {
+        words.extend(nic::apart()?.into_iter().map(OsString::from));
+    }
+    if tools::find("setpriv").is_some() {
+        words.extend(["setpriv", "--pdeathsig", "KILL", "--"].map(OsString::from));
+    }
+    let program = words.first().cloned().unwrap_or_else(|| qemu.into());
+    words.push(qemu.into());
+    let mut command = Command::new(program);
+    command.args(words.into_iter().skip(1)).args(arguments(machine));
+    Ok(command)
 }
 
 /// Reads results until the guest has ended, or has to be.
@@ -306,7 +326,7 @@ fn gather(mut stream: impl Read + Send + 'static) -> Receiver<String> {
 /// It could not be started.
 pub fn interactive(guest: &Guest<'_>) -> Result<()> {
     let machine = prepare(guest, None)?;
-    command(guest.emulator, &machine).status().context("start QEMU")?;
+    command(guest.emulator, &machine)?.status().context("start QEMU")?;
     Ok(())
 }
 

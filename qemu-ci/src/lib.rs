@@ -35,6 +35,7 @@ pub mod kernels;
 pub mod lint;
 pub mod matrix;
 pub mod modules;
+pub mod nic;
 pub mod qemu;
 pub mod red;
 pub mod repeat;

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use qemu_ci::arch::Arch;
 use qemu_ci::matrix::Options;
+use qemu_ci::nic::Nic;
 use qemu_ci::repo::Repo;
 use qemu_ci::run::{self, Job};
 use qemu_ci::{kernels, selftests, steps};
@@ -45,6 +46,9 @@ enum Command {
         /// Guests at a time; without it, one a processor
         #[arg(long)]
         jobs: Option<usize>,
+        /// In place of everything else the tests of a network card's driver, by its name in suites.toml
+        #[arg(long)]
+        nic: Option<String>,
         /// So many passes, whose verdicts must all be the same
         #[arg(long, default_value_t = 1)]
         repeat: usize,
@@ -115,9 +119,10 @@ struct Along {
     /// Memory of the guest in MiB
     #[arg(long)]
     memory: Option<u64>,
-    /// Network card by QEMU's name of the model, for example virtio-net-pci; several are on one hub. Its driver is a --module
-    #[arg(long = "nic")]
-    nics: Vec<String>,
+    /// Network card by QEMU's name of the model, with its queues behind a colon if it has several: virtio-net-pci:4; may be
+    /// given several times, and all see each other. Its driver is a --module
+    #[arg(long = "nic", value_name = "MODEL[:QUEUES]")]
+    nics: Vec<Nic>,
 }
 
 impl Along {
@@ -149,8 +154,9 @@ fn dispatch(command: Command) -> anyhow::Result<bool> {
         Command::Resolve(choice) => kernels::resolve(&repo, choice.arch, choice.kernel.as_deref())?,
         Command::Fetch(choice) => kernels::fetch(&repo, choice.arch, choice.kernel.as_deref(), choice.locked)?,
         Command::List => kernels::list(&repo)?,
-        Command::Kernels { choice: Choice { arch, kernel, locked }, jobs, repeat, filter } => {
-            let options = Options { arch, kernels: kernel, strict: locked, jobs, repeat, filter, ..Options::default() };
+        Command::Kernels { choice: Choice { arch, kernel, locked }, jobs, nic, repeat, filter } => {
+            let options =
+                Options { arch, kernels: kernel, strict: locked, jobs, nic, repeat, filter, ..Options::default() };
             steps::alone(steps::kernels(&repo, &options)?)
         }
         Command::Run { choice: Choice { arch, kernel, locked }, jobs, along, command } => {
@@ -165,4 +171,30 @@ fn dispatch(command: Command) -> anyhow::Result<bool> {
         Command::All => steps::all(&repo)?,
         Command::AsRoot { command } => steps::as_root(&command)?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every `cargo ci …` of the workflow is one that this program takes, whatever stands for the expressions in it.
+    #[test]
+    fn public_ci_calls_commands_that_there_are() {
+        let workflow = include_str!("../../.github/workflows/ci.yml");
+        let mut called = Vec::new();
+        for line in workflow.lines().filter_map(|line| line.split_once("run: cargo ci ")) {
+            let mut command = line.1.to_owned();
+            while let Some((before, rest)) = command.split_once("${{") {
+                let (_, after) = rest.split_once("}}").expect("an expression ends");
+                command = format!("{before}x86_64{after}");
+            }
+            let words = ["cargo ci"].into_iter().chain(command.split_whitespace());
+            let parsed = Cli::try_parse_from(words);
+            assert!(parsed.is_ok(), "{command}: {}", parsed.err().map(|error| error.to_string()).unwrap_or_default());
+            called.push(command);
+        }
+        for step in ["check", "lint", "test", "kernels"] {
+            assert!(called.iter().any(|command| command.split_whitespace().next() == Some(step)), "{step}: {called:?}");
+        }
+    }
 }

@@ -22,9 +22,12 @@ use crate::guest::{self, Guest, Patience, Run};
 use crate::initramfs::Tree;
 use crate::kernels::{self, Choice};
 use crate::modules;
+use crate::nic;
 use crate::repo::Repo;
 use crate::report::{Report, Row, TestRow};
+use crate::steps::{KERNEL_TARGETS, NIC_TARGET};
 use crate::suites::{Suites, Work};
+use crate::tools;
 use crate::verdicts::Table;
 use crate::version::Kernel;
 
@@ -43,6 +46,8 @@ pub struct Options {
     pub repeat: usize,
     /// Only tests whose name contains this.
     pub filter: Option<String>,
+    /// The network card, by its name in `suites.toml`, whose driver is tested in place of everything else.
+    pub nic: Option<String>,
     /// When a guest is given up.
     pub patience: Patience,
 }
@@ -63,12 +68,17 @@ pub fn run(repo: &Repo, options: &Options) -> Result<Report> {
     run_work(repo, options, || {
         // The tests take much longer to build than the programs that a job starts.
         let a_job = options.filter.as_deref().is_some_and(|filter| suites.is_job(filter));
-        let built = if a_job {
-            build::build_programs(repo, options.arch, &["loader"])?
-        } else {
-            build::build(repo, options.arch)?
+        let built = match &options.nic {
+            Some(_) => build::build(repo, options.arch, &[NIC_TARGET])?,
+            None if a_job => build::build_programs(repo, options.arch, &["loader"])?,
+            None => build::build(repo, options.arch, &KERNEL_TARGETS)?,
         };
-        suites.work(repo, &built, options.filter.as_deref())
+        let mut work = suites.work(repo, &built, options.filter.as_deref())?;
+        if let Some(name) = &options.nic {
+            suites.put_on(&mut work, name)?;
+            nic::check(&tools::find(tools::QEMU.program).unwrap_or_default(), &work.nics)?;
+        }
+        Ok(work)
     })
 }
 

@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use crate::arch::Arch;
+use crate::nic::{self, Nic};
 
 /// A guest's memory when nothing asks for more, in MiB. 96 is the least that the kernels tested boot with.
 pub const MEMORY_MB: u64 = 256;
@@ -24,9 +25,10 @@ pub struct Machine {
     pub memory_mb: u64,
     /// Processors. More than one costs boot time under emulation and gives a test nothing but races.
     pub cpus: u32,
-    /// Network cards, by QEMU's names of their models. All are on one hub, so each sees what the others send, and nothing
-    /// else: the host's network is not involved.
-    pub nics: Vec<String>,
+    /// Network cards. Each sees what the others send, and nothing else.
+    pub nics: Vec<Nic>,
+    /// What puts a card's other end on the bridge, where they need one.
+    pub bridge: PathBuf,
     /// Where the console goes; `None`: to this terminal, and there is no result stream then.
     pub console: Option<PathBuf>,
     /// Frequency of the host's processor. The emulated time stamp counter is the host's; told so, the guest need not
@@ -57,9 +59,7 @@ fn of_qemu(machine: &Machine) -> Vec<OsString> {
         _ => add(&["-M", "pc", "-accel", "tcg", "-cpu", "max,la57=off"]),
     }
     add(&["-smp", &machine.cpus.to_string(), "-m", &machine.memory_mb.to_string()]);
-    for (index, model) in machine.nics.iter().enumerate() {
-        add(&["-netdev", &format!("hubport,id=nic{index},hubid=0"), "-device", &format!("{model},netdev=nic{index}")]);
-    }
+    list.extend(nic::arguments(&machine.nics, &machine.bridge).into_iter().map(OsString::from));
     let mut path = |name: &str, path: OsString| {
         list.push(name.into());
         list.push(path);
@@ -154,6 +154,7 @@ mod tests {
             memory_mb: 256,
             cpus: 1,
             nics: Vec::new(),
+            bridge: "/out/bridge".into(),
             console: Some("/out/a,b.log".into()),
             tsc_khz: Some(2_596_120),
         }
@@ -199,11 +200,9 @@ mod tests {
     }
 
     #[test]
-    fn network_cards_are_on_one_hub() {
-        let text = text(&Machine { nics: vec!["virtio-net-pci".into(), "vmxnet3".into()], ..machine() });
-        let first = "-netdev hubport,id=nic0,hubid=0 -device virtio-net-pci,netdev=nic0";
-        let second = "-netdev hubport,id=nic1,hubid=0 -device vmxnet3,netdev=nic1";
-        assert!(text.contains(&format!("{first} {second}")), "{text}");
+    fn network_cards_are_before_the_kernel() {
+        let text = text(&Machine { nics: vec!["vmxnet3".parse().unwrap()], ..machine() });
+        assert!(text.contains("-device vmxnet3,netdev=nic0 -kernel"), "{text}");
     }
 
     #[test]

@@ -19,6 +19,7 @@ use crate::initramfs::{Tree, archive};
 use crate::kernels;
 use crate::matrix::{self, Options};
 use crate::modules;
+use crate::nic::Nic;
 use crate::qemu::MEMORY_MB;
 use crate::repo::Repo;
 use crate::suites::{Task, Work, base, environment};
@@ -42,8 +43,8 @@ pub struct Job {
     pub timeout: Option<u64>,
     /// MiB.
     pub memory_mb: Option<u64>,
-    /// Models of network cards.
-    pub nics: Vec<String>,
+    /// Network cards.
+    pub nics: Vec<Nic>,
 }
 
 /// Runs a command on each kernel and prints what it said.

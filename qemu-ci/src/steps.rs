@@ -21,6 +21,9 @@ use crate::{lint as rules, repeat, seed, tools};
 /// Names of test targets that need a kernel to themselves, and root.
 pub const KERNEL_TARGETS: [&str; 2] = ["kernel", "live"];
 
+/// Name of the test target that is run on network cards, one model at a time.
+pub const NIC_TARGET: &str = "nic";
+
 /// Target of the tests that boot kernels themselves. They are marked `test = false`, so that no other command
 /// runs them, least of all one in a guest.
 const BOOTING_TESTS: &str = "guests";
@@ -201,7 +204,7 @@ pub fn kernels(repo: &Repo, options: &Options) -> Result<Step> {
     step.tally.failed += differences.len();
     step.red = report.red();
     step.red.extend(differences);
-    if options.filter.is_none() && options.arch.is_default() {
+    if options.filter.is_none() && options.nic.is_none() && options.arch.is_default() {
         // Of the whole workspace: with other features than `cargo ci test` chose, everything would be built again.
         run_tests(&mut step, &mut repo.cargo(&["test", "--workspace", "--test", BOOTING_TESTS]))?;
     }

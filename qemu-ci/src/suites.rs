@@ -18,10 +18,12 @@ use crate::build::{Built, INIT, TestBinary};
 use crate::cross::Cross;
 use crate::host;
 use crate::initramfs::{Tree, archive};
+use crate::nic::Nic;
 use crate::qemu::MEMORY_MB;
 use crate::repo::Repo;
 use crate::seed;
 use crate::selftests;
+use crate::steps::NIC_TARGET;
 
 /// Variables of the environment that name data of judges outside of the workspace; what they name goes along.
 const JUDGES: [&str; 3] = ["BPF_CONFORMANCE_DIR", "VERIFIER_MATRIX", selftests::OBJECTS];
@@ -38,6 +40,8 @@ pub struct Suites {
     job: Vec<Job>,
     #[serde(default)]
     tests: Vec<Tests>,
+    #[serde(default)]
+    nic: Vec<Cards>,
 }
 
 /// What a suite needs.
@@ -74,6 +78,20 @@ struct Tests {
     memory_mb: Option<u64>,
 }
 
+/// Network cards that the tests of drivers are run on.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Cards {
+    name: String,
+    /// As `--nic` of `cargo ci run`; none where the test makes its interfaces itself.
+    #[serde(default)]
+    cards: Vec<String>,
+    modules: Vec<String>,
+}
+
+/// The variable by which a test of drivers knows which one it is about.
+const NIC: &str = "NIC";
+
 /// A thing to do in each guest; the modules are still names, because each kernel has its own files for them.
 #[derive(Clone, Debug)]
 pub struct Task {
@@ -96,8 +114,8 @@ pub struct Work {
     pub env: BTreeMap<String, String>,
     /// MiB.
     pub memory_mb: u64,
-    /// Models of network cards that the machine has.
-    pub nics: Vec<String>,
+    /// Network cards that the machine has.
+    pub nics: Vec<Nic>,
 }
 
 impl Suites {
@@ -121,7 +139,7 @@ impl Suites {
         let root = repo.path("").to_string_lossy().trim_end_matches('/').to_owned();
         tree.directory(&root);
         let chosen = |task: &Task| filter.is_none_or(|filter| task.item.name.contains(filter));
-        let jobs = self.job.iter().filter(|_| built.program("loader").is_some());
+        let jobs = self.job.iter().filter(|_| built.program("loader").is_some() && !built.is_of(NIC_TARGET));
         tasks.extend(jobs.map(|job| self.job_task(job, &root)).filter(chosen));
         for binary in &built.tests {
             let row = self.tests.iter().find(|row| row.package == binary.package && row.target == binary.target);
@@ -141,6 +159,23 @@ impl Suites {
         data(repo, &mut tree)?;
         judges(&mut tree, &mut env)?;
         Ok(Work { tasks, shared: archive(&tree)?, env, memory_mb, nics: Vec::new() })
+    }
+
+    /// Puts everything on the network cards of this name.
+    ///
+    /// # Errors
+    /// `suites.toml` has no such cards, or one of them is none.
+    pub fn put_on(&self, work: &mut Work, name: &str) -> Result<()> {
+        let known = || self.nic.iter().map(|nic| nic.name.as_str()).collect::<Vec<_>>().join(", ");
+        let nic = self.nic.iter().find(|nic| nic.name == name);
+        let nic = nic.with_context(|| format!("no network card `{name}`: suites.toml has {}", known()))?;
+        work.nics = nic.cards.iter().map(|card| card.parse()).collect::<Result<_>>()?;
+        for task in &mut work.tasks {
+            task.modules.clone_from(&nic.modules);
+            task.item.machine_network = !work.nics.is_empty();
+            task.item.env.insert(NIC.to_owned(), name.to_owned());
+        }
+        Ok(())
     }
 
     /// True for the whole name of a job, which then needs no tests.
@@ -262,6 +297,13 @@ mod tests {
     fn the_suites_of_the_repository_are_read() {
         let suites: Suites = toml::from_str(include_str!("../suites.toml")).unwrap();
         assert!(suites.job.iter().any(|job| job.name == "main job"));
+        for card in suites.nic.iter().flat_map(|nic| &nic.cards) {
+            card.parse::<Nic>().unwrap();
+        }
+        // But for igb, which the QEMU of the workflow's container does not have.
+        let tested: Vec<_> = suites.nic.iter().map(|nic| nic.name.as_str()).filter(|name| *name != "igb").collect();
+        let workflow = include_str!("../../.github/workflows/ci.yml");
+        assert!(workflow.contains(&format!("nic: [{}]", tested.join(", "))), "{tested:?}");
     }
 
     #[test]
