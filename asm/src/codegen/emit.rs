@@ -3,13 +3,14 @@
 //! Input: a [`Machine`] in order, with registers and frame given out. Output: [`Code`]. Jumps are labels up to here: nothing
 //! moves after their distances are known. Next: `../object/mod.rs`.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::Error;
 use super::frame::Frame;
 use super::mir::{Base, FP, MInst, MOp, MTerm, Machine, Slot, Src, VReg, Wide};
 use crate::insn::{Bits, Call, Code, Cond, Imm64, Insn, InsnIdx, LineRec, Op, Operand, Reg, Reloc, RelocKind, Width};
-use crate::ir::{Callee, Core, LocId};
+use crate::ir::{Callee, Core, Loc, LocId};
 
 /// Questions about the kernel's types, and the instructions that get the answers.
 pub(super) type Questions = Vec<(InsnIdx, Arc<Core>)>;
@@ -17,24 +18,29 @@ pub(super) type Questions = Vec<(InsnIdx, Arc<Core>)>;
 /// Emits a function.
 ///
 /// # Errors
-/// [`Error::TooFar`], or [`Error::Internal`] where a register was not given out.
+/// [`Error::TooFar`] where the kernel has no long jumps, or [`Error::Internal`] where a register was not given out.
 pub(super) fn emit(machine: &Machine, frame: &Frame) -> Result<(Code, Questions), Error> {
-    let mut emitter = Emitter {
-        machine,
-        frame,
-        code: Code::default(),
-        questions: Vec::new(),
-        starts: Vec::new(),
-        jumps: Vec::new(),
-        wrong: None,
-    };
-    for (at, block) in machine.blocks.iter().enumerate() {
-        emitter.starts.push(emitter.code.insns.len());
-        block.insts.iter().for_each(|inst| emitter.inst(inst));
-        emitter.line(block.loc);
-        emitter.term(block.term, at + 1);
+    let mut far = BTreeSet::new();
+    loop {
+        let mut emitter = Emitter::new(machine, frame, &far);
+        for (at, block) in machine.blocks.iter().enumerate() {
+            emitter.starts.push(emitter.code.insns.len());
+            block.insts.iter().for_each(|inst| emitter.inst(inst));
+            emitter.line(block.loc);
+            emitter.term(block.term, at + 1);
+        }
+        match emitter.finish()? {
+            Done::Code(code, questions) => return Ok((code, questions)),
+            // Longer jumps make others longer; there are only so many of them.
+            Done::TooFar(more) => far.extend(more),
+        }
     }
-    emitter.finish()
+}
+
+/// Code, or the conditional jumps, by number, that must go by way of a long one.
+enum Done {
+    Code(Code, Questions),
+    TooFar(Vec<usize>),
 }
 
 struct Emitter<'a> {
@@ -46,10 +52,17 @@ struct Emitter<'a> {
     starts: Vec<usize>,
     /// Jumps: slot and block.
     jumps: Vec<(usize, usize)>,
+    /// Conditional jumps, by their number in `jumps`, that reach their target by an unconditional one.
+    far: &'a BTreeSet<usize>,
     wrong: Option<String>,
 }
 
-impl Emitter<'_> {
+impl<'a> Emitter<'a> {
+    fn new(machine: &'a Machine, frame: &'a Frame, far: &'a BTreeSet<usize>) -> Self {
+        let (code, questions, starts, jumps) = (Code::default(), Vec::new(), Vec::new(), Vec::new());
+        Self { machine, frame, code, questions, starts, jumps, far, wrong: None }
+    }
+
     fn reg(&mut self, reg: VReg) -> Reg {
         u8::try_from(reg.0).ok().and_then(Reg::new).unwrap_or_else(|| {
             self.wrong = Some(format!("register {} was not given out", reg.0));
@@ -193,6 +206,21 @@ impl Emitter<'_> {
     }
 
     fn jump(&mut self, op: Op, to: usize) {
+        if let (Op::JumpIf { cond, width, dst, src, .. }, true) = (op, self.far.contains(&self.jumps.len())) {
+            let over = |cond, off| Op::JumpIf { cond, width, dst, src, off };
+            match cond.inverse() {
+                Some(inverse) => self.op(over(inverse, 1)),
+                None => {
+                    self.op(over(cond, 1));
+                    self.op(Op::Jump { off: 1 });
+                }
+            }
+            return self.jump_there(Op::Jump { off: 0 }, to);
+        }
+        self.jump_there(op, to);
+    }
+
+    fn jump_there(&mut self, op: Op, to: usize) {
         self.jumps.push((self.code.insns.len(), to));
         self.op(op);
     }
@@ -221,21 +249,29 @@ impl Emitter<'_> {
         }
     }
 
-    fn finish(mut self) -> Result<(Code, Questions), Error> {
-        let func = || self.machine.name.clone();
-        if let Some(what) = self.wrong {
-            return Err(Error::Internal { func: func(), what });
+    fn finish(mut self) -> Result<Done, Error> {
+        if let Some(what) = self.wrong.take() {
+            return Err(Error::Internal { func: self.machine.name.clone(), what });
         }
-        for (at, to) in &self.jumps {
+        let mut too_far = Vec::new();
+        for (number, (at, to)) in self.jumps.iter().enumerate() {
             let distance = distance(*at, self.starts[*to]);
             let insn: &mut Insn = &mut self.code.insns[*at];
+            let plain = insn.code() == 0x05;
             match (i16::try_from(distance), i32::try_from(distance)) {
                 (Ok(off), _) => insn.set_off(off),
-                (_, Ok(far)) if self.machine.gotol && insn.code() == 0x05 => *insn = Insn::new(0x06, 0, 0, 0, far),
-                _ => return Err(Error::TooFar { func: func(), distance }),
+                (_, Ok(far)) if self.machine.gotol && plain => *insn = Insn::new(0x06, 0, 0, 0, far),
+                (_, Ok(_)) if self.machine.gotol => too_far.push(number),
+                _ => return Err(self.too_far(*at, distance)),
             }
         }
-        Ok((self.code, self.questions))
+        Ok(if too_far.is_empty() { Done::Code(self.code, self.questions) } else { Done::TooFar(too_far) })
+    }
+
+    fn too_far(&self, at: usize, distance: i64) -> Error {
+        let line = self.code.lines.iter().rev().find(|line| line.at.index() <= at);
+        let loc = line.map(|LineRec { file, line, col, .. }| Loc { file: file.clone(), line: *line, col: *col });
+        Error::TooFar { func: self.machine.name.clone(), distance, loc }
     }
 }
 

@@ -42,12 +42,18 @@ pub enum Error {
         spills: u32,
     },
     /// A jump too far.
-    #[error("function `{func}` has a jump over {distance} slots; without `gotol` (Linux 6.6) a jump reaches 32,767")]
+    #[error(
+        "{place}function `{func}` has a jump over {distance} slots; before Linux 6.6 a jump reaches 32,767: move what it \
+         jumps over into a function of its own",
+        place = place(.loc)
+    )]
     TooFar {
         /// The function.
         func: Arc<str>,
         /// Slots.
         distance: i64,
+        /// The place in source, where it is known.
+        loc: Option<Loc>,
     },
     /// A block that is marked as never reached, and may be for all that is known.
     #[error("{place}function `{func}`: this place is said to be unreachable, and nothing shows that it is", place = place(.loc))]

@@ -86,6 +86,40 @@ fn a_packet_program_counts_however_it_is_compiled() {
     }
 }
 
+/// Where jumps are long, conditional ones go by way of them; where they are not, the author is told the line.
+#[test]
+fn jumps_reach_over_any_distance_or_name_their_line() {
+    let mut b = FuncBuilder::subprog("long", &[("mem", Ty::I64), ("n", Ty::I64)], Some(Ty::I64));
+    let (n, stack, one) = (b.param(1), b.stack(8, 8), b.iconst(Ty::I64, 1));
+    let (mut ways, mut line) = (Vec::new(), 0);
+    for cond in [Cond::Gt, Cond::Set] {
+        let (near, out) = (b.block(), b.block());
+        let limit = b.iconst(Ty::I64, 8);
+        line = line!() + 1;
+        b.branch(cond, n, limit, out, near);
+        ways.push(out);
+        b.switch_to(near);
+    }
+    for _ in 0..33_000 {
+        b.store(stack, 0, one);
+    }
+    b.ret(Some(one));
+    for (result, out) in (2..).zip(ways) {
+        b.switch_to(out);
+        let result = b.iconst(Ty::I64, result);
+        b.ret(Some(result));
+    }
+    let func = b.finish().unwrap();
+    let plain = |base| Profile { passes: false, ..base };
+    let error = compile_func(&func, &[], &plain(Profile::linux_5_10())).unwrap_err().to_string();
+    assert!(error.contains(&format!("tests/codegen/main.rs:{line}:")) && error.contains("32,767"), "{error}");
+    let code = compile_func(&func, &[], &plain(Profile::newest())).unwrap().code;
+    let mut vm = Vm::new(&code.insns).unwrap();
+    for (n, want) in [(3, 1), (9, 2), (8, 3), (0, 1)] {
+        assert_eq!(vm.run_on_bytes(&mut vec![0; n]), Ok(want), "{n}");
+    }
+}
+
 /// Shift amounts are taken modulo the width; a verifier that sees a larger one in a register knows nothing of the result.
 #[test]
 fn a_constant_shift_is_by_less_than_the_width() {
