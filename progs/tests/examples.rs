@@ -170,6 +170,37 @@ fn every_example_is_printed_and_read_back_after_every_pass() {
     assert!(stages > 60, "only {stages}");
 }
 
+/// Every function of every example has a line from its first instruction on, each with its source text; and the bytes of
+/// the object are the same each time.
+#[test]
+fn lines_are_complete_and_bytes_repeat() {
+    let mut functions = 0;
+    for (name, profile) in
+        progs::examples::NAMES.iter().flat_map(|name| [(name, Profile::linux_5_10()), (name, Profile::newest())])
+    {
+        let module = progs::examples::by_name(name).expect("it is in the list");
+        for one in module.compile(&profile).expect("it is compiled") {
+            let (name, lines) = (&one.name, &one.code.lines);
+            assert_eq!(lines.first().map(|line| line.at.index()), Some(0), "{name}: a line at the first instruction");
+            assert!(lines.windows(2).all(|pair| pair[0].at < pair[1].at), "{name}: lines in order");
+            assert!(lines.iter().all(|line| line.at.index() < one.code.insns.len()), "{name}: lines of instructions");
+            for line in lines {
+                let text = one.code.line_text(line);
+                assert!(
+                    text.is_some_and(|text| !text.trim().is_empty()),
+                    "{name}: {}:{} has no text",
+                    line.file,
+                    line.line
+                );
+            }
+            functions += 1;
+        }
+        let write = || module.object(&profile).expect("it is compiled").write().expect("it is written");
+        assert_eq!(write(), write(), "{name}");
+    }
+    assert!(functions >= 2 * progs::examples::NAMES.len(), "{functions} functions");
+}
+
 /// A context with 32-bit fields at some offsets.
 fn context(fields: &[(usize, [u8; 4])]) -> [u8; 192] {
     let mut bytes = [0; 192];

@@ -49,9 +49,10 @@ impl Param<'_> {
     fn begun(&self) -> Option<TokenStream> {
         let (name, ty) = (self.name, value_type(self.ty));
         self.is_value().then(|| {
-            let value = quote!(::asm::dsl::rt::typed::<#ty>(#name));
+            // What is recorded comes from the parameter's line, which has a text, not from the attribute's.
+            let value = quote_spanned!(name.span()=> ::asm::dsl::rt::typed::<#ty>(#name));
             if self.mutable {
-                quote!(let mut #name = ::asm::dsl::rt::mutable(#value);)
+                quote_spanned!(name.span()=> let mut #name = ::asm::dsl::rt::mutable(#value);)
             } else {
                 quote!(let #name = #value;)
             }
