@@ -73,3 +73,29 @@ fn no_program_is_larger_than_clangs() {
     assert_eq!(table, std::fs::read_to_string(path).unwrap_or_default(), "UPDATE_GOLDEN=1 writes the new table");
     assert!(larger.is_empty() && mean <= 0.9, "{larger:?} are larger than clang's\n{table}");
 }
+
+/// A number that stands for the bytes of the code: FNV-1a (Fowler, Noll, Vo).
+fn fingerprint(compiled: &Compiled) -> u64 {
+    let bytes = compiled.code.insns.iter().flat_map(|insn| insn.to_bytes());
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+}
+
+/// The same bytes each time, in each process, whatever cargo's profile: `../golden/codegen/code.txt`.
+#[test]
+fn code_is_the_same_to_the_last_byte() {
+    let table = || {
+        let mut table = String::from("program 5.10 newest\n");
+        for (name, func) in programs::all() {
+            let of = |profile| fingerprint(&compile_func(&func, &[], &profile).expect("it compiles"));
+            writeln!(table, "{name} {:016x} {:016x}", of(Profile::linux_5_10()), of(Profile::newest())).unwrap();
+        }
+        table
+    };
+    let first = table();
+    assert_eq!(first, table(), "a second time in this process");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/codegen/code.txt");
+    if std::env::var("UPDATE_GOLDEN").is_ok() {
+        std::fs::write(path, &first).unwrap();
+    }
+    assert_eq!(first, std::fs::read_to_string(path).unwrap_or_default(), "UPDATE_GOLDEN=1 writes the new table");
+}
