@@ -1,7 +1,7 @@
 //! The rules of the verifier, as the IR's checker knows them: a function a row, what kernels from 5.10 on refuse, and why.
 
-use asm::codegen::{Profile, compile_func};
-use asm::ir::{Func, verify};
+use asm::codegen::{Profile, compile, compile_func};
+use asm::ir::{Func, Module, verify};
 
 use super::listing;
 
@@ -121,11 +121,89 @@ fn what_kernels_refuse_is_refused() {
         ("packet end is no memory", "  v10: i8 = load u8 v2 + 0\n  return v3", "nothing is read through a pkt_end"),
         ("pointer into the packet", "  store u64 v1 + 0, v5\n  return v3", "pointers are stored on the stack only"),
         ("pointer against a number", "  if64 v1 > v4 then b1 else b1", "cannot be compared"),
+        (
+            "a packet pointer and a map value meet",
+            "  v10: ?value(m0) = call map_lookup_elem(v6, v1)\n  v11: i64 = 0\n  if64 v10 == v11 then b1 else b3\nb3:\n  v12: *value(m0) = non_null v10\n  if32 v3 == v4 then b4(v1) else b4(v12)\nb4(v13: pkt):\n  return v3",
+            "which is pkt",
+        ),
+        (
+            "checked on one way only",
+            "  v10: pkt = ptr_add v1, v3\n  if32 v3 == v4 then b3 else b4\nb3:\n  check v10 + 20 <= v2 then b4 else b1\nb4:\n  v11: i8 = load u8 v10 + 19\n  return v3",
+            "of which 14 are checked",
+        ),
+        ("arithmetic on a pointer", "  v10: i64 = xor64 v1, v4\n  return v3", "a number is wanted"),
+        ("a pointer as result", "  return v1", "i32 is returned"),
+        ("a pointer cut in two", "  v10: i32 = load u32 v0 + 2\n  return v3", "a pointer of 4 bytes"),
         ("used before it is defined", "  return v30", "never defined"),
         ("no such block", "  jump b9", "there is no b9"),
     ];
     for (name, body, want) in cases {
         let error = judge(body).expect_err(name);
         assert!(error.contains(want), "{name}: {error}");
+    }
+}
+
+/// What one kernel's verifier sees: a function a row, how many of the profiles (oldest first) refuse it, and why.
+#[test]
+fn what_a_kernel_cannot_see_is_refused_for_it() {
+    let all = [Profile::linux_5_10(), Profile::linux_6_1(), Profile::newest()];
+    let cases = [
+        (
+            "an index that nothing bounds",
+            "  v10: i64 = load u64 v1 + 0\n  v11: *g0 = ptr_add v7, v10\n  v12: i8 = load u8 v11 + 0\n  return v3",
+            3,
+            "anything of 4",
+        ),
+        (
+            "one too many",
+            "  v10: i64 = load u64 v1 + 0\n  if64 v10 > v4 then b1 else b3\nb3:\n  v11: *g0 = ptr_add v7, v10\n  \
+             v12: i8 = load u8 v11 + 0\n  return v3",
+            3,
+            "bytes 0 to 5 of 4",
+        ),
+        (
+            "a size that is too large",
+            "  v9: i64 = 0\n  v10: i8 = load u8 v1 + 0\n  v11: i64 = call csum_diff(v9, v9, v7, v10, v9)\n  return v3",
+            3,
+            "bytes 0 to 255 of 4",
+        ),
+        (
+            "a word that was half written",
+            "  v11: *s1 = stack s1\n  store u32 v11 + 4, v3\n  v12: i64 = load u64 v11 + 0\n  return v3",
+            1,
+            "byte 0 of s1",
+        ),
+        (
+            "a loop in which nothing changes",
+            "  jump b3\nb3:\n  v10: i8 = load u8 v1 + 0\n  if64 v10 == v3 then b3 else b1",
+            3,
+            "nothing changes",
+        ),
+    ];
+    let head = HEAD.replacen("  m0 =", "  s1 = stack 8 align 8\n  m0 =", 1);
+    for (name, body, refuse, want) in cases {
+        let func = Func::parse(&format!("{head}{body}\n}}")).unwrap_or_else(|error| panic!("{name}: {error}"));
+        verify(&func).unwrap_or_else(|error| panic!("{name}: {error}"));
+        for (number, profile) in all.into_iter().enumerate() {
+            match compile_func(&func, &[], &Profile { passes: false, ..profile }) {
+                Ok(_) => assert!(number >= refuse, "{name}: accepted by {number}"),
+                Err(error) => assert!(number < refuse && error.to_string().contains(want), "{name}, {number}: {error}"),
+            }
+        }
+    }
+}
+
+/// A function of the object that moves the packet makes its caller's pointers stale; one that does not keeps them.
+#[test]
+fn functions_may_move_the_packet() {
+    let other = |call: &str| {
+        format!("fn other(ctx: ctx) -> i64 {{\nb0(v0: ctx):\n  v1: i32 = 4\n  v2: i64 = call {call}\n  return v2\n}}")
+    };
+    let main = format!("{HEAD}  v10: i64 = call @other(v0)\n  v11: i8 = load u8 v1 + 0\n  return v11\n}}");
+    for (call, fine) in [("xdp_adjust_head(v0, v1)", false), ("ktime_get_ns()", true)] {
+        let funcs = [&main, &other(call)].map(|text| Func::parse(text).expect("it is well-formed")).to_vec();
+        let compiled = compile(&Module { funcs, ..Module::default() }, &Profile::linux_5_10());
+        let said = compiled.err().map(|error| error.to_string()).unwrap_or_default();
+        assert_eq!(said.contains("before the packet was moved"), !fine, "{call}: {said}");
     }
 }

@@ -7,7 +7,7 @@ mod author;
 mod programs;
 
 use asm::codegen::{Allocation, Error, Profile, compile_func};
-use asm::ir::{Func, MapDecl};
+use asm::ir::{Func, FuncBuilder, GlobalDecl, MapDecl, Ty as IrTy};
 use asm::object::{MapDef, MapType, Object, Ty};
 use asm::vm::{MapSpec, Vm, Xdp};
 use loader::{LoadOptions, Loaded, Spec};
@@ -127,4 +127,37 @@ fn random_programs_load_and_run_as_in_the_interpreter() {
         }
     }
     assert!(loaded > 20 || !base.atomics, "only {loaded} programs ran");
+}
+
+/// A program that obeys every rule that is known here, and that the verifier refuses: a product bounds nothing. The log
+/// names the author's line.
+#[test]
+fn a_refusal_names_the_authors_line() {
+    need_root();
+    let mut b = FuncBuilder::prog("xdp", "refused");
+    let pass = b.block();
+    let (data, end) = (b.packet(), b.packet_end());
+    b.check(data, 8, end, pass);
+    let (x, y) = (b.load(IrTy::I32, data, 0), b.load(IrTy::I32, data, 4));
+    let value = b.global_addr(&GlobalDecl { name: "table".into(), size: 64, readonly: true }, 0);
+    let index = b.mul(x, y);
+    let place = b.ptr_add(value, index);
+    let line = line!() + 1;
+    let found = b.load(IrTy::I8, place, 0);
+    b.ret(Some(found));
+    b.switch_to(pass);
+    let two = b.iconst(IrTy::I32, 2);
+    b.ret(Some(two));
+    let func = b.finish().expect("it obeys the rules");
+    let spec = Spec::parse(&object(&func, &profile()).expect("it compiles")).expect("our own object");
+    let error = loader::load(&spec, &LoadOptions::default()).expect_err("the index may be anything");
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(&error);
+    while let Some(cause) = source {
+        text = format!("{text}\n{cause}");
+        source = cause.source();
+    }
+    // The kernel refuses the sum or what is read by it.
+    let lines = [line - 2, line].map(|line| format!("tests/kernel/codegen.rs:{line}:"));
+    assert!(lines.iter().any(|line| text.contains(line)), "{lines:?} is not in:\n{text}");
 }
