@@ -7,6 +7,7 @@
 use asm::codegen::Profile;
 use asm::dsl::Module;
 
+pub mod bypass;
 pub mod examples;
 pub mod lb;
 pub mod net;

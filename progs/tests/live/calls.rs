@@ -1,0 +1,241 @@
+//! Each call on a socket answers as it does in TCP.
+
+use std::io::{ErrorKind, Read, Seek, Write};
+use std::time::{Duration, Instant};
+
+use rustix::event::epoll;
+use rustix::net::{RecvFlags, SendFlags, recv, send};
+use rustix::pipe::{PipeFlags, SpliceFlags, pipe_with, splice};
+
+use crate::rig::{LONG, Mode, Rig, each_way, exchange, read_exactly};
+
+/// What `splice` takes from a socket on which nothing was read yet.
+fn spliced(rig: &Rig) -> Result<usize, ErrorKind> {
+    let (mut client, server) = rig.connection();
+    client.write_all(b"twelve bytes").expect("it is taken");
+    server.set_nonblocking(true).expect("it can be");
+    let (_reading, writing) = pipe_with(PipeFlags::NONBLOCK).expect("a pipe");
+    splice(&server, None, &writing, None, 64, SpliceFlags::NONBLOCK).map_err(|errno| errno.kind())
+}
+
+#[test]
+fn splice_finds_the_bytes() {
+    let saw = each_way(spliced);
+    assert_eq!(saw.plain, Ok(12));
+    assert_eq!(saw.naive, Err(ErrorKind::WouldBlock), "the kernel looks where redirected bytes are not");
+}
+
+/// What `FIONREAD` says when the first ten bytes have come.
+fn readable(rig: &Rig) -> u64 {
+    let (mut client, server) = rig.connection();
+    client.write_all(&[7; 10]).expect("it is taken");
+    rustix::io::ioctl_fionread(&server).expect("it is a socket")
+}
+
+/// The same at a socket whose other end is not in the cgroup: all comes by TCP.
+fn readable_alone(rig: &Rig) -> u64 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a listener");
+    rig.cgroup.go_out();
+    let mut client = crate::rig::connect(listener.local_addr().expect("its address"));
+    rig.cgroup.come_in();
+    let server = crate::rig::accept(&listener);
+    client.write_all(&[7; 10]).expect("it is taken");
+    rustix::io::ioctl_fionread(&server).expect("it is a socket")
+}
+
+#[test]
+fn the_number_of_readable_bytes_is_told() {
+    let (paired, alone) = (each_way(readable), each_way(readable_alone));
+    println!("FIONREAD of a pair {paired:?}, of one end {alone:?}");
+    assert_eq!((paired.plain, alone.plain), (10, 10));
+    // Kernels see either what was redirected or what came by TCP, none sees both.
+    assert_eq!(paired.naive.min(alone.naive), 0, "{paired:?} {alone:?}");
+}
+
+/// Bytes that are looked at first, and read then.
+fn peeked(rig: &Rig) -> (Vec<u8>, Vec<u8>) {
+    let (mut client, mut server) = rig.talking();
+    client.write_all(b"look").expect("it is taken");
+    let mut looked = vec![0; 4];
+    server.peek(&mut looked).expect("it is there");
+    (looked, read_exactly(&mut server, 4))
+}
+
+#[test]
+fn a_look_leaves_the_bytes() {
+    let saw = each_way(peeked);
+    assert_eq!(saw.plain, (b"look".to_vec(), b"look".to_vec()));
+    assert_eq!(saw.naive, saw.plain);
+}
+
+/// What a reader is told when nothing comes: at once, and after a while that was kept.
+fn nothing_comes(rig: &Rig) -> (ErrorKind, ErrorKind, bool) {
+    let (_client, mut server) = rig.talking();
+    let at_once = recv(&server, &mut [0; 8][..], RecvFlags::DONTWAIT).expect_err("nothing is there").kind();
+    server.set_read_timeout(Some(Duration::from_millis(40))).expect("a while");
+    let before = Instant::now();
+    let later = server.read(&mut [0; 8]).expect_err("nothing comes").kind();
+    (at_once, later, before.elapsed() >= Duration::from_millis(35))
+}
+
+#[test]
+fn a_reader_waits_as_long_as_it_wants() {
+    let saw = each_way(nothing_comes);
+    assert_eq!(saw.plain, (ErrorKind::WouldBlock, ErrorKind::WouldBlock, true));
+    assert_eq!(saw.naive, saw.plain);
+}
+
+/// Wake-ups that a reader with edge-triggered epoll misses, of 200.
+fn missed(rig: &Rig) -> usize {
+    let (mut client, mut server) = rig.talking();
+    server.set_nonblocking(true).expect("it can be");
+    let poll = epoll::create(epoll::CreateFlags::CLOEXEC).expect("an epoll");
+    let edges = epoll::EventFlags::IN | epoll::EventFlags::ET;
+    epoll::add(&poll, &server, epoll::EventData::new_u64(1), edges).expect("it is watched");
+    let second = rustix::event::Timespec { tv_sec: 1, tv_nsec: 0 };
+    let mut missed = 0;
+    for round in 0..200_u32 {
+        client.write_all(&round.to_ne_bytes()).expect("it is taken");
+        let mut events = Vec::with_capacity(4);
+        epoll::wait(&poll, rustix::buffer::spare_capacity(&mut events), Some(&second)).expect("it waits");
+        missed += usize::from(events.is_empty());
+        let mut bytes = [0; 64];
+        while server.read(&mut bytes).is_ok() {}
+    }
+    missed
+}
+
+#[test]
+fn every_edge_wakes() {
+    let saw = each_way(missed);
+    assert_eq!(saw.plain, 0);
+    assert_eq!(saw.naive, 0);
+}
+
+/// A file that is sent without being read first.
+fn file_sent(rig: &Rig) -> bool {
+    let (client, mut server) = rig.talking();
+    let content: Vec<u8> = (0..100_000_u32).map(|i| i.to_le_bytes()[0] ^ i.to_le_bytes()[1]).collect();
+    let mut file =
+        std::fs::File::from(rustix::fs::memfd_create("file", rustix::fs::MemfdFlags::CLOEXEC).expect("memory"));
+    file.write_all(&content).expect("it is taken");
+    file.rewind().expect("a file");
+    let sending = std::thread::spawn(move || {
+        let mut left = 100_000;
+        while left > 0 {
+            left -= rustix::fs::sendfile(&client, &file, None, left).expect("it is taken");
+        }
+    });
+    let got = read_exactly(&mut server, content.len());
+    sending.join().expect("it ends");
+    got == content
+}
+
+#[test]
+fn a_file_arrives() {
+    let saw = each_way(file_sent);
+    assert!(saw.plain && saw.naive, "{saw:?}");
+}
+
+/// What a reader gets of `a`, an urgent `!`, `b`, when it does not ask for urgent bytes.
+fn urgent(rig: &Rig) -> Vec<u8> {
+    let (mut client, mut server) = rig.talking();
+    client.write_all(b"a").expect("it is taken");
+    send(&client, b"!", SendFlags::OOB).expect("it is taken");
+    client.write_all(b"b").expect("it is taken");
+    drop(client);
+    let mut bytes = Vec::new();
+    server.read_to_end(&mut bytes).expect("the end comes");
+    bytes
+}
+
+#[test]
+fn an_urgent_byte_is_not_in_the_stream() {
+    let saw = each_way(urgent);
+    assert_eq!(saw.plain, b"ab");
+    assert_eq!(saw.naive, b"a!b", "a message has no urgent bytes");
+}
+
+/// Nothing is sent, then something; nothing is asked for, then something.
+fn zero_length(rig: &Rig) -> (usize, usize, Vec<u8>) {
+    let (mut client, mut server) = rig.talking();
+    let sent = client.write(&[]).expect("nothing is no error");
+    client.write_all(b"x").expect("it is taken");
+    let read = server.read(&mut []).expect("nothing is no error");
+    (sent, read, read_exactly(&mut server, 1))
+}
+
+#[test]
+fn nothing_is_no_end() {
+    let saw = each_way(zero_length);
+    assert_eq!(saw.plain, (0, 0, b"x".to_vec()));
+    assert_eq!(saw.naive, saw.plain);
+}
+
+/// Both ends send a lot at the same time, in pieces of all sizes; what is wrong with what arrives.
+fn both_ways(rig: &Rig) -> Option<String> {
+    let (client, server) = rig.talking();
+    let ends = [client, server].map(|end| {
+        end.set_read_timeout(Some(LONG)).expect("a while");
+        let reading = end.try_clone().expect("a second handle");
+        [std::thread::spawn(move || pour(end)), std::thread::spawn(move || drink(reading))]
+    });
+    ends.into_iter().flatten().filter_map(|thread| thread.join().expect("it ends")).next()
+}
+
+/// Bytes sent each way.
+const POURED: usize = 2 << 20;
+
+/// What stands at a place of the stream.
+fn letter(at: usize) -> u8 {
+    (at.wrapping_mul(0x9e37_79b9) >> 13).to_le_bytes()[0]
+}
+
+fn pour(mut end: std::net::TcpStream) -> Option<String> {
+    let mut at = 0;
+    for len in [1, 7, 100, 1000, 5000, 17_000, 64_000, 200_000].into_iter().cycle() {
+        let bytes: Vec<u8> = (at..POURED.min(at + len)).map(letter).collect();
+        if let Err(error) = end.write_all(&bytes) {
+            return Some(format!("at {at}: {error}"));
+        }
+        at += bytes.len();
+        if at == POURED {
+            return None;
+        }
+    }
+    None
+}
+
+fn drink(mut end: std::net::TcpStream) -> Option<String> {
+    let (mut at, mut bytes) = (0, vec![0; 30_000]);
+    while at < POURED {
+        let got = match end.read(&mut bytes) {
+            Ok(0) => return Some(format!("the end at {at}")),
+            Ok(got) => got,
+            Err(error) => return Some(format!("at {at}: {error}")),
+        };
+        if let Some(wrong) = (0..got).find(|i| bytes[*i] != letter(at + i)) {
+            return Some(format!("another byte at {}", at + wrong));
+        }
+        at += got;
+    }
+    None
+}
+
+#[test]
+fn both_ways_at_once() {
+    let saw = each_way(both_ways);
+    assert_eq!(saw.plain, None);
+    assert_eq!(saw.naive, None, "both ends were there before the first byte");
+}
+
+#[test]
+fn the_usual_pair_redirects_here() {
+    let counts = each_way(|rig| {
+        let (mut client, mut server) = rig.connection();
+        exchange(&mut client, &mut server, b"one");
+        (rig.mode, rig.redirected())
+    });
+    assert_eq!(counts.plain, (Mode::Plain, 0));
+    assert_eq!(counts.naive, (Mode::Naive, 1));
+}

@@ -1,0 +1,125 @@
+//! Streams end as they do in TCP, and nothing is lost when acceleration is switched off.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::Shutdown;
+use std::thread;
+
+use crate::rig::{LONG, Mode, Rig, each_way, exchange, in_netns, loopback_up, read_exactly};
+
+/// How often a reader that blocks, and whose own side is closed, is told to try again.
+fn half_closed(rig: &Rig) -> usize {
+    let mut told = 0;
+    for _ in 0..ROUNDS {
+        let (mut client, mut server) = rig.connection();
+        let answering = thread::spawn(move || {
+            let mut request = Vec::new();
+            server.read_to_end(&mut request).expect("a request, and its end");
+            server.write_all(&request).expect("somebody reads");
+        });
+        client.write_all(b"request").expect("it is taken");
+        client.shutdown(Shutdown::Write).expect("our side is closed");
+        let mut answer = Vec::new();
+        while let Err(error) = client.read_to_end(&mut answer) {
+            assert_eq!(error.kind(), ErrorKind::WouldBlock, "{error}");
+            told += 1;
+        }
+        assert_eq!(answer, b"request");
+        answering.join().expect("it answers");
+    }
+    told
+}
+
+/// Of 3,000 requests the usual pair fails more than a hundred.
+const ROUNDS: usize = 300;
+
+#[test]
+fn a_blocking_read_blocks_after_half_a_close() {
+    let saw = each_way(half_closed);
+    println!("reads of {ROUNDS} that were told to try again: {saw:?}");
+    assert_eq!(saw.plain, 0);
+}
+
+/// What arrives of a message that was sent before the socket left the map.
+fn switched_off(rig: &Rig) -> usize {
+    let (mut client, mut server) = rig.talking();
+    client.write_all(&[7; 4096]).expect("it is taken");
+    rig.delete_all();
+    client.write_all(b"!").expect("it is taken");
+    drop(client);
+    server.set_read_timeout(Some(LONG)).expect("a while");
+    let mut bytes = Vec::new();
+    server.read_to_end(&mut bytes).expect("the end comes");
+    bytes.len()
+}
+
+#[test]
+fn nothing_is_lost_when_it_is_switched_off() {
+    let saw = each_way(switched_off);
+    assert_eq!(saw.plain, 4097);
+    assert_eq!(saw.naive, 1, "the usual pair's queue goes with the map's entry");
+}
+
+/// Messages redirected after the programs were detached.
+#[test]
+fn the_usual_pair_goes_on_when_it_is_detached() {
+    let redirected = in_netns(|| {
+        loopback_up();
+        let mut rig = Rig::new(Mode::Naive);
+        let (mut client, mut server) = rig.talking();
+        rig.detach_enrolment();
+        let before = rig.redirected();
+        exchange(&mut client, &mut server, b"still?");
+        rig.redirected() - before
+    });
+    assert_eq!(redirected, 1);
+}
+
+/// What a reader gets of a message whose sender closes at once.
+fn closed_at_once(rig: &Rig) -> Vec<u8> {
+    let (mut client, mut server) = rig.talking();
+    client.write_all(b"last words").expect("they are taken");
+    drop(client);
+    let mut bytes = Vec::new();
+    server.read_to_end(&mut bytes).expect("the end comes");
+    bytes
+}
+
+#[test]
+fn the_last_words_of_a_sender_are_heard() {
+    let saw = each_way(closed_at_once);
+    assert_eq!(saw.plain, b"last words");
+    assert_eq!(saw.naive, saw.plain);
+}
+
+/// What each end reads when one side is closed, and the other one is not.
+fn one_side(rig: &Rig) -> (usize, Vec<u8>) {
+    let (mut client, mut server) = rig.talking();
+    client.shutdown(Shutdown::Write).expect("our side is closed");
+    let end = server.read(&mut [0; 8]).expect("the end is no error");
+    server.write_all(b"answer").expect("the other side is open");
+    thread::sleep(std::time::Duration::from_millis(5));
+    (end, read_exactly(&mut client, 6))
+}
+
+#[test]
+fn the_other_side_stays_open() {
+    let saw = each_way(one_side);
+    assert_eq!(saw.plain, (0, b"answer".to_vec()));
+    assert_eq!(saw.naive, saw.plain);
+}
+
+/// What a sender is told when the other end closes without reading what it was sent.
+fn unread_at_close(rig: &Rig) -> Option<ErrorKind> {
+    let (mut client, server) = rig.talking();
+    client.write_all(b"unheard").expect("it is taken");
+    drop(server);
+    client.set_read_timeout(Some(LONG)).expect("a while");
+    client.read(&mut [0; 8]).err().map(|error| error.kind())
+}
+
+#[test]
+fn closing_on_unread_bytes_is_a_reset() {
+    let saw = each_way(unread_at_close);
+    assert_eq!(saw.plain, Some(ErrorKind::ConnectionReset));
+    assert_eq!(saw.naive, None, "the kernel does not know that redirected bytes were not read");
+}

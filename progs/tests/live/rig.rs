@@ -1,0 +1,225 @@
+//! What the tests share: a namespace and a cgroup of their own, the programs in one of the modes, connections over loopback.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use asm::codegen::Profile;
+use asm::object::AttachType;
+use loader::link::Link;
+use loader::link::cgroup::Cgroup;
+use loader::link::sockmap::{self, Attachment};
+use loader::{LoadOptions, Loaded, Spec};
+use nix::sched::{CloneFlags, unshare};
+use progs::bypass::naive;
+
+/// Long enough that nothing but a stalled stream takes it.
+pub(crate) const LONG: Duration = Duration::from_secs(10);
+
+/// Which way the bytes go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// TCP, and nothing else.
+    Plain,
+    /// The usual pair.
+    Naive,
+}
+
+/// What a scenario gave in each mode.
+#[derive(Debug)]
+pub(crate) struct Saw<T> {
+    pub(crate) plain: T,
+    pub(crate) naive: T,
+}
+
+/// Plays a scenario in every mode, each time in a new namespace and a new cgroup.
+pub(crate) fn each_way<T: Send + 'static>(scenario: fn(&Rig) -> T) -> Saw<T> {
+    let play = |mode| {
+        in_netns(move || {
+            loopback_up();
+            scenario(&Rig::new(mode))
+        })
+    };
+    Saw { plain: play(Mode::Plain), naive: play(Mode::Naive) }
+}
+
+/// Runs `work` on a thread in a network namespace of its own, which goes with its last user.
+pub(crate) fn in_netns<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let thread = thread::spawn(|| {
+        unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace of our own");
+        work()
+    });
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// Brings loopback up in the thread's namespace; gives its index.
+pub(crate) fn loopback_up() -> u32 {
+    let mut route = netlink::route::Socket::open().expect("netlink");
+    let lo = route.link_by_name("lo").expect("every namespace has one").ifindex;
+    route.link_set_up(lo).expect("loopback goes up");
+    lo
+}
+
+/// A process is in one cgroup at a time, and tests share the process.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// A cgroup of the test's own, with this process in it; it goes back where it was at the end.
+pub(crate) struct OwnCgroup {
+    own: PathBuf,
+    before: PathBuf,
+    _one: MutexGuard<'static, ()>,
+}
+
+impl OwnCgroup {
+    fn enter() -> Self {
+        assert!(nix::unistd::geteuid().is_root(), "these tests need root: run them with `cargo ci test` as root");
+        let one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let mounts = fs::read_to_string("/proc/self/mounts").expect("procfs");
+        let mount = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>()).find(|row| row[2] == "cgroup2");
+        let root = PathBuf::from(mount.expect("a cgroup v2 hierarchy is mounted")[1]);
+        let path = fs::read_to_string("/proc/self/cgroup").expect("procfs");
+        let path = path.lines().find_map(|line| line.strip_prefix("0::/")).expect("we are in a cgroup");
+        let before = root.join(path);
+        let own = before.join(format!("bp-{}", std::process::id()));
+        fs::create_dir(&own).expect("a cgroup below ours");
+        let entered = Self { own, before, _one: one };
+        entered.come_in();
+        entered
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.own
+    }
+
+    /// Sockets made from now on are the cgroup's.
+    pub(crate) fn come_in(&self) {
+        fs::write(self.own.join("cgroup.procs"), "0").expect("we may enter it");
+    }
+
+    /// Sockets made from now on are not.
+    pub(crate) fn go_out(&self) {
+        fs::write(self.before.join("cgroup.procs"), "0").expect("we may leave it");
+    }
+}
+
+impl Drop for OwnCgroup {
+    fn drop(&mut self) {
+        let _moved = fs::write(self.before.join("cgroup.procs"), "0");
+        let _removed = fs::remove_dir(&self.own);
+    }
+}
+
+/// The programs at their places. They go before the cgroup does.
+pub(crate) struct Rig {
+    pub(crate) mode: Mode,
+    /// On the cgroup.
+    links: Vec<Link>,
+    /// On the sockets of a map.
+    verdict: Option<Attachment>,
+    /// What was loaded; nothing in plain mode.
+    loaded: Option<Loaded>,
+    pub(crate) cgroup: OwnCgroup,
+}
+
+impl Rig {
+    pub(crate) fn new(mode: Mode) -> Self {
+        let mut rig = Self { mode, links: Vec::new(), verdict: None, loaded: None, cgroup: OwnCgroup::enter() };
+        match mode {
+            Mode::Plain => {}
+            Mode::Naive => rig.load_naive(),
+        }
+        rig
+    }
+
+    fn load_naive(&mut self) {
+        let bytes =
+            naive::module().object(&Profile::linux_5_10()).expect("it is recorded").write().expect("and written");
+        let spec = Spec::parse(&bytes).expect("our own object");
+        let loaded = loader::load(&spec, &LoadOptions::default()).unwrap_or_else(|error| panic!("{error:?}"));
+        self.attach(&loaded, "naive_enrol", "naive_redirect", "sockets");
+        self.loaded = Some(loaded);
+    }
+
+    fn attach(&mut self, loaded: &Loaded, enrol: &str, redirect: &str, sockets: &str) {
+        let (redirect, sockets) = (loaded.prog(redirect).expect("its name"), loaded.map(sockets).expect("its name"));
+        let verdict = sockmap::attach(redirect, sockets, AttachType::SK_MSG_VERDICT);
+        self.verdict = Some(verdict.unwrap_or_else(|error| panic!("{error:?}")));
+        let cgroup = Cgroup::open(self.cgroup.path()).expect("it was made");
+        let enrol = loaded.prog(enrol).expect("its name");
+        self.links.push(cgroup.attach(enrol, AttachType::CGROUP_SOCK_OPS).expect("cgroups take several"));
+    }
+
+    /// Messages that were redirected so far.
+    pub(crate) fn redirected(&self) -> u64 {
+        let Some(loaded) = &self.loaded else { return 0 };
+        let value = loaded.map(".bss").expect("it counts").lookup(&[0; 4]).expect("arrays can be read");
+        let value = value.expect("an array has all its elements");
+        u64::from_ne_bytes(value[..8].try_into().expect("eight bytes"))
+    }
+
+    /// Takes the program off the cgroup, so that no socket is enrolled any more.
+    pub(crate) fn detach_enrolment(&mut self) {
+        for link in self.links.drain(..) {
+            link.close_proven().expect("it goes");
+        }
+    }
+
+    /// Takes every socket out of the map at once, as a program that ends without a thought does.
+    pub(crate) fn delete_all(&self) {
+        let Some(loaded) = &self.loaded else { return };
+        let sockets = loaded.map("sockets").expect("its name");
+        let keys: Vec<_> = sockets.keys().map(|key| key.expect("the map can be walked")).collect();
+        for key in keys {
+            sockets.delete(&key).expect("it can be deleted from");
+        }
+    }
+
+    /// A connection over loopback: client, server.
+    pub(crate) fn connection(&self) -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+        let client = connect(listener.local_addr().expect("its address"));
+        (client, accept(&listener))
+    }
+
+    /// A connection on which each end has read something: whatever will be redirected, is from now on.
+    pub(crate) fn talking(&self) -> (TcpStream, TcpStream) {
+        let (mut client, mut server) = self.connection();
+        for _ in 0..2 {
+            exchange(&mut client, &mut server, b"hello");
+            exchange(&mut server, &mut client, b"world");
+        }
+        (client, server)
+    }
+}
+
+/// A client's end. Nothing on it waits for ever.
+pub(crate) fn connect(to: SocketAddr) -> TcpStream {
+    prepared(TcpStream::connect(to).expect("somebody listens"))
+}
+
+/// A server's end.
+pub(crate) fn accept(listener: &TcpListener) -> TcpStream {
+    prepared(listener.accept().expect("somebody connects").0)
+}
+
+fn prepared(stream: TcpStream) -> TcpStream {
+    stream.set_nodelay(true).expect("it is TCP");
+    stream
+}
+
+/// Sends `bytes` and reads them at the other end.
+pub(crate) fn exchange(from: &mut TcpStream, to: &mut TcpStream, bytes: &[u8]) {
+    from.write_all(bytes).expect("it is taken");
+    assert_eq!(read_exactly(to, bytes.len()), bytes);
+}
+
+/// The next so many bytes.
+pub(crate) fn read_exactly(from: &mut TcpStream, len: usize) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    from.read_exact(&mut bytes).expect("they come");
+    bytes
+}
