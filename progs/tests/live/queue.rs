@@ -8,7 +8,7 @@ use crate::rig::{Rig, each_way};
 const FAR_TOO_MUCH: usize = 24 << 20;
 
 /// Bytes that a sender gets rid of while nobody reads.
-fn unread(rig: &Rig) -> usize {
+fn unread(rig: &mut Rig) -> usize {
     let (mut client, _server) = rig.talking();
     client.set_nonblocking(true).expect("it can be");
     let chunk = vec![7; 64 << 10];
@@ -28,5 +28,6 @@ fn a_reader_that_does_not_read_stops_the_sender() {
     let saw = each_way(unread);
     println!("bytes taken while nobody reads: {saw:?}");
     assert!(saw.plain < FAR_TOO_MUCH, "TCP has a window: {saw:?}");
+    assert!(saw.ours * 10 <= saw.plain * 12, "the queue is a fifth of it at most: {saw:?}");
     assert!(saw.naive >= FAR_TOO_MUCH, "the usual pair has no limit: {saw:?}");
 }

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -15,7 +16,9 @@ use loader::link::cgroup::Cgroup;
 use loader::link::sockmap::{self, Attachment};
 use loader::{LoadOptions, Loaded, Spec};
 use nix::sched::{CloneFlags, unshare};
+use progs::bypass::control::Bypass;
 use progs::bypass::naive;
+use progs::bypass::types::Inbox;
 
 /// Long enough that nothing but a stalled stream takes it.
 pub(crate) const LONG: Duration = Duration::from_secs(10);
@@ -27,6 +30,8 @@ pub(crate) enum Mode {
     Plain,
     /// The usual pair.
     Naive,
+    /// Ours.
+    Ours,
 }
 
 /// What a scenario gave in each mode.
@@ -34,17 +39,18 @@ pub(crate) enum Mode {
 pub(crate) struct Saw<T> {
     pub(crate) plain: T,
     pub(crate) naive: T,
+    pub(crate) ours: T,
 }
 
 /// Plays a scenario in every mode, each time in a new namespace and a new cgroup.
-pub(crate) fn each_way<T: Send + 'static>(scenario: fn(&Rig) -> T) -> Saw<T> {
+pub(crate) fn each_way<T: Send + 'static>(scenario: fn(&mut Rig) -> T) -> Saw<T> {
     let play = |mode| {
         in_netns(move || {
             loopback_up();
-            scenario(&Rig::new(mode))
+            scenario(&mut Rig::new(mode))
         })
     };
-    Saw { plain: play(Mode::Plain), naive: play(Mode::Naive) }
+    Saw { plain: play(Mode::Plain), naive: play(Mode::Naive), ours: play(Mode::Ours) }
 }
 
 /// Runs `work` on a thread in a network namespace of its own, which goes with its last user.
@@ -67,6 +73,9 @@ pub(crate) fn loopback_up() -> u32 {
 /// A process is in one cgroup at a time, and tests share the process.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
+/// No two cgroups have one name, also where one could not be removed.
+static NUMBER: AtomicU32 = AtomicU32::new(0);
+
 /// A cgroup of the test's own, with this process in it; it goes back where it was at the end.
 pub(crate) struct OwnCgroup {
     own: PathBuf,
@@ -84,7 +93,7 @@ impl OwnCgroup {
         let path = fs::read_to_string("/proc/self/cgroup").expect("procfs");
         let path = path.lines().find_map(|line| line.strip_prefix("0::/")).expect("we are in a cgroup");
         let before = root.join(path);
-        let own = before.join(format!("bp-{}", std::process::id()));
+        let own = before.join(format!("bp-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed)));
         fs::create_dir(&own).expect("a cgroup below ours");
         let entered = Self { own, before, _one: one };
         entered.come_in();
@@ -115,7 +124,8 @@ impl Drop for OwnCgroup {
 
 /// The programs at their places. They go before the cgroup does.
 pub(crate) struct Rig {
-    pub(crate) mode: Mode,
+    /// Ours, in that mode.
+    pub(crate) ours: Option<Bypass>,
     /// On the cgroup.
     links: Vec<Link>,
     /// On the sockets of a map.
@@ -127,12 +137,20 @@ pub(crate) struct Rig {
 
 impl Rig {
     pub(crate) fn new(mode: Mode) -> Self {
-        let mut rig = Self { mode, links: Vec::new(), verdict: None, loaded: None, cgroup: OwnCgroup::enter() };
+        let mut rig = Self { ours: None, links: Vec::new(), verdict: None, loaded: None, cgroup: OwnCgroup::enter() };
         match mode {
             Mode::Plain => {}
             Mode::Naive => rig.load_naive(),
+            Mode::Ours => rig.load_ours(),
         }
         rig
+    }
+
+    fn load_ours(&mut self) {
+        let mut ours = Bypass::load().unwrap_or_else(|error| panic!("{error:?}"));
+        ours.attach(&Cgroup::open(self.cgroup.path()).expect("it was made"))
+            .unwrap_or_else(|error| panic!("{error:?}"));
+        self.ours = Some(ours);
     }
 
     fn load_naive(&mut self) {
@@ -155,6 +173,10 @@ impl Rig {
 
     /// Messages that were redirected so far.
     pub(crate) fn redirected(&self) -> u64 {
+        if let Some(ours) = &self.ours {
+            let redirected = |(_, inbox): (u64, Inbox)| if inbox.redirected > 0 { inbox.messages } else { 0 };
+            return ours.inboxes().expect("it can be walked").into_iter().map(redirected).sum();
+        }
         let Some(loaded) = &self.loaded else { return 0 };
         let value = loaded.map(".bss").expect("it counts").lookup(&[0; 4]).expect("arrays can be read");
         let value = value.expect("an array has all its elements");
@@ -168,8 +190,12 @@ impl Rig {
         }
     }
 
-    /// Takes every socket out of the map at once, as a program that ends without a thought does.
-    pub(crate) fn delete_all(&self) {
+    /// Switches acceleration off: the usual pair by taking every socket out of the map, which is what happens when its map goes.
+    pub(crate) fn switch_off(&mut self) {
+        if let Some(ours) = self.ours.take() {
+            std::thread::spawn(move || drop(ours.down(LONG)));
+            return;
+        }
         let Some(loaded) = &self.loaded else { return };
         let sockets = loaded.map("sockets").expect("its name");
         let keys: Vec<_> = sockets.keys().map(|key| key.expect("the map can be walked")).collect();

@@ -1,0 +1,222 @@
+//! Stage: control plane. Brings the programs up on cgroups, and takes them down without losing a byte.
+//!
+//! Input: cgroups. Output: [`Bypass`], which keeps the programs attached. What the kernel does not take is left out, and said: TCP is
+//! under all of it. Next file to read: `../../tests/live/main.rs`.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use asm::codegen::Profile;
+use asm::object::AttachType;
+use loader::link::cgroup::Cgroup;
+use loader::link::sockmap::{self, Attachment};
+use loader::link::{self, Link, tracing};
+use loader::map::{self, Map};
+use loader::{LoadOptions, Loaded, Spec};
+use zerocopy::IntoBytes;
+
+use super::types::Inbox;
+
+/// Why it could not be brought up, or down.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The object is malformed: a mistake in this crate.
+    #[error("the object of `bypass` cannot be written")]
+    Write(#[from] asm::dsl::Error),
+    /// It cannot be put together.
+    #[error("the object of `bypass` cannot be written")]
+    Object(#[from] asm::object::Error),
+    /// It cannot be read back.
+    #[error("the object of `bypass` cannot be read")]
+    Spec(#[from] loader::elf::ElfError),
+    /// The kernel refused it.
+    #[error("the kernel does not take the programs of `bypass`")]
+    Load(#[from] Box<loader::load::Error>),
+    /// A program was not attached, or not taken off.
+    #[error(transparent)]
+    Link(#[from] link::Error),
+    /// A map could not be read or written.
+    #[error(transparent)]
+    Map(#[from] map::Error),
+    /// Bytes lie in queues that nobody reads.
+    #[error(
+        "after {waited:?} there are {bytes} unread bytes in {queues} queues; the sockets stay enrolled, and nothing is lost"
+    )]
+    Unread {
+        /// How long was waited.
+        waited: Duration,
+        /// Bytes in queues.
+        bytes: u64,
+        /// Queues with bytes in them.
+        queues: usize,
+    },
+}
+
+/// How it is known what was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counting {
+    /// By the tracepoint (Linux 6.3).
+    Tracepoint,
+    /// By the end of the receiving function (Linux 5.19).
+    Function,
+    /// Not at all: each direction is redirected until its credit is used up, and then goes by TCP. Order holds and memory is bounded, but
+    /// readers that splice see nothing, half-closed sockets stay enrolled, and nobody knows when a queue is empty.
+    None,
+}
+
+impl Counting {
+    fn program(self) -> Option<&'static str> {
+        match self {
+            Self::Tracepoint => Some("heard"),
+            Self::Function => Some("heard_fexit"),
+            Self::None => None,
+        }
+    }
+}
+
+/// The programs, at their places as long as this lives.
+#[derive(Debug)]
+pub struct Bypass {
+    links: Vec<Link>,
+    verdict: Attachment,
+    loaded: Loaded,
+    counting: Counting,
+}
+
+impl Bypass {
+    /// Loads the programs, and attaches what is not a cgroup's: nothing is enrolled yet. Where the kernel cannot say what was read, it
+    /// stays switched off, and all goes by TCP until [`Bypass::open`] is called by somebody who knows the programs that will run.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Load`] if the kernel takes them in no way, [`Error::Link`].
+    pub fn load() -> Result<Self, Error> {
+        let bytes = super::module().object(&Profile::linux_5_10())?.write()?;
+        let spec = Spec::parse(&bytes)?;
+        let counted =
+            Self::load_with(&spec, Counting::Tracepoint).or_else(|_| Self::load_with(&spec, Counting::Function));
+        counted.or_else(|_| {
+            let bypass = Self::load_with(&spec, Counting::None)?;
+            bypass.open(false)?;
+            Ok(bypass)
+        })
+    }
+
+    /// As [`Bypass::load`], in one way.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn load_counting(counting: Counting) -> Result<Self, Error> {
+        let bytes = super::module().object(&Profile::linux_5_10())?.write()?;
+        Self::load_with(&Spec::parse(&bytes)?, counting)
+    }
+
+    fn load_with(spec: &Spec, counting: Counting) -> Result<Self, Error> {
+        let programs = ["enrol", "redirect"].into_iter().chain(counting.program());
+        let only: BTreeSet<String> = programs.map(str::to_owned).collect();
+        let mut options = LoadOptions { only: Some(only), ..LoadOptions::default() };
+        let counted = u32::from(counting != Counting::None);
+        options.variables.insert("counted".to_owned(), counted.as_bytes().to_vec());
+        let loaded = loader::load(spec, &options).map_err(Box::new)?;
+        let prog = |name| loaded.prog(name).map_err(Box::new);
+        let map = |name| loaded.map(name).map_err(Box::new);
+        let mut links = Vec::new();
+        if let Some(name) = counting.program() {
+            links.push(tracing::attach(prog(name)?)?);
+        }
+        let verdict = sockmap::attach(prog("redirect")?, map("peers")?, AttachType::SK_MSG_VERDICT)?;
+        Ok(Self { links, verdict, loaded, counting })
+    }
+
+    /// Connections of the cgroup, and of those below it, are enrolled from now on.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Link`].
+    pub fn attach(&mut self, cgroup: &Cgroup) -> Result<(), Error> {
+        let enrol = self.loaded.prog("enrol").map_err(Box::new)?;
+        self.links.push(cgroup.attach(enrol, AttachType::CGROUP_SOCK_OPS)?);
+        Ok(())
+    }
+
+    /// How it is known what was read.
+    #[must_use]
+    pub fn counting(&self) -> Counting {
+        self.counting
+    }
+
+    /// The directions there are, by the key of the socket that receives.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Map`].
+    pub fn inboxes(&self) -> Result<Vec<(u64, Inbox)>, Error> {
+        Ok(self.map("inboxes")?.typed::<u64, Inbox>()?.entries()?)
+    }
+
+    /// Switches redirection off or on. What was redirected stays where it is until it is read.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Map`].
+    pub fn open(&self, open: bool) -> Result<(), Error> {
+        let data = self.map(".data")?;
+        Ok(data.update(&[0; 4], u32::from(open).as_bytes(), loader::sys::uapi::UpdateFlags::empty())?)
+    }
+
+    /// Takes everything down: nothing new is redirected, queues are left to their readers, and only then do the sockets become plain
+    /// TCP's again.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unread`] if that takes longer than `patience`: then everything is as it was but that nothing is redirected.
+    pub fn down(mut self, patience: Duration) -> Result<(), Box<(Self, Error)>> {
+        match self.open(false).and_then(|()| self.drain(patience)).and_then(|()| self.detach()) {
+            Ok(()) => Ok(()),
+            Err(error) => Err(Box::new((self, error))),
+        }
+    }
+
+    /// Waits until nothing that was redirected is unread.
+    fn drain(&self, patience: Duration) -> Result<(), Error> {
+        let begun = Instant::now();
+        loop {
+            let unread: Vec<u64> = self.inboxes()?.iter().filter_map(|(_, inbox)| unread(inbox)).collect();
+            if unread.is_empty() {
+                return Ok(());
+            }
+            let waited = begun.elapsed();
+            if waited >= patience {
+                return Err(Error::Unread { waited, bytes: unread.iter().sum(), queues: unread.len() });
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn detach(&mut self) -> Result<(), Error> {
+        let peers = self.map("peers")?;
+        for key in peers.keys().filter_map(Result::ok).collect::<Vec<_>>() {
+            peers.delete(&key)?;
+        }
+        for link in self.links.drain(..) {
+            link.close_proven()?;
+        }
+        if let Attachment::Bare = self.verdict {
+            let redirect = self.loaded.prog("redirect").map_err(Box::new)?;
+            sockmap::detach(redirect, self.loaded.map("peers").map_err(Box::new)?, AttachType::SK_MSG_VERDICT)?;
+        }
+        Ok(())
+    }
+
+    fn map(&self, name: &str) -> Result<&Map, Error> {
+        Ok(self.loaded.map(name).map_err(Box::new)?)
+    }
+}
+
+/// Bytes up to which a queue has to be read before it is empty; `None` if it is.
+fn unread(inbox: &Inbox) -> Option<u64> {
+    let left = inbox.tail.saturating_sub(inbox.read);
+    (left > 0).then_some(left)
+}

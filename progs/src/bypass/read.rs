@@ -1,0 +1,39 @@
+//! What readers have read.
+//!
+//! Stage: kernel programs, tracing. Input: the end of each receiving call. Output: `read` of the direction, and that the reader is one that
+//! sees its queue. Where the kernel has neither hook, `redirect.rs` does with less. Next file to read: `mod.rs`.
+
+use asm::dsl::prelude::*;
+
+use super::types::{INBOXES, ME};
+
+/// `MSG_OOB`, `MSG_PEEK`, `MSG_ERRQUEUE`: what these give is not taken out of the stream.
+const NOT_TAKEN: u32 = 0x1 | 0x2 | 0x2000;
+
+/// A receiving call has ended. Linux 6.3.
+#[tp_btf("sock_recv_length", default = 0)]
+pub(super) fn heard(ctx: &mut TpBtf) -> Result<u32> {
+    let me = ME.get(&ctx.ptr::<0, kernel::Sock>())?;
+    let (got, flags) = (ctx.arg::<1>() as i32, ctx.arg::<2>() as u32);
+    let inbox = INBOXES.get(&me.key)?;
+    inbox.heard = 1;
+    if got > 0 && flags & NOT_TAKEN == 0 {
+        me.burst = 0;
+        inbox.read.atomic_add(got as u64);
+    }
+    Ok(0)
+}
+
+/// The same on kernels without the tracepoint: what enrolled sockets receive with, of five parameters since Linux 5.19.
+#[fexit("tcp_bpf_recvmsg", default = 0)]
+pub(super) fn heard_fexit(ctx: &mut Fentry) -> Result<u32> {
+    let me = ME.get(&ctx.ptr::<0, kernel::Sock>())?;
+    let (got, flags) = (ctx.arg::<5>() as i32, ctx.arg::<3>() as u32);
+    let inbox = INBOXES.get(&me.key)?;
+    inbox.heard = 1;
+    if got > 0 && flags & NOT_TAKEN == 0 {
+        me.burst = 0;
+        inbox.read.atomic_add(got as u64);
+    }
+    Ok(0)
+}

@@ -1,0 +1,140 @@
+//! What the programs and the control plane share: the state of a direction, what a socket remembers, settings.
+//!
+//! Stage: kernel programs. Input: nothing. Output: types, maps and variables, each with who writes it. Next file to read: `enrol.rs`.
+//!
+//! A connection has a pair of initial sequence numbers, and nothing else is needed to know it: each end sees both, whatever addresses
+//! it sees, in whatever namespace. A socket's *key* is its own number in the upper half and the other end's in the lower one; the other
+//! end's key is the same with its halves changed. A remote host cannot have the same pair but by a chance of 2⁻⁶⁴.
+
+use asm::dsl::prelude::*;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// One direction of a connection, under the key of the socket that receives.
+///
+/// Bytes sent and bytes read are counted from the same beginning, so `sent == read` says that nothing is on its way: neither in
+/// TCP nor in the queue of the socket. Only then may a message change from TCP to the queue, because readers look into the queue first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Layout)]
+#[repr(C)]
+pub struct Inbox {
+    /// Bytes that the other end has offered, by both ways. Written by the sender, under its socket's lock.
+    pub sent: u64,
+    /// Bytes that were read. Written by readers, atomically.
+    pub read: u64,
+    /// Bytes of these that were redirected. Written by the sender.
+    pub redirected: u64,
+    /// Messages that were redirected. Written by the sender.
+    pub messages: u64,
+    /// Messages that went by TCP. Written by the sender.
+    pub passed: u64,
+    /// Where the stream was after the last redirected message: once so many bytes are read, the queue is empty. Written by the sender.
+    pub tail: u64,
+    /// `sent` as it was when the younger messages began. Written by the sender.
+    pub mark: u64,
+    /// Messages before the mark of which some may be in the queue. Written by the sender.
+    pub old: u32,
+    /// Messages since the mark. Written by the sender.
+    pub young: u32,
+    /// May anything be put into the queue? Written by the receiver: 1 when it is enrolled, 0 when it leaves.
+    pub ready: u32,
+    /// Has the receiver ever read by a call that sees the queue? Written by readers.
+    pub heard: u32,
+    /// Has something gone by TCP that may be unread? Written by the sender.
+    pub by_tcp: u32,
+    /// Why the last message that went by TCP did: a [`Reason`]'s number. Written by the sender.
+    pub reason: u32,
+}
+
+/// What a socket remembers. It goes with the socket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Layout)]
+#[repr(C)]
+pub struct Me {
+    /// Its key.
+    pub key: u64,
+    /// The other end's.
+    pub peer: u64,
+    /// Bytes that it has offered since it was enrolled. Written by itself, under its lock.
+    pub sent: u64,
+    /// Small messages since it read last, or sent a large one.
+    pub burst: u32,
+    /// Nothing.
+    pub pad: u32,
+}
+
+/// Why a message goes by TCP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Reason {
+    /// Something sent by TCP is not read yet.
+    Order = 1,
+    /// The reader has not shown yet that it reads by calls that see the queue: it may be one that splices.
+    Unheard = 2,
+    /// A stream of small messages, which TCP puts together better.
+    Stream = 3,
+    /// As many bytes or messages lie in the queue as may.
+    Credit = 4,
+    /// The other end leaves.
+    Leaving = 5,
+    /// All of it is switched off.
+    Closed = 6,
+}
+
+impl Reason {
+    /// The number in [`Inbox::reason`].
+    #[must_use]
+    pub const fn number(self) -> u32 {
+        self as u32
+    }
+
+    /// In a word, by number.
+    #[must_use]
+    pub const fn word(number: u32) -> &'static str {
+        match number {
+            0 => "-",
+            1 => "order",
+            2 => "unheard",
+            3 => "stream",
+            4 => "credit",
+            5 => "leaving",
+            6 => "closed",
+            _ => "?",
+        }
+    }
+}
+
+/// Directions by the key of the socket that receives. An entry comes when its socket is established, before the other end can know of
+/// it, and goes when the socket is closed. Where this is full, connections go by TCP.
+#[map]
+pub static INBOXES: HashMap<u64, Inbox, 65536> = map();
+
+/// Enrolled sockets by key. The kernel takes a socket out when it is closed.
+#[map]
+pub static PEERS: SockHash<u64, 65536> = map();
+
+/// What enrolled sockets remember.
+#[map]
+pub static ME: SkStorage<Me> = map();
+
+/// Is there a program that counts what is read? User space sets it before the load. Without one, a direction is redirected from its first
+/// byte until its credit is used up, and goes by TCP from then on.
+#[rodata]
+pub static COUNTED: u32 = 1;
+
+/// Bytes that may lie in a queue.
+#[rodata]
+pub static CREDIT_BYTES: u64 = 512 << 10;
+
+/// Messages that may lie in a queue: the kernel spends a kilobyte on each, however small it is.
+#[rodata]
+pub static CREDIT_MESSAGES: u32 = 512;
+
+/// Below so many bytes a message is small: TCP, which puts several into a packet, is faster with a stream of these.
+#[rodata]
+pub static SMALL: u64 = 16 << 10;
+
+/// So many small messages without reading in between are a stream.
+#[rodata]
+pub static STREAM: u32 = 16;
+
+/// 0 when nothing new may be redirected: it is about to be taken down. Written by user space at any time.
+#[data]
+pub static OPEN: u32 = 1;
