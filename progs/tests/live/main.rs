@@ -10,4 +10,5 @@ mod closing;
 mod order;
 mod queue;
 mod rig;
+mod soak;
 mod strangers;

@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Write};
 use crate::rig::{Rig, each_way};
 
 /// Far more than TCP's buffers hold.
-const FAR_TOO_MUCH: usize = 24 << 20;
+const FAR_TOO_MUCH: usize = 16 << 20;
 
 /// Bytes that a sender gets rid of while nobody reads.
 fn unread(rig: &mut Rig) -> usize {
@@ -17,6 +17,8 @@ fn unread(rig: &mut Rig) -> usize {
         match client.write(&chunk) {
             Ok(n) => sent += n,
             Err(error) if error.kind() == ErrorKind::WouldBlock => return sent,
+            // The machine has no more.
+            Err(error) if error.kind() == ErrorKind::OutOfMemory => return FAR_TOO_MUCH,
             Err(error) => panic!("after {sent} bytes: {error}"),
         }
     }

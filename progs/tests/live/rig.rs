@@ -193,7 +193,8 @@ impl Rig {
     /// Switches acceleration off: the usual pair by taking every socket out of the map, which is what happens when its map goes.
     pub(crate) fn switch_off(&mut self) {
         if let Some(ours) = self.ours.take() {
-            std::thread::spawn(move || drop(ours.down(LONG)));
+            // It waits for the reader, who reads after this.
+            thread::spawn(move || drop(ours.down(LONG)));
             return;
         }
         let Some(loaded) = &self.loaded else { return };
@@ -202,6 +203,13 @@ impl Rig {
         for key in keys {
             sockets.delete(&key).expect("it can be deleted from");
         }
+    }
+
+    /// Takes ours down, while it is in use, and brings it up again.
+    pub(crate) fn down_and_up(&mut self, patience: Duration) {
+        let ours = self.ours.take().expect("it is ours");
+        ours.down(patience).unwrap_or_else(|failed| panic!("{:?}", failed.1));
+        self.load_ours();
     }
 
     /// A connection over loopback: client, server.
