@@ -88,6 +88,12 @@ pub fn built_in() -> &'static [BuiltIn] {
             module: lb::real_server,
         },
         BuiltIn {
+            name: "bypass",
+            about: "TCP between processes of one host, past the stack",
+            programs: &["enrol", "redirect", "heard", "heard_fexit"],
+            module: bypass::module,
+        },
+        BuiltIn {
             name: "pass",
             about: "passes everything: makes a veth's other end able to transmit",
             programs: &["pass"],

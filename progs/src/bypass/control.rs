@@ -7,7 +7,6 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use asm::codegen::Profile;
 use asm::object::AttachType;
 use loader::btf::KernelBtf;
 use loader::link::cgroup::Cgroup;
@@ -25,10 +24,7 @@ use super::types::Inbox;
 pub enum Error {
     /// The object is malformed: a mistake in this crate.
     #[error("the object of `bypass` cannot be written")]
-    Write(#[from] asm::dsl::Error),
-    /// It cannot be put together.
-    #[error("the object of `bypass` cannot be written")]
-    Object(#[from] asm::object::Error),
+    Write(#[from] crate::Error),
     /// It cannot be read back.
     #[error("the object of `bypass` cannot be read")]
     Spec(#[from] loader::elf::ElfError),
@@ -209,14 +205,67 @@ impl Bypass {
     }
 }
 
+/// The usual pair at its places, for comparison. Not for use.
+#[derive(Debug)]
+pub struct Naive {
+    link: Link,
+    verdict: Attachment,
+    loaded: Loaded,
+}
+
+impl Naive {
+    /// Loads it, and attaches it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Load`], [`Error::Link`].
+    pub fn attach(cgroup: &Cgroup) -> Result<Self, Error> {
+        static OBJECT: OnceLock<Vec<u8>> = OnceLock::new();
+        let bytes = written(&OBJECT, super::naive::object)?;
+        let loaded = loader::load(&Spec::parse(bytes)?, &LoadOptions::default()).map_err(Box::new)?;
+        let prog = |name| loaded.prog(name).map_err(Box::new);
+        let sockets = loaded.map("sockets").map_err(Box::new)?;
+        let verdict = sockmap::attach(prog("naive_redirect")?, sockets, AttachType::SK_MSG_VERDICT)?;
+        let link = cgroup.attach(prog("naive_enrol")?, AttachType::CGROUP_SOCK_OPS)?;
+        Ok(Self { link, verdict, loaded })
+    }
+
+    /// Its maps and programs.
+    #[must_use]
+    pub fn loaded(&self) -> &Loaded {
+        &self.loaded
+    }
+
+    /// Takes its programs off. The sockets that it has enrolled go on as before; that is one of the things that are wrong with it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Link`].
+    pub fn detach(self) -> Result<Loaded, Error> {
+        self.link.close_proven()?;
+        if let Attachment::Link(verdict) = self.verdict {
+            verdict.close_proven()?;
+        }
+        Ok(self.loaded)
+    }
+}
+
+/// Bytes that are written once.
+fn written(
+    once: &'static OnceLock<Vec<u8>>,
+    write: fn() -> Result<Vec<u8>, crate::Error>,
+) -> Result<&'static [u8], Error> {
+    if once.get().is_none() {
+        let bytes = write()?;
+        return Ok(once.get_or_init(|| bytes));
+    }
+    Ok(once.get().map_or(&[], Vec::as_slice))
+}
+
 /// The object, written once.
 fn object() -> Result<&'static [u8], Error> {
     static OBJECT: OnceLock<Vec<u8>> = OnceLock::new();
-    if let Some(bytes) = OBJECT.get() {
-        return Ok(bytes);
-    }
-    let bytes = super::module().object(&Profile::linux_5_10())?.write()?;
-    Ok(OBJECT.get_or_init(|| bytes))
+    written(&OBJECT, super::object)
 }
 
 /// The kernel's types, read once. A kernel without them says so when it is asked for a tracepoint.

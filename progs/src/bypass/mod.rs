@@ -13,9 +13,10 @@ mod read;
 mod redirect;
 pub mod types;
 
+use asm::codegen::Profile;
 use asm::dsl::Module;
 
-/// All programs and their maps. Of `heard` and `heard_fexit` one is to be attached, whichever the kernel takes, or none.
+/// All programs and their maps. Of `heard` and `heard_fexit` the kernel takes both, one or none; one is enough. With none, all goes by TCP.
 #[must_use]
 pub fn module() -> Module {
     Module::new(crate::LICENSE)
@@ -23,4 +24,9 @@ pub fn module() -> Module {
         .prog(redirect::redirect())
         .prog(read::heard())
         .prog(read::heard_fexit())
+}
+
+/// The ELF object, for the oldest kernel.
+pub(crate) fn object() -> Result<Vec<u8>, crate::Error> {
+    Ok(module().object(&Profile::linux_5_10())?.write()?)
 }

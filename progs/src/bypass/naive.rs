@@ -4,6 +4,7 @@
 //! addresses are the reverse. It is fast, and each line marked *wrong* loses, mixes up or misdirects bytes; the tests under
 //! `tests/live/` show each of these on real sockets, next to plain TCP. Next file to read: `../lib.rs`.
 
+use asm::codegen::Profile;
 use asm::dsl::prelude::*;
 
 /// Address family of IPv4.
@@ -82,4 +83,9 @@ fn naive_redirect(msg: &mut SkMsg) -> SkAction {
 #[must_use]
 pub fn module() -> Module {
     Module::new(crate::LICENSE).prog(naive_enrol()).prog(naive_redirect())
+}
+
+/// The ELF object, for the oldest kernel.
+pub(crate) fn object() -> Result<Vec<u8>, crate::Error> {
+    Ok(module().object(&Profile::linux_5_10())?.write()?)
 }

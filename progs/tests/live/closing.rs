@@ -66,7 +66,7 @@ fn the_usual_pair_goes_on_when_it_is_detached() {
         loopback_up();
         let mut rig = Rig::new(Mode::Naive);
         let (mut client, mut server) = rig.talking();
-        rig.detach_enrolment();
+        rig.detach_naive();
         let before = rig.redirected();
         exchange(&mut client, &mut server, b"still?");
         rig.redirected() - before

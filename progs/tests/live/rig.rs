@@ -5,19 +5,14 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use asm::codegen::Profile;
-use asm::object::AttachType;
-use loader::link::Link;
+use loader::Loaded;
 use loader::link::cgroup::Cgroup;
-use loader::link::sockmap::{self, Attachment};
-use loader::{LoadOptions, Loaded, Spec};
 use nix::sched::{CloneFlags, unshare};
-use progs::bypass::control::Bypass;
-use progs::bypass::naive;
+use progs::bypass::control::{Bypass, Naive};
 use progs::bypass::types::Inbox;
 
 /// Long enough that nothing but a stalled stream takes it.
@@ -126,18 +121,16 @@ impl Drop for OwnCgroup {
 pub(crate) struct Rig {
     /// Ours, in that mode.
     pub(crate) ours: Option<Bypass>,
-    /// On the cgroup.
-    links: Vec<Link>,
-    /// On the sockets of a map.
-    verdict: Option<Attachment>,
-    /// What was loaded; nothing in plain mode.
-    loaded: Option<Loaded>,
+    /// The usual pair, in that mode.
+    naive: Option<Naive>,
+    /// What is left of it when it was detached.
+    detached: Option<Loaded>,
     pub(crate) cgroup: OwnCgroup,
 }
 
 impl Rig {
     pub(crate) fn new(mode: Mode) -> Self {
-        let mut rig = Self { ours: None, links: Vec::new(), verdict: None, loaded: None, cgroup: OwnCgroup::enter() };
+        let mut rig = Self { ours: None, naive: None, detached: None, cgroup: OwnCgroup::enter() };
         match mode {
             Mode::Plain => {}
             Mode::Naive => rig.load_naive(),
@@ -154,21 +147,8 @@ impl Rig {
     }
 
     fn load_naive(&mut self) {
-        static OBJECT: OnceLock<Vec<u8>> = OnceLock::new();
-        let write = || naive::module().object(&Profile::linux_5_10()).expect("recorded").write().expect("and written");
-        let spec = Spec::parse(OBJECT.get_or_init(write)).expect("our own object");
-        let loaded = loader::load(&spec, &LoadOptions::default()).unwrap_or_else(|error| panic!("{error:?}"));
-        self.attach(&loaded, "naive_enrol", "naive_redirect", "sockets");
-        self.loaded = Some(loaded);
-    }
-
-    fn attach(&mut self, loaded: &Loaded, enrol: &str, redirect: &str, sockets: &str) {
-        let (redirect, sockets) = (loaded.prog(redirect).expect("its name"), loaded.map(sockets).expect("its name"));
-        let verdict = sockmap::attach(redirect, sockets, AttachType::SK_MSG_VERDICT);
-        self.verdict = Some(verdict.unwrap_or_else(|error| panic!("{error:?}")));
         let cgroup = Cgroup::open(self.cgroup.path()).expect("it was made");
-        let enrol = loaded.prog(enrol).expect("its name");
-        self.links.push(cgroup.attach(enrol, AttachType::CGROUP_SOCK_OPS).expect("cgroups take several"));
+        self.naive = Some(Naive::attach(&cgroup).unwrap_or_else(|error| panic!("{error:?}")));
     }
 
     /// Messages that were redirected so far.
@@ -177,17 +157,20 @@ impl Rig {
             let redirected = |(_, inbox): (u64, Inbox)| if inbox.redirected > 0 { inbox.messages } else { 0 };
             return ours.inboxes().expect("it can be walked").into_iter().map(redirected).sum();
         }
-        let Some(loaded) = &self.loaded else { return 0 };
+        let Some(loaded) = self.naive_objects() else { return 0 };
         let value = loaded.map(".bss").expect("it counts").lookup(&[0; 4]).expect("arrays can be read");
         let value = value.expect("an array has all its elements");
         u64::from_ne_bytes(value[..8].try_into().expect("eight bytes"))
     }
 
-    /// Takes the program off the cgroup, so that no socket is enrolled any more.
-    pub(crate) fn detach_enrolment(&mut self) {
-        for link in self.links.drain(..) {
-            link.close_proven().expect("it goes");
-        }
+    fn naive_objects(&self) -> Option<&Loaded> {
+        self.naive.as_ref().map(Naive::loaded).or(self.detached.as_ref())
+    }
+
+    /// Takes the usual pair off, and keeps its map, as a pin would.
+    pub(crate) fn detach_naive(&mut self) {
+        let naive = self.naive.take().expect("it is the usual pair");
+        self.detached = Some(naive.detach().expect("it goes"));
     }
 
     /// Switches acceleration off: the usual pair by taking every socket out of the map, which is what happens when its map goes.
@@ -197,7 +180,7 @@ impl Rig {
             thread::spawn(move || drop(ours.down(LONG)));
             return;
         }
-        let Some(loaded) = &self.loaded else { return };
+        let Some(loaded) = self.naive_objects() else { return };
         let sockets = loaded.map("sockets").expect("its name");
         let keys: Vec<_> = sockets.keys().map(|key| key.expect("the map can be walked")).collect();
         for key in keys {
