@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
+use asm::object::AttachType;
 use netlink::route::Socket;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -12,6 +13,8 @@ use nix::unistd::Pid;
 use crate::broken::object;
 use crate::change::veths;
 use crate::ground::{Done, Ground, alone, are_gone, ids, rounds};
+use crate::hooks::Cgroup;
+use crate::sockets::{count, exchange, loopback, manifest, say};
 
 fn start(ground: &Ground, manifest: &Path) -> Child {
     ground.command(["up".as_ref(), manifest.as_os_str()]).spawn().expect("start loader")
@@ -176,5 +179,83 @@ fn a_pin_that_others_hold_is_told() {
         assert!(down.stdout.contains(&told), "`{told}` is missing in:\n{}", down.stdout);
         assert!(begin.elapsed() < Duration::from_secs(20));
         ground.is_clean("after down");
+    });
+}
+
+/// Numbers that look random and are the same in every run, unless `KILL_SEED` says otherwise.
+struct Dice(u64);
+
+impl Dice {
+    fn new() -> Self {
+        let seed = std::env::var("KILL_SEED").ok().and_then(|seed| seed.parse().ok());
+        Self(seed.unwrap_or(0x9e37_79b9_7f4a_7c15))
+    }
+
+    /// Below `end`.
+    fn roll(&mut self, end: u32) -> u32 {
+        // Marsaglia's xorshift.
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        u32::try_from(self.0 >> 33).unwrap_or(0) % end
+    }
+}
+
+/// Programs on a cgroup and on the sockets of a map, brought up in two versions and on one cgroup or two, taken down, and
+/// killed on the way, in any order: a connection that stands never notices, the cgroup is never without its program once
+/// it was up, and the next `up` or `down` puts everything right.
+#[test]
+fn any_sequence_of_changes_kills_and_downs_leaves_no_gap_and_nothing_behind() {
+    alone(|ground| {
+        loopback();
+        let (one, two) = (Cgroup::make("killed-one"), Cgroup::make("killed-two"));
+        let attached = || {
+            let cgroup = loader::link::cgroup::Cgroup::open(&one.0).expect("it is there");
+            !cgroup.progs(AttachType::CGROUP_SOCK_OPS).expect("it can be asked").is_empty()
+        };
+        let home = one.enter();
+        let (mut client, mut server) = exchange();
+        let mut dice = Dice::new();
+        let mut whole = Duration::from_millis(50);
+        let mut is_up = false;
+        for round in 0..rounds(24) {
+            ground.file("count.s", count(dice.roll(2) + 1));
+            let cgroups = [&one, &two];
+            let text = manifest(ground, &cgroups[..1 + dice.roll(2) as usize]);
+            let is_down = dice.roll(4) == 0;
+            let mut command = match is_down {
+                true => ground.command(["down", "--all"]),
+                false => ground.command(["up".as_ref(), text.as_os_str()]),
+            };
+            let begin = Instant::now();
+            let mut child = command.spawn().expect("start loader");
+            let is_killed = dice.roll(3) > 0;
+            if is_killed {
+                std::thread::sleep(whole * dice.roll(100) / 100);
+                drop(child.kill()); // it may be done already
+            }
+            let done = child.wait().expect("wait");
+            assert!(is_killed || done.success(), "round {round}");
+            say(&mut client, &mut server);
+            say(&mut server, &mut client);
+            if is_down {
+                is_up = false;
+            } else if done.success() {
+                (is_up, whole) = (true, begin.elapsed());
+                assert_eq!(ground.status("peers")["drift"], serde_json::json!([]), "round {round}");
+                (client, server) = exchange();
+            } else {
+                assert!(!is_up || attached(), "round {round}: the cgroup has no program");
+            }
+        }
+        drop(home);
+        let ids = match ground.run(["status", "--json", "peers"]).code {
+            Some(0) => ids(&ground.status("peers")),
+            _ => Default::default(),
+        };
+        assert_eq!(ground.run(["down", "--all"]).code, Some(0));
+        ground.is_clean("at the end");
+        are_gone(&ids);
+        say(&mut client, &mut server);
     });
 }

@@ -92,7 +92,7 @@ pub(crate) fn loopback() {
 }
 
 /// A connection, one message there and one back.
-fn exchange() -> (TcpStream, TcpStream) {
+pub(crate) fn exchange() -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
     let mut client = TcpStream::connect(listener.local_addr().expect("its address")).expect("a connection");
     let mut server = listener.accept().expect("its other end").0;
@@ -101,7 +101,7 @@ fn exchange() -> (TcpStream, TcpStream) {
     (client, server)
 }
 
-fn say(from: &mut TcpStream, to: &mut TcpStream) {
+pub(crate) fn say(from: &mut TcpStream, to: &mut TcpStream) {
     from.write_all(b"hello").expect("write");
     let mut text = [0; 5];
     to.read_exact(&mut text).expect("read");
