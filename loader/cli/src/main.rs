@@ -24,6 +24,7 @@ mod status;
 mod systems;
 mod up;
 mod vm;
+mod watch;
 
 use std::process::ExitCode;
 

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use crate::hex;
 use crate::refs::{self, Ref};
 use crate::render::{Out, number, table};
+use crate::watch;
 
 /// What `loader map` is asked for.
 #[derive(Debug, clap::Args)]
@@ -57,6 +58,8 @@ enum Command {
         /// The same by the value's type
         value: String,
     },
+    /// The records of a ring buffer as they come; they are taken out of it
+    Watch(watch::Args),
     /// Delete an element
     Delete {
         /// Its id, pin or name
@@ -105,6 +108,7 @@ pub(crate) fn run(args: Args, out: &mut Out) -> Result<()> {
             let now = map.map.lookup(&key)?.unwrap_or_default();
             out.result(&map.element(&key, &now), |element| format!("{}: {}\n", element.key, element.value))
         }
+        Command::Watch(args) => watch::run(&args, out),
         Command::Delete { map, key } => {
             let map = Typed::open(&map)?;
             let key = map.key(&key)?;

@@ -48,6 +48,21 @@ impl Out {
         Ok(stdout.flush()?)
     }
 
+    /// One of many results, as soon as it is there: a line of JSON, or of text.
+    ///
+    /// # Errors
+    /// When standard output cannot be written.
+    pub(crate) fn line<T: Serialize>(&mut self, value: &T, text: impl FnOnce(&T) -> String) -> Result<()> {
+        let mut stdout = anstream::stdout().lock();
+        if self.json {
+            serde_json::to_writer(&mut stdout, value).map_err(io::Error::from)?;
+            writeln!(stdout)?;
+        } else {
+            writeln!(stdout, "{}", text(value))?;
+        }
+        Ok(stdout.flush()?)
+    }
+
     /// Why the command failed: what was tried, and the chain of causes; as JSON also on standard output.
     pub(crate) fn error(&mut self, error: &Error) {
         let causes: Vec<String> = causes(error);

@@ -1,7 +1,8 @@
 //! Stage: loaded maps. Input: a definition, a pin or an id. Output: [`Map`], read and written as bytes.
 //!
 //! Read next: `typed.rs` (keys and values as structs), `compat.rs` (may a pinned map be used again?), `migrate.rs`
-//! (may its contents?), `keys.rs`, `ringbuf.rs`.
+//! (may its contents?), `keys.rs`, `storage.rs` (values of sockets and
+//! cgroups), `ringbuf.rs`.
 
 mod compat;
 mod elements;
@@ -9,6 +10,7 @@ mod error;
 mod keys;
 mod migrate;
 mod ringbuf;
+mod storage;
 mod typed;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

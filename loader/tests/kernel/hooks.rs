@@ -48,14 +48,14 @@ fn runs(loaded: &Loaded) -> u64 {
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 /// A cgroup of the test's own, with this process in it; it goes back where it was at the end.
-struct OwnCgroup {
+pub(crate) struct OwnCgroup {
     _one: MutexGuard<'static, ()>,
-    own: PathBuf,
+    pub(crate) own: PathBuf,
     before: PathBuf,
 }
 
 impl OwnCgroup {
-    fn enter(name: &str) -> Self {
+    pub(crate) fn enter(name: &str) -> Self {
         need_root();
         let one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let mounts = fs::read_to_string("/proc/self/mounts").expect("procfs");

@@ -17,5 +17,6 @@ mod objects;
 mod pins;
 mod progs;
 mod ringbuf;
+mod storage;
 mod support;
 mod xdp;

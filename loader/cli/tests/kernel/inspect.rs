@@ -102,3 +102,43 @@ fn elements_are_read_and_written_by_their_types() {
         assert_eq!(ground.json(["map", "show", counters, "--json"])["map_type"], "percpu_array");
     });
 }
+
+/// Writes a record into a ring buffer at each run; a variable of its type brings that along.
+const TELLER: &str = r#"
+.license "GPL"
+.struct Event { ns: u64, from: be32, port: be16, kind: u16 }
+.map watch_events: ringbuf { max_entries: 4096 }
+.rodata
+.var sample: Event = { ns: 5, from: 0x0a000001, port: 443, kind: 2 }
+.section raw_tp/sys_enter
+.func tell(ctx: *u64) -> int
+tell:
+    r1 = watch_events ll
+    r2 = sample ll
+    r3 = 16
+    r4 = 0
+    call bpf_ringbuf_output
+    r0 = 0
+    exit
+"#;
+
+#[test]
+fn records_of_a_ring_buffer_are_shown_by_their_type() {
+    alone(|ground| {
+        ground.file("teller.s", TELLER);
+        let text = "name = \"watch\"\n[[program]]\nobject = \"teller.s\"\nname = \"tell\"\nattach = { auto = true }\n";
+        let text = ground.file("watch.toml", text);
+        ground.up(&text);
+        let watch = ["map", "watch", "/sys/fs/bpf/loader/watch/maps/watch_events", "--count", "2"];
+        let done = ground.run(watch.into_iter().chain(["--type", "Event"]));
+        assert_eq!(done.code, Some(0), "{done:?}");
+        assert_eq!(done.stdout, "ns=5 from=167772161 port=443 kind=2\n".repeat(2));
+        let done = ground.run(watch.into_iter().chain(["--type", "Event", "--json"]));
+        let line: Value = serde_json::from_str(done.stdout.lines().next().unwrap_or_default()).expect("a line of JSON");
+        assert_eq!(line, json!({ "ns": 5, "from": 167_772_161, "port": 443, "kind": 2 }));
+        assert_eq!(ground.run(watch).stdout.lines().next().map(str::len), Some(32), "without a type, bytes");
+        ground.run(watch.into_iter().chain(["--type", "Evnt"])).failed(&["has a type `Evnt`", "used by: tell"]);
+        ground.run(["down", "watch"]);
+        ground.is_clean("after down");
+    });
+}
