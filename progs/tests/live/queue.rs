@@ -7,6 +7,11 @@ use crate::rig::{Rig, each_way};
 /// Far more than TCP's buffers hold.
 const FAR_TOO_MUCH: usize = 16 << 20;
 
+/// Bytes that ours lets lie in a queue: `types::CREDIT_BYTES`.
+const CREDIT: usize = 512 << 10;
+/// What may have been on its way when the window closed.
+const ONE_SEND: usize = 64 << 10;
+
 /// Bytes that a sender gets rid of while nobody reads.
 fn unread(rig: &mut Rig) -> usize {
     let (mut client, _server) = rig.talking();
@@ -30,6 +35,7 @@ fn a_reader_that_does_not_read_stops_the_sender() {
     let saw = each_way(unread);
     println!("bytes taken while nobody reads: {saw:?}");
     assert!(saw.plain < FAR_TOO_MUCH, "TCP has a window: {saw:?}");
-    assert!(saw.ours * 10 <= saw.plain * 12, "the queue is a fifth of it at most: {saw:?}");
+    // The queue comes on top of TCP's window. Where that is 3.9 MB, as on a machine with some memory, it is a seventh more.
+    assert!(saw.ours <= saw.plain + CREDIT + ONE_SEND, "the queue has a limit: {saw:?}");
     assert!(saw.naive >= FAR_TOO_MUCH, "the usual pair has no limit: {saw:?}");
 }
