@@ -22,12 +22,10 @@ use crate::guest::{self, Guest, Patience, Run};
 use crate::initramfs::Tree;
 use crate::kernels::{self, Choice};
 use crate::modules;
-use crate::nic;
 use crate::repo::Repo;
 use crate::report::{Report, Row, TestRow};
 use crate::steps::{KERNEL_TARGETS, NIC_TARGET};
 use crate::suites::{Suites, Work};
-use crate::tools;
 use crate::verdicts::Table;
 use crate::version::Kernel;
 
@@ -66,6 +64,7 @@ impl Options {
 pub fn run(repo: &Repo, options: &Options) -> Result<Report> {
     let suites = Suites::read(&repo.path("qemu-ci/suites.toml"))?;
     run_work(repo, options, || {
+        let cards = options.nic.as_deref().map(|name| suites.cards(name)).transpose()?;
         // The tests take much longer to build than the programs that a job starts.
         let a_job = options.filter.as_deref().is_some_and(|filter| suites.is_job(filter));
         let built = match &options.nic {
@@ -74,9 +73,8 @@ pub fn run(repo: &Repo, options: &Options) -> Result<Report> {
             None => build::build(repo, options.arch, &KERNEL_TARGETS)?,
         };
         let mut work = suites.work(repo, &built, options.filter.as_deref())?;
-        if let Some(name) = &options.nic {
-            suites.put_on(&mut work, name)?;
-            nic::check(&tools::find(tools::QEMU.program).unwrap_or_default(), &work.nics)?;
+        if let Some(cards) = cards {
+            cards.put(&mut work);
         }
         Ok(work)
     })

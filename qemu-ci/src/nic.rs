@@ -10,11 +10,13 @@ use std::str::FromStr;
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::unistd::geteuid;
+use serde::Deserialize;
 
 use crate::tools;
 
 /// A network card.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
 pub struct Nic {
     /// QEMU's name of the model, for example `virtio-net-pci`.
     pub model: String,
@@ -32,6 +34,14 @@ impl FromStr for Nic {
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         ensure!(!model.is_empty() && model.chars().all(plain), "`{text}` is no model of QEMU's");
         Ok(Self { model: model.to_owned(), queues })
+    }
+}
+
+impl TryFrom<String> for Nic {
+    type Error = anyhow::Error;
+
+    fn try_from(text: String) -> Result<Self> {
+        text.parse()
     }
 }
 
@@ -131,5 +141,14 @@ mod tests {
             let error = text.parse::<Nic>().unwrap_err().to_string();
             assert!(error.contains(want), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn a_card_that_qemu_does_not_have_is_told_with_what_to_do() {
+        // In QEMU's place a program that lists no card.
+        let nics = ["igb".parse().unwrap()];
+        let error = check(Path::new("/bin/echo"), &nics).unwrap_err().to_string();
+        assert!(error.contains("has no network card `igb`") && error.contains("bookworm-backports"), "{error}");
+        assert!(check(Path::new("/bin/echo"), &[]).is_ok());
     }
 }

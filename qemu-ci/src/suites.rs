@@ -18,12 +18,12 @@ use crate::build::{Built, INIT, TestBinary};
 use crate::cross::Cross;
 use crate::host;
 use crate::initramfs::{Tree, archive};
-use crate::nic::Nic;
+use crate::nic::{self, Nic};
 use crate::qemu::MEMORY_MB;
 use crate::repo::Repo;
 use crate::seed;
-use crate::selftests;
 use crate::steps::NIC_TARGET;
+use crate::{selftests, tools};
 
 /// Variables of the environment that name data of judges outside of the workspace; what they name goes along.
 const JUDGES: [&str; 3] = ["BPF_CONFORMANCE_DIR", "VERIFIER_MATRIX", selftests::OBJECTS];
@@ -81,12 +81,24 @@ struct Tests {
 /// Network cards that the tests of drivers are run on.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Cards {
+pub struct Cards {
     name: String,
-    /// As `--nic` of `cargo ci run`; none where the test makes its interfaces itself.
+    /// None where the test makes its interfaces itself.
     #[serde(default)]
-    cards: Vec<String>,
+    cards: Vec<Nic>,
     modules: Vec<String>,
+}
+
+impl Cards {
+    /// Has the work done on these cards.
+    pub fn put(&self, work: &mut Work) {
+        work.nics.clone_from(&self.cards);
+        for task in &mut work.tasks {
+            task.modules.clone_from(&self.modules);
+            task.item.machine_network = !self.cards.is_empty();
+            task.item.env.insert(NIC.to_owned(), self.name.clone());
+        }
+    }
 }
 
 /// The variable by which a test of drivers knows which one it is about.
@@ -161,21 +173,17 @@ impl Suites {
         Ok(Work { tasks, shared: archive(&tree)?, env, memory_mb, nics: Vec::new() })
     }
 
-    /// Puts everything on the network cards of this name.
+    /// The network cards of this name.
     ///
     /// # Errors
-    /// `suites.toml` has no such cards, or one of them is none.
-    pub fn put_on(&self, work: &mut Work, name: &str) -> Result<()> {
+    /// `suites.toml` has no such cards, or this machine's QEMU has not.
+    pub fn cards(&self, name: &str) -> Result<Cards> {
         let known = || self.nic.iter().map(|nic| nic.name.as_str()).collect::<Vec<_>>().join(", ");
-        let nic = self.nic.iter().find(|nic| nic.name == name);
-        let nic = nic.with_context(|| format!("no network card `{name}`: suites.toml has {}", known()))?;
-        work.nics = nic.cards.iter().map(|card| card.parse()).collect::<Result<_>>()?;
-        for task in &mut work.tasks {
-            task.modules.clone_from(&nic.modules);
-            task.item.machine_network = !work.nics.is_empty();
-            task.item.env.insert(NIC.to_owned(), name.to_owned());
-        }
-        Ok(())
+        let found = self.nic.iter().find(|nic| nic.name == name);
+        let found = found.with_context(|| format!("no network card `{name}`: suites.toml has {}", known()))?;
+        let qemu = tools::find(tools::QEMU.program).with_context(|| tools::by_hand(&[tools::QEMU]))?;
+        nic::check(&qemu, &found.cards)?;
+        Ok(found.clone())
     }
 
     /// True for the whole name of a job, which then needs no tests.
@@ -297,9 +305,6 @@ mod tests {
     fn the_suites_of_the_repository_are_read() {
         let suites: Suites = toml::from_str(include_str!("../suites.toml")).unwrap();
         assert!(suites.job.iter().any(|job| job.name == "main job"));
-        for card in suites.nic.iter().flat_map(|nic| &nic.cards) {
-            card.parse::<Nic>().unwrap();
-        }
         // But for igb, which the QEMU of the workflow's container does not have.
         let tested: Vec<_> = suites.nic.iter().map(|nic| nic.name.as_str()).filter(|name| *name != "igb").collect();
         let workflow = include_str!("../../.github/workflows/ci.yml");
