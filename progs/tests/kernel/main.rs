@@ -19,6 +19,7 @@ mod live;
 mod random;
 mod sockets;
 mod support;
+mod twins;
 mod update;
 
 use corpora::packets;

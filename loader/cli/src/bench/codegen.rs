@@ -1,6 +1,6 @@
 //! `loader bench codegen`: generated code in figures that do not depend on the machine's load.
 //!
-//! Input: the teaching programs and, with `--c`, a directory of C texts of the same names, compiled by clang in the same run.
+//! Input: the teaching programs and, where clang is installed, the C texts of the same names, compiled in the same run.
 //! Output: for each, slots of 8 bytes, instructions that the running kernel's verifier went through, bytes of machine code;
 //! and how long all of it took to make. Read next: `asm::codegen`.
 
@@ -22,7 +22,7 @@ const ROUNDS: usize = 20;
 /// What `loader bench codegen` is asked for.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// C texts to compile beside ours: NAME.c for each program
+    /// Other C texts to compile beside ours than the built-in ones: NAME.c for each program
     #[arg(long, value_name = "DIR")]
     c: Option<PathBuf>,
 
@@ -85,7 +85,14 @@ struct Report {
 pub(super) fn run(args: &Args, out: &mut Out) -> Result<()> {
     let profile = if args.kernel == "newest" { Some(Profile::newest()) } else { Profile::named(&args.kernel) };
     let profile = profile.with_context(|| format!("{} is no release from 5.10 on, such as 6.1", args.kernel))?;
-    let theirs = args.c.as_ref().map(|dir| compile_all(dir, &args.clang)).transpose()?;
+    let theirs = match &args.c {
+        Some(dir) => Some(compile_all(dir, &args.clang)?),
+        None if Command::new(&args.clang).arg("--version").output().is_ok() => Some(compile_twins(&args.clang)?),
+        None => {
+            out.progress(format_args!("{} is not installed: our figures alone", args.clang.display()));
+            None
+        }
+    };
     let names: Vec<&str> = match &theirs {
         Some((objects, _)) => objects.iter().map(|(name, _)| *name).collect(),
         None => progs::examples::NAMES.to_vec(),
@@ -120,6 +127,15 @@ fn generation(names: &[&str], profile: &Profile) -> Result<f64> {
 
 /// The objects of clang by the names of ours, and the time it took.
 type Compiled = (Vec<(&'static str, Vec<u8>)>, f64);
+
+/// Compiles the twins that are built in.
+fn compile_twins(clang: &Path) -> Result<Compiled> {
+    let dir = tempfile::tempdir().context("make a directory for C texts")?;
+    for (name, text) in super::twins::TEXTS {
+        std::fs::write(dir.path().join(name), text).with_context(|| format!("write {name}"))?;
+    }
+    compile_all(dir.path(), clang)
+}
 
 /// Compiles the C text of each program that has one.
 fn compile_all(dir: &Path, clang: &Path) -> Result<Compiled> {

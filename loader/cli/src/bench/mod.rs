@@ -4,6 +4,7 @@
 
 mod bypass;
 mod codegen;
+mod twins;
 
 use anyhow::Result;
 
