@@ -9,13 +9,13 @@ use crate::{
 };
 
 /// The example as it is written for the oldest kernel.
-fn spec(name: &str) -> Spec {
+pub(crate) fn spec(name: &str) -> Spec {
     let module = progs::examples::by_name(name).expect("it is an example");
     let object = module.object(&Profile::linux_5_10()).unwrap_or_else(|error| panic!("{name}: {error}"));
     Spec::parse(&object.write().expect("it is written")).expect("it is well-formed")
 }
 
-fn load(name: &str, spec: &Spec, options: &LoadOptions) -> Loaded {
+pub(crate) fn load(name: &str, spec: &Spec, options: &LoadOptions) -> Loaded {
     loader::load(spec, options).unwrap_or_else(|error| panic!("{name}: {}", causes(&error)))
 }
 

@@ -18,6 +18,7 @@ mod kinds;
 mod live;
 mod random;
 mod sockets;
+mod socks;
 mod support;
 mod twins;
 mod update;
