@@ -81,7 +81,7 @@ pub(crate) fn pointer<P: Pointer>(ctx: Value, off: i32) -> P {
     P::at(rec::with(|r| r.b.load_as(Ty::Ptr(P::REGION), crate::insn::Size::Dw, ctx, off)))
 }
 
-/// As [`pointer`], where it may be null.
+/// As [`pointer()`], where it may be null.
 #[track_caller]
 pub(crate) fn maybe<P: Pointer>(ctx: Value, off: i32) -> Maybe<P> {
     Maybe::of(rec::with(|r| r.b.load_as(Ty::OrNull(P::REGION), crate::insn::Size::Dw, ctx, off)))
