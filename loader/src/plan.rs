@@ -196,9 +196,9 @@ impl Planner<'_> {
     }
 
     fn load(&mut self, object: &WantedObject) {
-        let is_kept = |pin: &&String| self.fates.get(*pin) == Some(&Fate::Kept);
-        let (kept, maps) = object.maps.keys().partition(is_kept);
-        let names = |pins: Vec<&String>| pins.into_iter().cloned().collect();
+        let is_kept = |(pin, _): &(&String, &WantedMap)| self.fates.get(*pin) == Some(&Fate::Kept);
+        let (kept, maps): (Vec<_>, Vec<_>) = object.maps.iter().partition(is_kept);
+        let names = |maps: Vec<(&String, &WantedMap)>| maps.into_iter().map(|(_, map)| map.name.clone()).collect();
         self.steps.push(Step::Load {
             object: object.name.clone(),
             progs: object.progs.values().cloned().collect(),

@@ -63,13 +63,11 @@ impl Job<'_, '_> {
         let Some((at, wanted)) = self.object(name) else { return Ok(()) };
         let object = &self.prepared.objects[at];
         let mut reuse = BTreeMap::new();
-        for pin in kept {
-            if let Some(map) = wanted.maps.get(pin) {
-                reuse.insert(map.name.clone(), Map::from_pin(self.pin(Kind::Map, pin))?);
-            }
+        for (pin, map) in wanted.maps.iter().filter(|(_, map)| kept.contains(&map.name)) {
+            reuse.insert(map.name.clone(), Map::from_pin(self.pin(Kind::Map, pin))?);
         }
         // A map that objects share was made with the first of them.
-        for (pin, map) in wanted.maps.iter().filter(|(pin, _)| !kept.contains(pin)) {
+        for (pin, map) in wanted.maps.iter().filter(|(_, map)| !kept.contains(&map.name)) {
             if let Some(made) = self.loaded_map(pin)? {
                 reuse.insert(map.name.clone(), made);
             }
@@ -141,7 +139,7 @@ impl Job<'_, '_> {
         for (pin, wanted) in &object.maps {
             let spec = prepared.objects[at].spec.map(&wanted.name).filter(|spec| !spec.origin.is_read_only());
             let (Some(map), Some(spec)) = (maps.remove(&wanted.name), spec) else { continue };
-            let is_in_use = self.is_in_use(at, pin);
+            let is_in_use = self.is_in_use(at, &wanted.name);
             if is_in_use {
                 in_use.push(SetMap { map: map.try_clone()?, at, name: wanted.name.clone() });
             }
@@ -155,14 +153,14 @@ impl Job<'_, '_> {
         Ok(())
     }
 
-    /// Whether programs that run now look into this map: it was not made by this run.
-    fn is_in_use(&self, at: usize, pin: &str) -> bool {
+    /// Whether programs that run now look into the map of that name: it was not made by this run.
+    fn is_in_use(&self, at: usize, map: &str) -> bool {
         let name = &self.prepared.wanted.objects[at].name;
         let load = self.plan.steps.iter().find_map(|step| match step {
             Step::Load { object, kept, .. } if object == name => Some(kept),
             _ => None,
         });
-        load.is_none_or(|kept| kept.iter().any(|one| one == pin))
+        load.is_none_or(|kept| kept.iter().any(|one| one == map))
     }
 
     /// Fills new maps, or changes those in use; the latter can be taken back.
@@ -183,7 +181,7 @@ impl Job<'_, '_> {
 
     /// Whether programs that run now look into maps of the object.
     fn has_maps_in_use(&self, at: usize) -> bool {
-        self.prepared.wanted.objects[at].maps.keys().any(|pin| self.is_in_use(at, pin))
+        self.prepared.wanted.objects[at].maps.values().any(|map| self.is_in_use(at, &map.name))
     }
 
     /// Copies the entries of a pinned map into the new one that will have its name.

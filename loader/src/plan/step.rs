@@ -19,9 +19,10 @@ pub enum Step {
         object: String,
         /// Its programs.
         progs: Vec<String>,
-        /// Maps that are made, by pin name.
+        /// Maps that are made, by their names in the object.
         maps: Vec<String>,
-        /// Maps that are there already and used again, by pin name.
+        /// Maps that are there already and used again.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
         kept: Vec<String>,
     },
     /// A map that is there already is not the wanted one: the new one takes its place.

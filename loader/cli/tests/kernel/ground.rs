@@ -176,7 +176,9 @@ impl Done {
 pub(crate) fn ids(status: &Value) -> [Vec<u64>; 3] {
     ["links", "programs", "maps"].map(|kind| {
         let all = status[kind].as_array().expect("a list");
-        all.iter().map(|one| one["id"].as_u64().expect("an id")).collect()
+        // An attachment to a sockmap has none on kernels without links for that (before 6.10).
+        let has_id = |one: &&Value| !(one["id"].is_null() && one["attached"] == true);
+        all.iter().filter(has_id).map(|one| one["id"].as_u64().expect("an id")).collect()
     })
 }
 
