@@ -68,7 +68,7 @@ fn a_thread_is_as_user_space_knows_it() {
         return println!("skip: task storage needs Linux 5.11");
     }
     in_netns(|| {
-        let loaded = loads(looks(), &Profile::linux_5_10());
+        let loaded = loads([looks()], &Profile::linux_5_10());
         let link =
             loader::link::tracing::attach_raw_tracepoint(loaded.prog("looks").expect("it is there"), c"sys_enter");
         let tid = nix::unistd::gettid().as_raw();
@@ -109,9 +109,7 @@ fn destroys(ctx: &mut TpBtf) {
 #[test]
 fn sockets_are_read_by_types_and_by_probing() {
     in_netns(|| {
-        for program in [closes(), destroys()] {
-            loads(program, &Profile::linux_5_10());
-        }
+        loads([closes(), destroys()], &Profile::linux_5_10());
     });
 }
 
@@ -134,13 +132,9 @@ fn ends(ctx: &mut Fentry) {
 /// Some machines forbid these programs altogether; no guest does.
 #[test]
 fn functions_are_entered_and_left() {
-    in_netns(|| {
-        for program in [begins(), ends()] {
-            match tried(program, &Profile::linux_5_10()) {
-                Ok(_) => {}
-                Err(error) if error.contains("EPERM") => return println!("skip: fentry needs Linux 5.5"),
-                Err(error) => panic!("{error}"),
-            }
-        }
+    in_netns(|| match tried([begins(), ends()], &Profile::linux_5_10()) {
+        Ok(_) => {}
+        Err(error) if error.contains("EPERM") => println!("skip: fentry needs Linux 5.5"),
+        Err(error) => panic!("{error}"),
     });
 }

@@ -151,9 +151,9 @@ fn unlinks(ctx: &mut Kprobe) -> u32 {
 #[test]
 fn every_type_loads() {
     in_netns(|| {
-        let programs = [sorts(), marks(), leaves(), connects(), serves(), enrolls(), splices(), opens(), unlinks()];
-        for program in programs {
-            loads(program, &Profile::linux_5_10());
-        }
+        loads(
+            [sorts(), marks(), leaves(), connects(), serves(), enrolls(), splices(), opens(), unlinks()],
+            &Profile::linux_5_10(),
+        );
     });
 }

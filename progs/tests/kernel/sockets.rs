@@ -173,9 +173,7 @@ fn leaves(skb: &mut CgroupSkb) -> Result<Access> {
 #[test]
 fn every_shape_loads() {
     in_netns(|| {
-        for program in [pairs(), sends(), enters(), connects(), creates(), leaves()] {
-            loads(program, &Profile::linux_5_10());
-        }
+        loads([pairs(), sends(), enters(), connects(), creates(), leaves()], &Profile::linux_5_10());
     });
 }
 
@@ -184,7 +182,7 @@ fn what_is_read_is_counted() {
     if kernel() < (6, 3) {
         return println!("skip: sock_recv_length needs Linux 6.3");
     }
-    in_netns(|| drop(loads(reads(), &Profile::linux_5_10())));
+    in_netns(|| drop(loads([reads()], &Profile::linux_5_10())));
 }
 
 /// The process is known to more types of programs on newer kernels.
@@ -206,8 +204,7 @@ fn namespaces_are_known() {
         return println!("skip: netns_cookie needs Linux 5.15");
     }
     in_netns(|| {
-        loads(namespaces(), &Profile::linux_5_10());
-        loads(spaces(), &Profile::linux_5_10());
+        loads([namespaces(), spaces()], &Profile::linux_5_10());
     });
 }
 
@@ -225,7 +222,25 @@ fn tasks_have_storage() {
     if kernel() < (5, 11) {
         return println!("skip: task storage needs Linux 5.11");
     }
-    in_netns(|| drop(loads(counts(), &Profile::linux_5_10())));
+    in_netns(|| drop(loads([counts()], &Profile::linux_5_10())));
+}
+
+#[map]
+static GROUPS: CgroupStorage<u64> = map();
+
+#[tp_btf("sys_enter", default = 0)]
+fn groups(_ctx: &mut TpBtf) -> Result<u32> {
+    let cgroup = task().cgroups.follow().dfl_cgrp.follow();
+    GROUPS.get_or_zero(&cgroup)?.atomic_add(1);
+    Ok(0)
+}
+
+#[test]
+fn cgroups_have_storage() {
+    if kernel() < (6, 2) {
+        return println!("skip: cgroup storage needs Linux 6.2");
+    }
+    in_netns(|| drop(loads([groups()], &Profile::linux_5_10())));
 }
 
 /// All atomic operations at once.
@@ -246,7 +261,7 @@ fn every_atomic_operation_loads() {
     if kernel() < (5, 12) {
         return println!("skip: atomics needs Linux 5.12");
     }
-    in_netns(|| drop(loads(atomics(), &Profile::newest())));
+    in_netns(|| drop(loads([atomics()], &Profile::newest())));
 }
 
 /// Looks for the socket that a packet belongs to, and marks packets of listeners.
@@ -324,9 +339,7 @@ fn nests(ctx: &mut Xdp) -> Result<Action> {
 #[test]
 fn sockets_and_maps_are_found() {
     in_netns(|| {
-        for program in [finds(), knows(), steers(), nests()] {
-            loads(program, &Profile::linux_5_10());
-        }
+        loads([finds(), knows(), steers(), nests()], &Profile::linux_5_10());
     });
 }
 
@@ -344,5 +357,5 @@ fn bloom_filters_answer() {
     if kernel() < (5, 16) {
         return println!("skip: bloom filter needs Linux 5.16");
     }
-    in_netns(|| drop(loads(filters(), &Profile::linux_5_10())));
+    in_netns(|| drop(loads([filters()], &Profile::linux_5_10())));
 }

@@ -44,19 +44,18 @@ pub(crate) fn kernel() -> (u32, u32) {
     (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
 }
 
-/// Loads one program, alone in its object; the kernel takes its types too.
-pub(crate) fn loads(program: Program, profile: &Profile) -> loader::Loaded {
-    let name = program.name();
-    let loaded = tried(program, profile).unwrap_or_else(|error| panic!("{name}: {error}"));
-    assert_eq!(loaded.notes(), [""; 0], "{name}: the kernel takes the types too");
+/// Loads programs as one object; the kernel takes its types too.
+pub(crate) fn loads<const N: usize>(programs: [Program; N], profile: &Profile) -> loader::Loaded {
+    let loaded = tried(programs, profile).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(loaded.notes(), [""; 0], "the kernel takes the types too");
     loaded
 }
 
 /// As [`loads`], or why not.
-pub(crate) fn tried(program: Program, profile: &Profile) -> Result<loader::Loaded, String> {
-    let name = program.name();
-    let object = Module::new(progs::LICENSE).prog(program).object(profile);
-    let bytes = object.unwrap_or_else(|error| panic!("{name}: {error}")).write().expect("it is written");
+pub(crate) fn tried<const N: usize>(programs: [Program; N], profile: &Profile) -> Result<loader::Loaded, String> {
+    let module = programs.into_iter().fold(Module::new(progs::LICENSE), Module::prog);
+    let object = module.object(profile);
+    let bytes = object.unwrap_or_else(|error| panic!("{error}")).write().expect("it is written");
     let spec = Spec::parse(&bytes).expect("it is well-formed");
     loader::load(&spec, &LoadOptions::default()).map_err(|error| crate::examples::causes(&error))
 }
