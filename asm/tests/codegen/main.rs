@@ -8,7 +8,7 @@ mod rules;
 mod text;
 
 use asm::codegen::{Allocation, Compiled, Profile, compile_func};
-use asm::insn::{AtomicOp, Code, Cond, helper};
+use asm::insn::{AtomicOp, Code, Cond, Size, helper};
 use asm::ir::{Func, FuncBuilder, Ty};
 use asm::object::MapType;
 use asm::vm::{MapSpec, Vm, Xdp};
@@ -174,5 +174,31 @@ fn values_change_places_in_a_loop() {
         let mut vm = Vm::new(&compiled.code.insns).unwrap();
         let got = vm.run_on_bytes(&mut [0; 10]).unwrap();
         assert_eq!(got, 89 << 32 | 55, "{profile:?}\n{func}\n{}", listing(&compiled.code));
+    }
+}
+
+/// The kernel reads 32 bits of what a program returns: of a wider number, the low half.
+#[test]
+fn a_wide_number_is_returned_by_its_low_half() {
+    const WIDE: u64 = 0xbd6d_6532_6a96_3605;
+    let mut b = FuncBuilder::prog("xdp", "wide");
+    let (then, other, join) = (b.block(), b.block(), b.block());
+    let result = b.block_param(join, Ty::I64);
+    let (ctx, zero) = (b.ctx(), b.iconst(Ty::I32, 0));
+    let queue = b.load_as(Ty::I32, Size::W, ctx, 16);
+    b.branch(Cond::Eq, queue, zero, then, other);
+    for (block, number) in [(then, WIDE), (other, 2)] {
+        b.switch_to(block);
+        let number = b.iconst(Ty::I64, number);
+        b.jump_with(join, &[number]);
+    }
+    b.switch_to(join);
+    b.ret(Some(result));
+    let func = b.finish().expect("it is well-formed");
+    for profile in profiles() {
+        let code = compiled(&func, &profile).code;
+        let mut vm = Vm::link(&[("wide", &code)], Vec::new()).expect("it is linked");
+        let run = vm.run_xdp(&[0; 64], Xdp::default()).expect("it runs");
+        assert_eq!(u64::from(run.verdict), WIDE & 0xffff_ffff, "{}", listing(&code));
     }
 }

@@ -173,7 +173,8 @@ fn home(func: &mut Func, target: &Target, number: u64, loc: crate::ir::LocId) ->
 fn new_home(func: &mut Func, number: u64, loc: crate::ir::LocId) -> Block {
     let ty = func.ret.filter(|ty| ty.is_int()).unwrap_or(Ty::I64);
     let value = func.value(ty);
-    let inst = Inst { result: Some(value), op: Op::Const(number), loc };
+    // A program may return a wider number than the kernel reads.
+    let inst = Inst { result: Some(value), op: Op::Const(number & ty.mask()), loc };
     func.blocks.push(BlockData { params: Vec::new(), insts: vec![inst], term: Term::Return(Some(value)), loc });
     Block::of(func.blocks.len() - 1)
 }
