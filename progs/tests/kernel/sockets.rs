@@ -229,7 +229,7 @@ fn tasks_have_storage() {
 static GROUPS: CgroupStorage<u64> = map();
 
 #[tp_btf("sys_enter", default = 0)]
-fn groups(_ctx: &mut TpBtf) -> Result<u32> {
+fn belongs(_ctx: &mut TpBtf) -> Result<u32> {
     let cgroup = task().cgroups.follow().dfl_cgrp.follow();
     GROUPS.get_or_zero(&cgroup)?.atomic_add(1);
     Ok(0)
@@ -240,7 +240,7 @@ fn cgroups_have_storage() {
     if kernel() < (6, 2) {
         return println!("skip: cgroup storage needs Linux 6.2");
     }
-    in_netns(|| drop(loads([groups()], &Profile::linux_5_10())));
+    in_netns(|| drop(loads([belongs()], &Profile::linux_5_10())));
 }
 
 /// All atomic operations at once.
