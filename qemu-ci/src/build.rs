@@ -15,7 +15,7 @@ use crate::cross::Cross;
 use crate::repo::{Repo, show};
 
 /// Flags of the compiler.
-const STATIC: &str = "-C target-feature=+crt-static";
+const STATIC: &str = "-C target-feature=+crt-static -C relocation-model=static";
 
 /// Process 1 of a guest.
 pub const INIT: &str = "guest-init";

@@ -76,6 +76,8 @@ pub struct Run {
     pub boot: Option<Duration>,
     /// From QEMU's start to its end.
     pub total: Duration,
+    /// Processor time that QEMU took. Unlike `total` it says little about what else the machine did.
+    pub cpu: Duration,
     /// How it ended.
     pub ending: Ending,
     /// How each item of the plan ended.
@@ -93,6 +95,7 @@ impl Run {
             release: String::new(),
             boot: None,
             total: Duration::ZERO,
+            cpu: Duration::ZERO,
             ending: Ending::Broken(why),
             items: vec![Ended::NotRun; items],
             faults: Vec::new(),
@@ -109,6 +112,7 @@ impl Run {
             release: if self.release.is_empty() { other.release } else { self.release },
             boot: self.boot.max(other.boot),
             total: self.total.max(other.total),
+            cpu: self.cpu + other.cpu,
             ending: if self.ending == Ending::Done { other.ending } else { self.ending },
             items: items.map(|(one, another)| if one == Ended::NotRun { another } else { one }).collect(),
             faults: [self.faults, other.faults].concat(),
@@ -252,6 +256,7 @@ fn listen(guest: &Guest<'_>, mut qemu: Qemu, begin: Instant) -> Result<Run> {
             break None;
         }
     };
+    let cpu = processor_time(qemu.0.id());
     // After the goodbye there is nothing to wait for; before it, an end of the stream is QEMU's own end.
     let status = if stream.is_over() || silent.is_some() { None } else { qemu.0.wait().ok() };
     drop(qemu);
@@ -272,7 +277,17 @@ fn listen(guest: &Guest<'_>, mut qemu: Qemu, begin: Instant) -> Result<Run> {
         faults.extend(console::complaints(&console));
     }
     let release = hello.map_or_else(String::new, |hello| hello.release);
-    Ok(Run { release, boot, total: begin.elapsed(), ending, items, faults, retries: 0 })
+    Ok(Run { release, boot, total: begin.elapsed(), cpu, ending, items, faults, retries: 0 })
+}
+
+/// Processor time that a process has taken, and that of its threads; none when there is no such process.
+fn processor_time(pid: u32) -> Duration {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // Behind the name, which may hold anything: the third column and those that follow.
+    let columns = text.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace();
+    let ticks: u64 = columns.skip(11).take(2).filter_map(|column| column.parse::<u64>().ok()).sum();
+    // A hundred ticks a second, whatever the kernel's own clock: `USER_HZ`.
+    Duration::from_millis(ticks * 10)
 }
 
 /// How long the guest may be silent now.
@@ -338,4 +353,18 @@ pub fn nonce() -> String {
         bytes = std::process::id().to_le_bytes().repeat(2).try_into().unwrap_or_default();
     }
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processor_time_is_read() {
+        let begin = Instant::now();
+        while processor_time(std::process::id()) < Duration::from_millis(20) {
+            assert!(begin.elapsed() < Duration::from_secs(60), "a busy process takes none");
+        }
+        assert_eq!(processor_time(u32::MAX), Duration::ZERO);
+    }
 }

@@ -24,6 +24,7 @@ use crate::kernels::{self, Choice};
 use crate::modules;
 use crate::repo::Repo;
 use crate::report::{Report, Row, TestRow};
+use crate::seed;
 use crate::steps::{KERNEL_TARGETS, NIC_TARGET};
 use crate::suites::{Suites, Work};
 use crate::verdicts::Table;
@@ -276,7 +277,9 @@ fn prepare(wanted: &Wanted, kernel: &Obtained, work: &Work, tasks: &[usize]) -> 
         items.push(item);
     }
     let port = wanted.arch.results().to_owned();
-    let plan = Plan { nonce: guest::nonce(), port, env: work.env.clone(), items, shell: None };
+    let mut env = work.env.clone();
+    env.entry(seed::VARIABLE.to_owned()).and_modify(|run| *run = seed::of_kernel(run, &wanted.name));
+    let plan = Plan { nonce: guest::nonce(), port, env, items, shell: None };
     let image = kernel.image.kernel()?;
     Ok((wanted.arch.emulator(&image)?, image, own, plan))
 }
@@ -304,6 +307,7 @@ fn judge(OnKernel { wanted, kernel, run }: OnKernel, work: &Work, table: &Table)
         drift: kernel.and_then(|kernel| kernel.drift),
         boot: run.boot,
         total: run.total,
+        cpu: run.cpu,
         tests,
         ending: run.ending,
         faults: run.faults,

@@ -55,8 +55,9 @@ fn of_qemu(machine: &Machine) -> Vec<OsString> {
     match machine.arch {
         Arch::Aarch64 => add(&["-M", "virt", "-accel", "tcg", "-cpu", "cortex-a57"]),
         // Not `microvm`: it saves 0.2 s, has no timer that works under load, and half of its boots hang.
-        // Without page tables of five levels, each of which costs an emulated processor's every miss.
-        _ => add(&["-M", "pc", "-accel", "tcg", "-cpu", "max,la57=off"]),
+        // Without page tables of five levels, each of which costs an emulated processor's every miss; and without the claim
+        // to be quick at `rep movsb`, for which a kernel copies and clears memory byte by byte.
+        _ => add(&["-M", "pc", "-accel", "tcg", "-cpu", "max,la57=off,erms=off,fsrm=off"]),
     }
     add(&["-smp", &machine.cpus.to_string(), "-m", &machine.memory_mb.to_string()]);
     list.extend(nic::arguments(&machine.nics, &machine.bridge).into_iter().map(OsString::from));
@@ -126,6 +127,8 @@ fn command_line(machine: &Machine) -> String {
         // indirect calls by a detour. The verifier's own care against speculation stays as it is: `mitigations=off` would
         // change its verdicts.
         words.extend(["init_on_alloc=0", "spectre_v2=off", "retbleed=off"].map(str::to_owned));
+        // QEMU translates code by its address: a program that lies elsewhere each time is translated each time.
+        words.push("norandmaps".to_owned());
         // Under emulation on a busy host the check of the timer fails although the timer works.
         words.push("no_timer_check".to_owned());
         words.extend(machine.tsc_khz.map(|khz| format!("tsc_early_khz={khz}")));
@@ -168,9 +171,9 @@ mod tests {
     #[test]
     fn arguments_of_a_test_guest() {
         let want = "-nodefaults -no-user-config -display none -monitor none -nic none -no-reboot -M pc -accel tcg \
-                    -cpu max,la57=off -smp 1 -m 256 -kernel /k/vmlinux -initrd \
+                    -cpu max,la57=off,erms=off,fsrm=off -smp 1 -m 256 -kernel /k/vmlinux -initrd \
                     /i,1.cpio -append console=ttyS0 panic=-1 quiet loglevel=5 lsm=bpf init_on_alloc=0 \
-                    spectre_v2=off retbleed=off no_timer_check \
+                    spectre_v2=off retbleed=off norandmaps no_timer_check \
                     tsc_early_khz=2596120 -chardev file,id=console,path=/out/a,,b.log -serial chardev:console \
                     -chardev stdio,id=results,signal=off -serial chardev:results";
         assert_eq!(text(&machine()), want);

@@ -40,6 +40,8 @@ pub struct Row {
     pub boot: Option<Duration>,
     /// Until QEMU ended.
     pub total: Duration,
+    /// Processor time of QEMU.
+    pub cpu: Duration,
     /// Its tests.
     pub tests: Vec<TestRow>,
     /// How the guest ended.
@@ -142,9 +144,14 @@ impl Report {
         table(&mut out, &self.rows);
         let boots: Vec<_> = self.rows.iter().filter_map(|row| row.boot).collect();
         let mean = boots.iter().sum::<Duration>().as_secs_f64() / boots.len().max(1) as f64;
-        let (prepared, total) = (self.prepared.as_secs_f64(), self.total.as_secs_f64());
+        let prepared = self.prepared.as_secs_f64();
+        let guests = self.total.saturating_sub(self.prepared).as_secs_f64();
+        let cpu = self.rows.iter().map(|row| row.cpu).sum::<Duration>().as_secs_f64();
         // Writing to a string cannot fail.
-        let _ = writeln!(out, "{total:.1} s, of which {prepared:.1} s building and fetching; mean boot {mean:.1} s");
+        let _ = writeln!(
+            out,
+            "{prepared:.1} s building and fetching; guests {guests:.1} s, their processor time {cpu:.1} s, mean boot {mean:.1} s"
+        );
         let _ = writeln!(out, "\n{}", self.tally().closing_line(self.total));
         out
     }
@@ -205,7 +212,8 @@ fn red_tests(rows: &[&Row]) -> Vec<Red> {
 
 /// The table, and under it what concerns a whole guest.
 fn table(out: &mut String, rows: &[Row]) {
-    let head = ["kernel", "release", "boot", "total", "passed", "skipped", "failed", "verdict"].map(str::to_owned);
+    let head =
+        ["kernel", "release", "boot", "total", "cpu", "passed", "skipped", "failed", "verdict"].map(str::to_owned);
     let mut cells = vec![head];
     for row in rows {
         let Tally { passed, failed, skipped } = row.tally();
@@ -215,6 +223,7 @@ fn table(out: &mut String, rows: &[Row]) {
             row.release.clone(),
             boot,
             format!("{:.1} s", row.total.as_secs_f64()),
+            format!("{:.1} s", row.cpu.as_secs_f64()),
             passed.to_string(),
             skipped.to_string(),
             failed.to_string(),
@@ -222,14 +231,14 @@ fn table(out: &mut String, rows: &[Row]) {
         ]);
     }
     let width = |column: usize| cells.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
-    let widths: Vec<_> = (0..8).map(width).collect();
+    let widths: Vec<_> = (0..9).map(width).collect();
     out.push('\n');
     for line in &cells {
         let mut text = String::new();
         for (column, (cell, width)) in line.iter().zip(&widths).enumerate() {
             // Numbers stand to the right.
             let _ = match column {
-                2..=6 => write!(text, "{cell:>width$}  "),
+                2..=7 => write!(text, "{cell:>width$}  "),
                 _ => write!(text, "{cell:<width$}  "),
             };
         }
@@ -266,6 +275,7 @@ fn row_json(row: &Row) -> Value {
         "drift": row.drift,
         "boot_s": row.boot.map(|boot| boot.as_secs_f64()),
         "total_s": row.total.as_secs_f64(),
+        "cpu_s": row.cpu.as_secs_f64(),
         "ending": row.ending.to_string(),
         "faults": row.faults,
         "stalled_boots": row.retries,
@@ -351,6 +361,7 @@ pub(crate) mod tests {
             drift: None,
             boot: Some(Duration::from_millis(1830)),
             total: Duration::from_millis(4040),
+            cpu: Duration::from_millis(3970),
             tests: verdicts.into_iter().enumerate().map(|(i, v)| TestRow::new(&format!("t::{i}"), &ended, v)).collect(),
             ending,
             faults: Vec::new(),

@@ -6,6 +6,7 @@ use asm::insn::helper::{ALL, Helper};
 use asm::insn::{Insn, Since};
 use asm::object::{AttachType, ProgType};
 use loader::permission::kernel_release;
+use loader::sys::name_text;
 use loader::sys::prog::{Load, LoadFailed, Log, load};
 use loader::sys::uapi::{LogLevel, ProgFlags};
 use zerocopy::IntoBytes as _;
@@ -70,7 +71,7 @@ fn ask(prog_type: ProgType, attach: Option<AttachType>, helper: &Helper) -> (Ans
     };
     let mut log = vec![0; 4096];
     let done: Result<OwnedFd, LoadFailed> = load(&options, Some(Log { level: LogLevel::REFUSAL, buf: &mut log }));
-    let text = String::from_utf8_lossy(&log).trim_end_matches('\0').to_owned();
+    let text = name_text(&log);
     let answer = match &done {
         Ok(_) => Answer::Allowed,
         Err(_) if text.contains("unknown func") || text.contains("cannot use helper") => Answer::Unknown,

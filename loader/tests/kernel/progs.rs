@@ -70,13 +70,24 @@ fn what_the_verifier_never_saw_is_no_refusal() {
 
 #[test]
 fn a_log_longer_than_the_first_buffer_is_whole() {
+    use asm::insn::{Builder, InsnIdx, LineRec, R0, Source};
+    use asm::object::{Object, ProgDef};
     need_root();
-    let mut code: Vec<u8> = insn(0xb7, 0, 0, 0).repeat(30_000);
-    code.extend(insn(0x95, 0, 0, 0));
-    let options = Options { log: LogLevel::EVERYTHING, ..xdp(&code) };
-    let prog = Prog::load("long", &options).unwrap();
-    let log = prog.log().unwrap();
-    assert!(log.len() > 1 << 20 && log.contains("processed 30001 insns"), "{} bytes", log.len());
+    // The log shows the source line of each instruction: long lines fill it sooner than many instructions.
+    let (lines, text) = (1_300, "a long line ".repeat(75));
+    let mut code = Builder::new();
+    (0..lines).for_each(|_| code.mov(R0, 0));
+    code.exit();
+    let mut code = code.finish().unwrap();
+    let file: std::sync::Arc<str> = "long.c".into();
+    let line = |n: u32| LineRec { at: InsnIdx(n), file: file.clone(), line: n + 1, col: 1 };
+    code.lines = (0..lines).map(line).collect();
+    code.sources = vec![Source::from_lines("long.c", (1..=lines).map(|n| (n, text.as_str())))];
+    let object = Object::new("GPL").prog(ProgDef::new("xdp", "long", code)).write().unwrap();
+    let options = loader::LoadOptions { log: Some(LogLevel::EVERYTHING), ..Default::default() };
+    let loaded = loader::load(&loader::Spec::parse(&object).unwrap(), &options).unwrap();
+    let log = loaded.prog("long").unwrap().log().unwrap();
+    assert!(log.len() > 1 << 20 && log.contains("processed 1301 insns"), "{} bytes", log.len());
 }
 
 #[test]

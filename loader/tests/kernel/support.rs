@@ -42,6 +42,17 @@ pub(crate) fn xdp(insns: &[u8]) -> Options<'_> {
     }
 }
 
+/// A number from the environment.
+pub(crate) fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok()?.parse().ok()
+}
+
+/// How much a test does of what it does for chance's sake: all of it here, and a part of that, the named one, in guests,
+/// where everything takes ten times as long and each kernel has another seed.
+pub(crate) fn rounds(full: u64) -> u64 {
+    full.div_ceil(number("ROUNDS_PART").unwrap_or(1))
+}
+
 /// Stops with a clear text where the test cannot run.
 pub(crate) fn need_root() {
     assert!(nix::unistd::geteuid().is_root(), "the kernel tests need root: run them with `cargo ci test` as root");

@@ -96,7 +96,8 @@ pub fn ring(members: &[(Ipv4Addr, u32)]) -> Vec<usize> {
         .collect();
     walks.sort_by_key(|walk| members[walk.member].0);
     let Some(heaviest) = walks.iter().map(|walk| walk.weight).max() else { return Vec::new() };
-    let mut owner: Vec<Option<usize>> = vec![None; SLOTS];
+    // Members stand here as numbers of 32 bits: a ring is written all over, and its memory is most of what it costs.
+    let mut owner = vec![FREE; SLOTS];
     let mut free = SLOTS;
     while free > 0 {
         for walk in &mut walks {
@@ -108,15 +109,18 @@ pub fn ring(members: &[(Ipv4Addr, u32)]) -> Vec<usize> {
             }
         }
     }
-    owner.into_iter().flatten().collect()
+    owner.into_iter().map(|member| usize::try_from(member).unwrap_or(0)).collect()
 }
 
+/// A slot that nobody owns yet. No ring has so many members.
+const FREE: u32 = u32::MAX;
+
 /// Gives `walk` the next free slot on its way. There must be one.
-fn claim(owner: &mut [Option<usize>], walk: &mut Walk) {
-    while owner[walk.next].is_some() {
+fn claim(owner: &mut [u32], walk: &mut Walk) {
+    while owner[walk.next] != FREE {
         walk.next = (walk.next + walk.step) % SLOTS;
     }
-    owner[walk.next] = Some(walk.member);
+    owner[walk.next] = u32::try_from(walk.member).unwrap_or(0);
 }
 
 /// A bijection of 64-bit words in which every input bit reaches every output bit (splitmix64's).

@@ -77,7 +77,7 @@ pub(crate) fn insert(modules: &[String], inserted: &mut Vec<String>) -> Result<(
 fn supervise(index: usize, item: &Item, env: &BTreeMap<String, String>, cgroup: &Path) -> Result<(Status, String)> {
     fs::create_dir(cgroup).with_context(|| format!("create {}", cgroup.display()))?;
     let (output, input) = pipe().context("create a pipe")?;
-    let child = process::wrapper(index)
+    let child = process::wrapper(index, item)?
         .env_clear()
         .envs(env)
         .envs(&item.env)
@@ -189,8 +189,8 @@ fn below(directory: &Path) -> Vec<PathBuf> {
 }
 
 /// The wrapper: enters the item's namespaces and cgroup and runs its commands. Returns its exit status.
-pub(crate) fn inside(index: &str) -> i32 {
-    match commands(index) {
+pub(crate) fn inside(index: &str, item: &str) -> i32 {
+    match commands(index, item) {
         Ok(code) => code,
         Err(error) => {
             println!("guest-init: {error:#}");
@@ -200,9 +200,8 @@ pub(crate) fn inside(index: &str) -> i32 {
 }
 
 /// Runs the commands until one fails.
-fn commands(index: &str) -> Result<i32> {
-    let plan = process::read_plan()?;
-    let item = index.parse().ok().and_then(|index: usize| plan.items.get(index)).context("no such item")?;
+fn commands(index: &str, item: &str) -> Result<i32> {
+    let item: Item = serde_json::from_str(item).context("what the wrapper was started with is no item")?;
     fs::write(format!("/sys/fs/cgroup/item-{index}/cgroup.procs"), "0").context("enter the item's cgroup")?;
     let network = if item.machine_network { CloneFlags::empty() } else { CloneFlags::CLONE_NEWNET };
     unshare(network | CloneFlags::CLONE_NEWNS).context("leave the guest's namespaces")?;

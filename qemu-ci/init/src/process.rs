@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use nix::unistd::setsid;
 
 use crate::port::Port;
-use crate::{Event, INIT_PATH, PLAN_PATH, Plan, item, kmsg, mounts, port};
+use crate::{Event, INIT_PATH, Item, PLAN_PATH, Plan, item, kmsg, mounts, port};
 
 /// True when a guest's kernel has started this program as its process 1, or process 1 has as the wrapper of an item.
 pub fn is_called() -> bool {
@@ -22,8 +22,9 @@ pub fn is_called() -> bool {
 /// Does the work of process 1 until the machine is off, or that of an item's wrapper.
 pub fn main() -> ! {
     // The same file is the wrapper that each item runs in; see `item.rs`.
-    if let Some(index) = std::env::args().nth(1).filter(|_| std::process::id() != 1) {
-        std::process::exit(item::inside(&index));
+    let mut arguments = std::env::args().skip(1);
+    if let (2.., Some(index), Some(item)) = (std::process::id(), arguments.next(), arguments.next()) {
+        std::process::exit(item::inside(&index, &item));
     }
     if let Err(error) = run() {
         eprintln!("guest-init: {error:#}");
@@ -31,11 +32,16 @@ pub fn main() -> ! {
     port::leave();
 }
 
-/// Starts this program again, as the wrapper of the item with this index.
-pub(crate) fn wrapper(index: usize) -> Command {
+/// Starts this program again, as the wrapper of the item with this index. It is given the item: to read the whole plan once
+/// more took longer than many a test.
+///
+/// # Errors
+/// The item cannot be written as an argument.
+pub(crate) fn wrapper(index: usize, item: &Item) -> Result<Command> {
     let mut command = Command::new("/proc/self/exe");
-    command.arg0(INIT_PATH).arg(index.to_string());
-    command
+    let item = serde_json::to_string(item).context("encode the item")?;
+    command.arg0(INIT_PATH).args([index.to_string(), item]);
+    Ok(command)
 }
 
 /// Carries out the plan.
@@ -68,7 +74,7 @@ fn run() -> Result<()> {
 }
 
 /// The plan that came with the initramfs.
-pub(crate) fn read_plan() -> Result<Plan> {
+fn read_plan() -> Result<Plan> {
     let text = fs::read(PLAN_PATH).with_context(|| format!("read {PLAN_PATH}"))?;
     serde_json::from_slice(&text).with_context(|| format!("{PLAN_PATH} is not a plan"))
 }
