@@ -9,11 +9,11 @@ use asm::dsl::{Module, Program};
 use asm::object::MapType;
 use asm::vm::{MapSpec, Vm};
 
-/// The two inputs: fields `op` (offset 0) and `family` (offset 20) of the context.
+/// The two inputs: the first two arguments of the event.
 fn context(a: u32, b: u32) -> [u8; 192] {
     let mut bytes = [0; 192];
     bytes[..4].copy_from_slice(&a.to_le_bytes());
-    bytes[20..24].copy_from_slice(&b.to_le_bytes());
+    bytes[8..12].copy_from_slice(&b.to_le_bytes());
     bytes
 }
 
@@ -48,21 +48,21 @@ fn same(program: Program, twin: fn(u32, u32) -> u32) {
     }
 }
 
-#[sock_ops]
-fn arithmetic(ops: &mut SockOps) -> u32 {
-    let (a, b) = (ops.op(), ops.family());
+#[raw_tracepoint("sys_enter")]
+fn arithmetic(ctx: &mut RawTracepoint) -> u32 {
+    let (a, b) = (ctx.arg::<0>() as u32, ctx.arg::<1>() as u32);
     (a + b) * 3 - (a / b) + (a % b) ^ (a << 3 | b >> 5) & !a
 }
 
-#[sock_ops]
-fn shifts(ops: &mut SockOps) -> u32 {
-    let (a, b) = (ops.op(), ops.family());
+#[raw_tracepoint("sys_enter")]
+fn shifts(ctx: &mut RawTracepoint) -> u32 {
+    let (a, b) = (ctx.arg::<0>() as u32, ctx.arg::<1>() as u32);
     (a << b) + (a >> b) + (a as i32 >> b) as u32 + a.rotate_left(b) + a.rotate_left(7)
 }
 
-#[sock_ops]
-fn widths(ops: &mut SockOps) -> u32 {
-    let (a, b) = (ops.op(), ops.family());
+#[raw_tracepoint("sys_enter")]
+fn widths(ctx: &mut RawTracepoint) -> u32 {
+    let (a, b) = (ctx.arg::<0>() as u32, ctx.arg::<1>() as u32);
     let byte = a as u8 + b as u8;
     let half = a as u16 * b as u16;
     let wide = (a as u64 * b as u64) >> 20;
@@ -93,9 +93,9 @@ fn numbers_wrap_and_have_their_width() {
     });
 }
 
-#[sock_ops]
-fn branches(ops: &mut SockOps) -> u32 {
-    let (a, b) = (ops.op(), ops.family());
+#[raw_tracepoint("sys_enter")]
+fn branches(ctx: &mut RawTracepoint) -> u32 {
+    let (a, b) = (ctx.arg::<0>() as u32, ctx.arg::<1>() as u32);
     let mut sum = if a > 5 && (b < 7 || a == b) { 10 } else { 20 };
     if !(a == 1) || b != 2 {
         sum += 1;
@@ -115,9 +115,9 @@ fn branches(ops: &mut SockOps) -> u32 {
     sum + last
 }
 
-#[sock_ops]
-fn matches(ops: &mut SockOps) -> u32 {
-    let (a, b) = (ops.op(), ops.family());
+#[raw_tracepoint("sys_enter")]
+fn matches(ctx: &mut RawTracepoint) -> u32 {
+    let (a, b) = (ctx.arg::<0>() as u32, ctx.arg::<1>() as u32);
     let first = match a {
         0 => 1,
         1 | 2 => b + 2,
@@ -171,9 +171,9 @@ fn conditions_choose_as_in_rust() {
     });
 }
 
-#[sock_ops]
-fn loops(ops: &mut SockOps) -> u32 {
-    let (a, b) = (ops.op(), ops.family());
+#[raw_tracepoint("sys_enter")]
+fn loops(ctx: &mut RawTracepoint) -> u32 {
+    let (a, b) = (ctx.arg::<0>() as u32, ctx.arg::<1>() as u32);
     let mut sum = 0;
     for i in 0..8 {
         if i == 3 {
@@ -251,9 +251,9 @@ fn greatest(a: u32, b: u32, c: u8) -> u32 {
     b.max(c as u32)
 }
 
-#[sock_ops]
-fn functions(ops: &mut SockOps) -> u32 {
-    let (a, b) = (ops.op(), ops.family());
+#[raw_tracepoint("sys_enter")]
+fn functions(ctx: &mut RawTracepoint) -> u32 {
+    let (a, b) = (ctx.arg::<0>() as u32, ctx.arg::<1>() as u32);
     let one = greatest(a, b, 6);
     raise(one) + greatest(b & 3, 2, 1)
 }
@@ -285,9 +285,9 @@ struct Pair {
     row: [u8; 6],
 }
 
-#[sock_ops]
-fn structs(ops: &mut SockOps) -> u32 {
-    let (a, b) = (ops.op(), ops.family());
+#[raw_tracepoint("sys_enter")]
+fn structs(ctx: &mut RawTracepoint) -> u32 {
+    let (a, b) = (ctx.arg::<0>() as u32, ctx.arg::<1>() as u32);
     let mut pair = Pair { wide: a as u64, narrow: b as u16, row: [1, 2, 3, 4, 5, 6] };
     pair.wide += 7;
     pair.row[2] = 30;
@@ -335,21 +335,21 @@ static EVENTS: RingBuf<4096> = map();
 
 #[test]
 fn a_record_that_is_forgotten_is_refused_with_its_place() {
-    #[sock_ops]
-    fn forgets(ops: &mut SockOps) -> u32 {
+    #[raw_tracepoint("sys_enter")]
+    fn forgets(ctx: &mut RawTracepoint) -> u32 {
         let Some(event) = EVENTS.reserve::<Event>() else { return 0 };
-        event.op = ops.op();
-        if ops.family() == 2 {
+        event.op = ctx.arg::<0>() as u32;
+        if ctx.arg::<1>() as u32 == 2 {
             return 1;
         }
         event.submit();
         0
     }
-    #[sock_ops]
-    fn remembers(ops: &mut SockOps) -> u32 {
+    #[raw_tracepoint("sys_enter")]
+    fn remembers(ctx: &mut RawTracepoint) -> u32 {
         let Some(event) = EVENTS.reserve::<Event>() else { return 0 };
-        event.op = ops.op();
-        if ops.family() == 2 {
+        event.op = ctx.arg::<0>() as u32;
+        if ctx.arg::<1>() as u32 == 2 {
             event.discard();
             return 1;
         }
@@ -363,10 +363,10 @@ fn a_record_that_is_forgotten_is_refused_with_its_place() {
 
 #[test]
 fn an_index_that_may_be_too_large_is_refused_with_its_place() {
-    #[sock_ops]
-    fn outside(ops: &mut SockOps) -> u32 {
+    #[raw_tracepoint("sys_enter")]
+    fn outside(ctx: &mut RawTracepoint) -> u32 {
         let pair = Pair { wide: 0, narrow: 0, row: [0; 6] };
-        pair.row[ops.op()] as u32
+        pair.row[ctx.arg::<0>() as u32] as u32
     }
     let error = Module::new("GPL").prog(outside()).ir().expect_err("4294967295 is no index").to_string();
     assert!(
@@ -403,9 +403,9 @@ fn only_fails(a: u32) -> Result<(), u32> {
     Err(a + 1)
 }
 
-#[sock_ops]
-fn results(ops: &mut SockOps) -> u32 {
-    let (a, b) = (ops.op(), ops.family());
+#[raw_tracepoint("sys_enter")]
+fn results(ctx: &mut RawTracepoint) -> u32 {
+    let (a, b) = (ctx.arg::<0>() as u32, ctx.arg::<1>() as u32);
     let sum = match both_halves(a, b) {
         Ok(sum) => sum,
         Err(why) => why as u32 + 1,
@@ -456,9 +456,9 @@ static FEW: HashMap<u32, u64, 16> = map();
 
 #[test]
 fn functions_give_references_with_reasons() {
-    #[sock_ops]
-    fn references(ops: &mut SockOps) -> u32 {
-        match found(ops.op()) {
+    #[raw_tracepoint("sys_enter")]
+    fn references(ctx: &mut RawTracepoint) -> u32 {
+        match found(ctx.arg::<0>() as u32) {
             Ok(place) => {
                 *place += 1;
                 *place as u32

@@ -32,6 +32,12 @@ fn run(vm: &mut Vm, context: &Context) -> u64 {
     vm.run_context(context).unwrap_or_else(|fault| panic!("{fault}")).r0
 }
 
+/// An event with two arguments.
+fn event(a: u32, b: u32) -> Context {
+    let bytes = [u64::from(a).to_le_bytes(), u64::from(b).to_le_bytes()].concat();
+    Context::new(ProgType::RAW_TRACEPOINT).expect("it is known").with_bytes("args", &bytes).expect("a field")
+}
+
 /// What a connection is remembered by.
 #[derive(Layout)]
 #[repr(C)]
@@ -44,19 +50,20 @@ struct Memory {
 static MEMORY: SkStorage<Memory> = map();
 
 #[sock_ops]
-fn remembers(ops: &mut SockOps) -> u32 {
-    let Some(sk) = ops.sk() else { return 99 };
+fn remembers(ops: &mut SockOps) -> Reply {
+    let Some(sk) = ops.sk() else { return Reply::None };
     if ops.op() == SockOps::STATE {
         if ops.new_state() == TcpState::Close {
             MEMORY.remove(&sk);
         }
-        return 0;
+        return Reply::None;
     }
     ops.set_cb_flags(SockOps::WANT_STATE);
-    let Some(memory) = MEMORY.get_or_init(&sk, &Memory { events: 10, bytes: 0 }) else { return 98 };
+    let Some(memory) = MEMORY.get_or_init(&sk, &Memory { events: 10, bytes: 0 }) else { return Reply::None };
     memory.events += 1;
     memory.bytes += ops.snd_nxt() - ops.rcv_nxt();
-    memory.events + memory.bytes
+    ops.set_reply(memory.events + memory.bytes);
+    Reply::Given
 }
 
 #[test]
@@ -67,15 +74,19 @@ fn a_socket_keeps_its_memory_until_it_closes() {
         let context = Context::new(ProgType::SOCK_OPS).expect("it is known").with("op", op).expect("a field");
         context.with("snd_nxt", 107).expect("a field").with("rcv_nxt", 100).expect("a field")
     };
-    assert_eq!(run(&mut vm, &event(4)), 99, "no socket");
-    assert_eq!(run(&mut vm, &event(4).with_sock(&sock)), 18);
+    let reply = |vm: &mut Vm, context: &Context| {
+        let done = vm.run_context(context).expect("it runs");
+        (done.r0 == 1).then(|| done.context.get("reply").expect("a field"))
+    };
+    assert_eq!(reply(&mut vm, &event(4)), None, "no socket");
+    assert_eq!(reply(&mut vm, &event(4).with_sock(&sock)), Some(18));
     let after = vm.run_context(&event(5).with_sock(&sock)).expect("it runs");
-    assert_eq!((after.r0, after.context.get("bpf_sock_ops_cb_flags")), (26, Some(4)));
+    assert_eq!((after.context.get("reply"), after.context.get("bpf_sock_ops_cb_flags")), (Some(26), Some(4)));
     let mut args = [0; 16];
     args[4] = 7;
     let close = event(10).with_bytes("args", &args).expect("a field").with_sock(&sock);
-    assert_eq!(run(&mut vm, &close), 0);
-    assert_eq!(run(&mut vm, &event(4).with_sock(&sock)), 18, "a new memory");
+    assert_eq!(reply(&mut vm, &close), None);
+    assert_eq!(reply(&mut vm, &event(4).with_sock(&sock)), Some(18), "a new memory");
 }
 
 #[map]
@@ -111,8 +122,8 @@ static WIDE: u64 = 0b1100;
 #[bss]
 static NARROW: u32 = 0;
 
-#[sock_ops]
-fn shares(ops: &mut SockOps) -> u32 {
+#[raw_tracepoint("sys_enter")]
+fn shares(ctx: &mut RawTracepoint) -> u32 {
     WIDE.place().atomic_or(1);
     WIDE.place().atomic_and(0b0111);
     WIDE.place().atomic_xor(0b1_0000);
@@ -120,7 +131,7 @@ fn shares(ops: &mut SockOps) -> u32 {
     let two = WIDE.place().fetch_or(0b10_0000) as u32;
     let three = WIDE.place().fetch_and(0xff) as u32;
     let four = WIDE.place().fetch_xor(1) as u32;
-    let five = NARROW.place().swap(ops.op());
+    let five = NARROW.place().swap(ctx.arg::<0>() as u32);
     let six = NARROW.place().compare_exchange(7, 100);
     let seven = NARROW.place().compare_exchange(1, 200);
     one + two * 2 + three * 3 + four * 5 + five * 7 + six * 11 + seven * 13 + NARROW.place() * 17 + WIDE.place() as u32
@@ -132,7 +143,7 @@ fn atomic_operations_give_what_was_there() {
         let mut vm = machine(shares());
         let (map, memory) = vm.map("wide").expect("it is there");
         map.update(memory, &[0; 4], &0b1100u64.to_le_bytes(), 0, None).expect("it fits");
-        let context = Context::new(ProgType::SOCK_OPS).expect("it is known").with("op", op.into()).expect("a field");
+        let context = event(op, 0);
         let mut narrow = op;
         let mut exchange = |old: u32, new: u32| {
             let was = narrow;
@@ -246,9 +257,9 @@ fn a_socket_that_is_forgotten_is_refused_with_its_place() {
     Module::new("GPL").prog(remembers()).ir().expect("it is released on every path");
 }
 
-#[sock_ops]
-fn chooses(ops: &mut SockOps) -> u32 {
-    let (a, b) = (ops.op(), ops.family());
+#[raw_tracepoint("sys_enter")]
+fn chooses(ctx: &mut RawTracepoint) -> u32 {
+    let (a, b) = (ctx.arg::<0>() as u32, ctx.arg::<1>() as u32);
     let memory = if a == 4 {
         Memory { events: 1, bytes: b }
     } else if a == 5 {
@@ -263,8 +274,7 @@ fn chooses(ops: &mut SockOps) -> u32 {
 fn an_if_may_result_in_a_struct() {
     let mut vm = machine(chooses());
     for (op, family, want) in [(4, 2, 102), (5, 2, 207), (9, 2, 903)] {
-        let context = Context::new(ProgType::SOCK_OPS).expect("it is known").with("op", op).expect("a field");
-        assert_eq!(run(&mut vm, &context.with("family", family).expect("a field")), want);
+        assert_eq!(run(&mut vm, &event(op, family)), want);
     }
 }
 
@@ -273,12 +283,12 @@ static WAITING: Queue<u32, 4> = map();
 #[map]
 static PILE: Stack<Memory, 4> = map();
 
-#[sock_ops]
-fn waits(ops: &mut SockOps) -> u32 {
-    WAITING.push(&ops.op());
-    WAITING.push(&ops.family());
-    PILE.push(&Memory { events: 1, bytes: ops.op() });
-    PILE.push(&Memory { events: 2, bytes: ops.family() });
+#[raw_tracepoint("sys_enter")]
+fn waits(ctx: &mut RawTracepoint) -> u32 {
+    WAITING.push(&(ctx.arg::<0>() as u32));
+    WAITING.push(&(ctx.arg::<1>() as u32));
+    PILE.push(&Memory { events: 1, bytes: ctx.arg::<0>() as u32 });
+    PILE.push(&Memory { events: 2, bytes: ctx.arg::<1>() as u32 });
     let Some(first) = WAITING.peek() else { return 1 };
     let Some(same) = WAITING.pop() else { return 2 };
     let Some(last) = PILE.pop() else { return 3 };
@@ -290,8 +300,7 @@ fn waits(ops: &mut SockOps) -> u32 {
 #[test]
 fn queues_and_stacks_give_copies_of_what_is_next() {
     let mut vm = machine(waits());
-    let context = Context::new(ProgType::SOCK_OPS).expect("it is known").with("op", 7).expect("a field");
-    assert_eq!(run(&mut vm, &context.with("family", 5).expect("a field")), 7_725);
+    assert_eq!(run(&mut vm, &event(7, 5)), 7_725);
 }
 
 #[map]
@@ -299,10 +308,10 @@ static TABLES: ArrayOfMaps<Array<u64, 4>, 2> = map();
 #[map]
 static NAMED: HashOfMaps<u32, HashMap<u32, Memory, 16>, 8> = map();
 
-#[sock_ops(default = 77)]
-fn nests(ops: &mut SockOps) -> Result<u32> {
-    let table = TABLES.get(&ops.op())?;
-    let count = table.get(&ops.family())?;
+#[raw_tracepoint("sys_enter", default = 77)]
+fn nests(ctx: &mut RawTracepoint) -> Result<u32> {
+    let table = TABLES.get(&(ctx.arg::<0>() as u32))?;
+    let count = table.get(&(ctx.arg::<1>() as u32))?;
     *count += 5;
     let named = NAMED.get(&9)?;
     named.set(&1, &Memory { events: 3, bytes: *count as u32 }, Update::Any);
@@ -332,10 +341,7 @@ fn maps_are_found_in_maps() {
         let (map, _) = vm.map(outer).expect("it is there");
         map.set_handle(&key.to_le_bytes(), inner).expect("there is room");
     }
-    let context = |op| {
-        let context = Context::new(ProgType::SOCK_OPS).expect("it is known").with("op", op).expect("a field");
-        context.with("family", 2).expect("a field")
-    };
+    let context = |op| event(op, 2);
     assert_eq!(run(&mut vm, &context(0)), 77, "no map there");
     assert_eq!(run(&mut vm, &context(1)), 6);
     assert_eq!(run(&mut vm, &context(1)), 11);

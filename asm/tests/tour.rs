@@ -1,6 +1,6 @@
 //! A tour of the language: everything that it can say, once, as a program that runs.
 //!
-//! Input: two numbers, as fields `op` and `family` of a context. Output: what the same says in plain Rust, which stands beside it.
+//! Input: two numbers, as arguments of an event. Output: what the same says in plain Rust, which stands beside it.
 //! Read next: `ui.rs`, what the language refuses.
 
 use asm::codegen::Profile;
@@ -23,7 +23,7 @@ fn same(program: Program, twin: fn(u32, u32) -> u32) {
         for (a, b) in PAIRS {
             let mut bytes = [0; 192];
             bytes[..4].copy_from_slice(&a.to_le_bytes());
-            bytes[20..24].copy_from_slice(&b.to_le_bytes());
+            bytes[8..12].copy_from_slice(&b.to_le_bytes());
             let got = vm.run_on_bytes(&mut bytes).unwrap_or_else(|fault| panic!("{name}({a}, {b}): {fault}"));
             assert_eq!(got & 0xffff_ffff, u64::from(twin(a, b)), "{name}({a}, {b})");
         }
@@ -48,9 +48,9 @@ fn color(number: u32) -> Color {
     }
 }
 
-#[sock_ops]
-fn enums(ops: &mut SockOps) -> u32 {
-    let (a, b) = (ops.op(), ops.family());
+#[raw_tracepoint("sys_enter")]
+fn enums(ctx: &mut RawTracepoint) -> u32 {
+    let (a, b) = (ctx.arg::<0>() as u32, ctx.arg::<1>() as u32);
     match (color(a), b) {
         (Color::Red | Color::Green, 1..=5) => 1,
         (Color::Red, n) if n > 6 => n,
@@ -69,9 +69,9 @@ fn a_match_on_an_enum_has_or_patterns_ranges_and_guards() {
     });
 }
 
-#[sock_ops]
-fn ranges(ops: &mut SockOps) -> u32 {
-    let (a, b) = (ops.op(), ops.family());
+#[raw_tracepoint("sys_enter")]
+fn ranges(ctx: &mut RawTracepoint) -> u32 {
+    let (a, b) = (ctx.arg::<0>() as u32, ctx.arg::<1>() as u32);
     let mut sum = 0;
     for i in 1..=b {
         sum += i;
@@ -144,9 +144,9 @@ fn checked(number: u32, by: u32) -> Result<u32> {
     }
 }
 
-#[sock_ops]
-fn options(ops: &mut SockOps) -> u32 {
-    let (a, b) = (ops.op(), ops.family());
+#[raw_tracepoint("sys_enter")]
+fn options(ctx: &mut RawTracepoint) -> u32 {
+    let (a, b) = (ctx.arg::<0>() as u32, ctx.arg::<1>() as u32);
     let first = match quartered(a) {
         Some(quarter) => quarter + 1,
         None => 1000,
@@ -183,9 +183,9 @@ fn looked_up(a: u32, b: u32) -> Option<u16> {
     Some((a + b) as u16)
 }
 
-#[sock_ops(default = 9)]
-fn fails(ops: &mut SockOps) -> Result<u32> {
-    let (a, b) = (ops.op(), ops.family());
+#[raw_tracepoint("sys_enter", default = 9)]
+fn fails(ctx: &mut RawTracepoint) -> Result<u32> {
+    let (a, b) = (ctx.arg::<0>() as u32, ctx.arg::<1>() as u32);
     let found = looked_up(a, b)?;
     let again = looked_up(b, a);
     let sum = match again {
@@ -234,9 +234,9 @@ const fn limit(bits: u32) -> u32 {
     (1 << bits) - 1
 }
 
-#[sock_ops]
-fn functions(ops: &mut SockOps) -> u32 {
-    let (a, b) = (ops.op(), ops.family());
+#[raw_tracepoint("sys_enter")]
+fn functions(ctx: &mut RawTracepoint) -> u32 {
+    let (a, b) = (ctx.arg::<0>() as u32, ctx.arg::<1>() as u32);
     let (distance, larger) = both(a, b);
     let multiple = multiples::<3, 5>(b);
     (distance & LIMIT) + larger as u32 * 100 + multiple * 1000
@@ -247,9 +247,9 @@ fn functions_nest_and_have_const_generics_and_tuples() {
     same(functions(), |a, b| (a.abs_diff(b) & 15) + u32::from(a > b) * 100 + b.wrapping_add(15).wrapping_mul(1000));
 }
 
-#[sock_ops]
-fn arrays(ops: &mut SockOps) -> u32 {
-    let (a, b) = (ops.op(), ops.family());
+#[raw_tracepoint("sys_enter")]
+fn arrays(ctx: &mut RawTracepoint) -> u32 {
+    let (a, b) = (ctx.arg::<0>() as u32, ctx.arg::<1>() as u32);
     let first: [u8; 4] = [1, 2, 3, 4];
     let chosen = if a > b { first } else { [5, 6, 7, 8] };
     let whole = Row { bytes: chosen, swapped: (b as u16).to_be(), pad: 0 };

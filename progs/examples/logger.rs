@@ -36,16 +36,16 @@ struct Connection {
 static CONNECTIONS: RingBuf<65536> = map();
 
 #[sock_ops]
-fn log(ops: &mut SockOps) -> u32 {
+fn log(ops: &mut SockOps) -> Reply {
     let side = match ops.op() {
         SockOps::ACTIVE_ESTABLISHED => Side::Opened,
         SockOps::PASSIVE_ESTABLISHED => Side::Accepted,
-        _ => return 0,
+        _ => return Reply::None,
     };
     if ops.family() != INET {
-        return 0;
+        return Reply::None;
     }
-    let Some(connection) = CONNECTIONS.reserve::<Connection>() else { return 0 };
+    let Some(connection) = CONNECTIONS.reserve::<Connection>() else { return Reply::None };
     *connection = Connection {
         ns: ktime_ns(),
         local: ops.local_ip4(),
@@ -56,7 +56,7 @@ fn log(ops: &mut SockOps) -> u32 {
         pad: 0,
     };
     connection.submit();
-    0
+    Reply::None
 }
 
 pub(crate) fn module() -> Module {

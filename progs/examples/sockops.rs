@@ -21,13 +21,13 @@ pub(crate) struct Tuple {
 pub(crate) static SOCKS: SockHash<Tuple, 65535> = map();
 
 #[sock_ops]
-fn enroll(ops: &mut SockOps) -> u32 {
+fn enroll(ops: &mut SockOps) -> Reply {
     match ops.op() {
         SockOps::ACTIVE_ESTABLISHED | SockOps::PASSIVE_ESTABLISHED => {}
-        _ => return 0,
+        _ => return Reply::None,
     }
     if ops.family() != INET {
-        return 0;
+        return Reply::None;
     }
     let tuple = Tuple {
         sip: ops.local_ip4(),
@@ -36,7 +36,7 @@ fn enroll(ops: &mut SockOps) -> u32 {
         dport: ops.remote_port(),
     };
     SOCKS.add(ops, &tuple, Update::NoExist);
-    0
+    Reply::None
 }
 
 pub(crate) fn module() -> Module {

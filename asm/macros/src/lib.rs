@@ -36,7 +36,7 @@ programs! {
     xdp "Xdp" "xdp" None;
     /// A traffic control program: `#[tc] fn f(ctx: &mut Tc) -> TcAction`; `#[tc(ingress)]` for tcx.
     tc "Tc" "tc" Word;
-    /// Events of TCP connections: `#[sock_ops] fn f(ops: &mut SockOps) -> u32`.
+    /// Events of TCP connections: `#[sock_ops] fn f(ops: &mut SockOps) -> Reply`.
     sock_ops "SockOps" "sockops" None;
     /// Messages that sockets send: `#[sk_msg] fn f(msg: &mut SkMsg) -> SkAction`.
     sk_msg "SkMsg" "sk_msg" None;

@@ -70,8 +70,8 @@ pub use be::{Be16, Be32, Be64, Ordered};
 pub use call::{cgroup_id, comm, cpu, jiffies, ktime_ns, ones_sum, pid, random, task, tid, uid};
 pub use check::Failure;
 pub use ctx::{
-    Access, Action, CgroupSkb, CgroupSock, Context, Fentry, FibLookup, Kprobe, RawTracepoint, SkAction, SkLookup,
-    SkMsg, SkSkb, SockAddr, SockOps, Tc, TcAction, TcpState, TpBtf, Tracepoint, Xdp,
+    Access, Action, CgroupSkb, CgroupSock, Context, Fentry, FibLookup, Kprobe, Observed, RawTracepoint, Reply,
+    SkAction, SkLookup, SkMsg, SkSkb, SockAddr, SockOps, Tc, TcAction, TcpState, TpBtf, Tracepoint, Xdp,
 };
 pub use global::{Global, Rodata};
 pub use held::{Ends, Held, MaybeHeld};
@@ -98,10 +98,10 @@ pub mod prelude {
     pub use super::{
         Access, Action, Array, ArrayOfMaps, Be16, Be32, Be64, Bloom, CgroupSkb, CgroupSock, CgroupStorage, CpuMap,
         DevMap, DevMapHash, Failure, Fentry, FibLookup, HashMap, HashOfMaps, Held, Kprobe, Kptr, Layout, LpmTrie,
-        LruHashMap, LruPerCpuHashMap, Module, Packet, PerCpuArray, PerCpuHashMap, PerfEventArray, PktRef, ProgArray,
-        Queue, RawTracepoint, Reasoned, RingBuf, SkAction, SkLookup, SkMsg, SkSkb, SkStorage, Sock, SockAddr,
-        SockCommon, SockHash, SockMap, SockOps, Stack, TaskStorage, Tc, TcAction, TcpSock, TcpState, Toward, TpBtf,
-        Tracepoint, Update, ValRef, Word, Xdp, XskMap, bpf_fn, bss, cgroup_id, cgroup_skb, cgroup_sock,
+        LruHashMap, LruPerCpuHashMap, Module, Observed, Packet, PerCpuArray, PerCpuHashMap, PerfEventArray, PktRef,
+        ProgArray, Queue, RawTracepoint, Reasoned, Reply, RingBuf, SkAction, SkLookup, SkMsg, SkSkb, SkStorage, Sock,
+        SockAddr, SockCommon, SockHash, SockMap, SockOps, Stack, TaskStorage, Tc, TcAction, TcpSock, TcpState, Toward,
+        TpBtf, Tracepoint, Update, ValRef, Word, Xdp, XskMap, bpf_fn, bss, cgroup_id, cgroup_skb, cgroup_sock,
         cgroup_sock_addr, comm, cpu, data, fentry, fexit, from_word, jiffies, kernel, kprobe, ktime_ns, map, ones_sum,
         pid, random, raw_tracepoint, rodata, sk_lookup, sk_msg, sk_skb, sock_ops, subprog, task, tc, tid, tp_btf,
         tracepoint, uid, xdp,

@@ -6,15 +6,15 @@ fn halved(number: u32) -> Option<u32> {
     if number & 1 == 0 { Some(number >> 1) } else { None }
 }
 
-#[sock_ops]
-fn keeps(ops: &mut SockOps) -> u32 {
-    let half = halved(ops.op());
+#[raw_tracepoint("sys_enter")]
+fn keeps(ctx: &mut RawTracepoint) -> u32 {
+    let half = halved(ctx.arg::<0>() as u32);
     if let Some(half) = half { half } else { 0 }
 }
 
-#[sock_ops]
-fn forgets_to_test(ops: &mut SockOps) -> u32 {
-    halved(ops.op()) + 1
+#[raw_tracepoint("sys_enter")]
+fn forgets_to_test(ctx: &mut RawTracepoint) -> u32 {
+    halved(ctx.arg::<0>() as u32) + 1
 }
 
 #[bpf_fn]

@@ -12,11 +12,11 @@ fn forgets(msg: &mut SkMsg) -> Result<SkAction> {
     Ok(SkAction::Pass)
 }
 
-#[sock_ops(default = 0)]
-fn unsure(ops: &mut SockOps) -> Result<u32> {
+#[sock_ops(default = Reply::None)]
+fn unsure(ops: &mut SockOps) -> Result<Reply> {
     MEMORY.get(&ops.sk())?;
     SMALL.get(&0)?.atomic_add(1);
-    Ok(0)
+    Ok(Reply::None)
 }
 
 fn main() {}

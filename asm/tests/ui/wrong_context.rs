@@ -17,6 +17,16 @@ fn wrong_helper(ctx: &mut Xdp) -> Action {
     Action::Pass
 }
 
+#[sock_ops]
+fn any_number(ops: &mut SockOps) -> u32 {
+    ops.op()
+}
+
+#[fexit("tcp_sendmsg", default = 1)]
+fn not_zero(ctx: &mut Fentry) -> Result<u32> {
+    Ok(ctx.arg::<0>() as u32)
+}
+
 fn main() {
-    let _ = (wrong_context(), wrong_verdict(), wrong_helper());
+    let _ = (wrong_context(), wrong_verdict(), wrong_helper(), any_number(), not_zero());
 }

@@ -9,8 +9,8 @@ use super::leave::{closing, gone};
 use super::types::{INBOXES, Inbox, ME, Me, OPEN, PEERS};
 
 /// All events of a connection.
-#[sock_ops(default = 0)]
-pub(super) fn enrol(ops: &mut SockOps) -> Result<u32> {
+#[sock_ops(default = Reply::None)]
+pub(super) fn enrol(ops: &mut SockOps) -> Result<Reply> {
     match ops.op() {
         SockOps::ACTIVE_ESTABLISHED => {
             // This end comes first. Whether the other one is on this host, its first acknowledgement will tell.
@@ -47,7 +47,7 @@ pub(super) fn enrol(ops: &mut SockOps) -> Result<u32> {
         }
         _ => {}
     }
-    Ok(0)
+    Ok(Reply::None)
 }
 
 /// Enrols a socket. Whatever fails, the connection goes by TCP.

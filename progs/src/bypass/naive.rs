@@ -34,13 +34,13 @@ static SOCKETS: SockHash<Tuple, 65535> = map();
 static REDIRECTED: u64 = 0;
 
 #[sock_ops]
-fn naive_enrol(ops: &mut SockOps) -> u32 {
+fn naive_enrol(ops: &mut SockOps) -> Reply {
     match ops.op() {
         SockOps::ACTIVE_ESTABLISHED | SockOps::PASSIVE_ESTABLISHED => {}
-        _ => return 0,
+        _ => return Reply::None,
     }
     if ops.family() != INET {
-        return 0;
+        return Reply::None;
     }
     let tuple = Tuple {
         sip: ops.local_ip4(),
@@ -56,7 +56,7 @@ fn naive_enrol(ops: &mut SockOps) -> u32 {
     //
     // *Wrong:* every reader is enrolled, also those that will not see the queue: `splice`, and on some kernels `FIONREAD`.
     SOCKETS.add(ops, &tuple, Update::NoExist);
-    0
+    Reply::None
 }
 
 #[sk_msg]

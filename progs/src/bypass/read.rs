@@ -26,13 +26,13 @@ pub(super) fn heard(ctx: &mut TpBtf) -> Result<u32> {
 }
 
 /// The same on kernels without the tracepoint: what enrolled sockets receive with, of five parameters since Linux 5.19.
-#[fexit("tcp_bpf_recvmsg", default = 0)]
-pub(super) fn heard_fexit(ctx: &mut Fentry) -> Result<u32> {
+#[fexit("tcp_bpf_recvmsg", default = Observed::Done)]
+pub(super) fn heard_fexit(ctx: &mut Fentry) -> Result<Observed> {
     let me = ME.get(&ctx.ptr::<0, kernel::Sock>())?;
     let (got, flags) = (ctx.arg::<5>() as i32, ctx.arg::<3>() as u32);
     BY_FUNCTION.place().store(1);
     count(me, got, flags);
-    Ok(0)
+    Ok(Observed::Done)
 }
 
 /// Counts what a call took out of the stream.

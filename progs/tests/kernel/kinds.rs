@@ -115,7 +115,7 @@ fn serves(ctx: &mut SkLookup) -> SkAction {
 }
 
 #[sock_ops]
-fn enrolls(ops: &mut SockOps) -> u32 {
+fn enrolls(ops: &mut SockOps) -> Reply {
     match ops.op() {
         SockOps::ACTIVE_ESTABLISHED => {
             PEERS.add(ops, &1, Update::Any);
@@ -125,7 +125,7 @@ fn enrolls(ops: &mut SockOps) -> u32 {
         }
         _ => {}
     }
-    0
+    Reply::None
 }
 
 #[sk_skb(stream_verdict)]

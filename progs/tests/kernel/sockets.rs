@@ -63,8 +63,8 @@ static QUARANTINE: HashMap<u64, u32, 64> = map();
 static NEXT: u64 = 0;
 
 /// Enrolls both ends, and takes them out when one of them closes.
-#[sock_ops(default = 0)]
-fn pairs(ops: &mut SockOps) -> Result<u32> {
+#[sock_ops(default = Reply::None)]
+fn pairs(ops: &mut SockOps) -> Result<Reply> {
     let side = match ops.op() {
         SockOps::ACTIVE_ESTABLISHED => 0u32,
         SockOps::PASSIVE_ESTABLISHED => 1,
@@ -72,7 +72,7 @@ fn pairs(ops: &mut SockOps) -> Result<u32> {
             let sk = ops.sk()?;
             let me = ME.get(&sk)?;
             if ops.new_state() != TcpState::FinWait1 {
-                return Ok(0);
+                return Ok(Reply::None);
             }
             let slot = SLOTS.get(&me.slot)?;
             let ended = Ended {
@@ -87,9 +87,9 @@ fn pairs(ops: &mut SockOps) -> Result<u32> {
             }
             PEERS.remove(&(me.slot << 1 | me.side));
             ME.remove(&sk);
-            return Ok(0);
+            return Ok(Reply::None);
         }
-        _ => return Ok(0),
+        _ => return Ok(Reply::None),
     };
     let (mine, theirs) = (ops.snd_nxt(), ops.rcv_nxt());
     let numbers =
@@ -107,7 +107,7 @@ fn pairs(ops: &mut SockOps) -> Result<u32> {
     ME.get_or_init(&sk, &Me { slot, side })?;
     PEERS.add(ops, &(slot << 1 | side), Update::NoExist)?;
     ops.set_cb_flags(SockOps::WANT_STATE)?;
-    Ok(1)
+    Ok(Reply::Given)
 }
 
 /// Redirects while everything that was sent has been read.
@@ -170,10 +170,22 @@ fn leaves(skb: &mut CgroupSkb) -> Result<Access> {
     Ok(if tcp.snd_cwnd() > 1000 && me.side == 1 { Access::Deny } else { Access::Allow })
 }
 
+/// Every number that the kernel tells of a connection, added up.
+#[sock_ops]
+fn sums(ops: &mut SockOps) -> Reply {
+    let window = ops.snd_cwnd() + ops.srtt_us() + ops.rtt_min() + ops.snd_ssthresh() + ops.mss_cache();
+    let stream = ops.rcv_nxt() + ops.snd_nxt() + ops.snd_una() + (ops.bytes_received() + ops.bytes_acked()) as u32;
+    let flight = ops.packets_out() + ops.retrans_out() + ops.lost_out() + ops.sacked_out() + ops.total_retrans();
+    let segments = ops.segs_in() + ops.data_segs_in() + ops.segs_out() + ops.data_segs_out();
+    let rate = ops.rate_delivered() + ops.rate_interval_us() + ops.ecn_flags() + ops.sk_txhash();
+    ops.set_reply(window + stream + flight + segments + rate + ops.skb_len() + ops.skb_tcp_flags());
+    Reply::Given
+}
+
 #[test]
 fn every_shape_loads() {
     in_netns(|| {
-        loads([pairs(), sends(), enters(), connects(), creates(), leaves()], &Profile::linux_5_10());
+        loads([pairs(), sends(), enters(), connects(), creates(), leaves(), sums()], &Profile::linux_5_10());
     });
 }
 
@@ -187,9 +199,9 @@ fn what_is_read_is_counted() {
 
 /// The process is known to more types of programs on newer kernels.
 #[sock_ops]
-fn namespaces(ops: &mut SockOps) -> u32 {
+fn namespaces(ops: &mut SockOps) -> Reply {
     QUARANTINE.set(&ops.netns_cookie(), &1, Update::Any);
-    0
+    Reply::None
 }
 
 #[sk_msg]
@@ -244,8 +256,8 @@ fn cgroups_have_storage() {
 }
 
 /// All atomic operations at once.
-#[sock_ops(default = 0)]
-fn atomics(ops: &mut SockOps) -> Result<u32> {
+#[sock_ops(default = Reply::None)]
+fn atomics(ops: &mut SockOps) -> Result<Reply> {
     let slot = SLOTS.get(&ops.family())?;
     slot.ready[0].atomic_or(1);
     slot.ready[0].atomic_and(3);
@@ -253,7 +265,8 @@ fn atomics(ops: &mut SockOps) -> Result<u32> {
     let was =
         slot.sent[0].fetch_add(1) + slot.sent[1].fetch_or(2) + slot.read[0].fetch_and(3) + slot.read[1].fetch_xor(4);
     let old = slot.ready[1].swap(1) + slot.ready[0].compare_exchange(0, 1);
-    Ok((old + NEXT.place().compare_exchange(was, 9) as u32) & 1)
+    ops.set_reply(old + NEXT.place().compare_exchange(was, 9) as u32);
+    Ok(Reply::Given)
 }
 
 #[test]

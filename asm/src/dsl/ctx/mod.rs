@@ -9,10 +9,10 @@ mod sock;
 mod trace;
 mod xdp;
 
-pub use ops::{SockOps, TcpState};
+pub use ops::{Reply, SockOps, TcpState};
 pub use skb::{CgroupSkb, Tc, TcAction};
 pub use sock::{Access, CgroupSock, SkAction, SkLookup, SkMsg, SkSkb, SockAddr};
-pub use trace::{Fentry, Kprobe, RawTracepoint, TpBtf, Tracepoint};
+pub use trace::{Fentry, Kprobe, Observed, RawTracepoint, TpBtf, Tracepoint};
 pub use xdp::{Action, FibLookup, Xdp};
 
 use super::layout::Scalar;

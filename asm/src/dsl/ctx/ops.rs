@@ -43,9 +43,19 @@ pub enum TcpState {
     NewSynRecv,
 }
 
+/// Whether the program has answered what the event asked. The verifier takes no other verdict of it than 0 and 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Layout)]
+#[repr(u32)]
+pub enum Reply {
+    /// It has not, or there was no question: the kernel goes on as without it.
+    None,
+    /// With [`SockOps::set_reply`].
+    Given,
+}
+
 contexts! {
     /// The context of `sock_ops` programs: events of TCP connections. C: `struct bpf_sock_ops`, Linux 4.13.
-    SockOps -> u32 {
+    SockOps -> Reply {
         op 0 u32, "What happened: one of [`SockOps`]'s constants. C: `BPF_SOCK_OPS_*`.";
         family 20 u32, "Address family: 2 is IPv4, 10 is IPv6.";
         remote_ip4 24 Be32, "The other end's IPv4 address.";
@@ -63,12 +73,19 @@ contexts! {
         snd_nxt 104 u32, "Next sequence number that is sent.";
         snd_una 108 u32, "First byte that is not acknowledged.";
         mss_cache 112 u32, "Bytes of a segment.";
+        ecn_flags 116 u32, "State of explicit congestion notification. C: `tcp_sock.ecn_flags`.";
+        rate_delivered 120 u32, "Segments that were delivered in the last sample of the rate.";
+        rate_interval_us 124 u32, "Microseconds of that sample.";
         packets_out 128 u32, "Segments on their way.";
+        retrans_out 132 u32, "Segments sent again, on their way.";
         total_retrans 136 u32, "Segments sent again, ever.";
         segs_in 140 u32, "Segments received.";
         data_segs_in 144 u32, "Segments with data received.";
         segs_out 148 u32, "Segments sent.";
         data_segs_out 152 u32, "Segments with data sent.";
+        lost_out 156 u32, "Segments on their way that are taken for lost.";
+        sacked_out 160 u32, "Segments on their way that were acknowledged selectively.";
+        sk_txhash 164 u32, "Hash of the flow, by which a path may be chosen.";
         bytes_received 168 u64, "Bytes received.";
         bytes_acked 176 u64, "Bytes that were acknowledged.";
         skb_len 208 u32, "Bytes of the packet of this event, with its header. Linux 5.10.";
@@ -153,7 +170,7 @@ impl SockOps {
         field(self, 8)
     }
 
-    /// Says what the event asked for.
+    /// Says what the event asked for; counts with [`Reply::Given`] as the verdict.
     #[track_caller]
     pub fn set_reply(&self, reply: impl IntoVal<u32>) {
         set_field(self, 4, reply);

@@ -2,11 +2,21 @@
 //!
 //! Stage: contexts. Output: arguments as numbers, or as pointers to the kernel's objects. Read next: `../call.rs`.
 
+use asm_macros::Layout;
+
 use super::{Context, contexts, word};
 use crate::dsl::kernel::Kernel;
 use crate::dsl::rec;
 use crate::dsl::sock::{self, Kptr, Maybe, Pointer};
 use crate::dsl::value::Val;
+
+/// What a program at a function of the kernel's returns, where it says so: nothing that counts. The verifier takes 0 only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Layout)]
+#[repr(u32)]
+pub enum Observed {
+    /// It has looked.
+    Done,
+}
 
 contexts! {
     /// The context of `kprobe` programs: the registers of x86-64 as they stood. C: `struct pt_regs`, Linux 4.1.
@@ -18,7 +28,7 @@ contexts! {
     /// The context of `tp_btf` programs: a tracepoint's arguments, whose types the kernel tells. Linux 5.5.
     TpBtf -> u32 {}
     /// The context of `fentry` and `fexit` programs: the function's arguments, then its result. Linux 5.5.
-    Fentry -> u32 {}
+    Fentry -> Observed {}
 }
 
 /// Where the registers that hold a function's first six arguments lie in x86-64's `struct pt_regs`.
