@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex};
 use netlink::generic::ctrl::Controller;
 use netlink::generic::ethtool::Ethtool;
 use netlink::generic::netdev::NetDevSocket;
+use netlink::netfilter::{self, Dnat, table_delete_request, table_request};
 use netlink::route::{
     BpfFilterSpec, BridgeSpec, Direction as Hook, Mode, Replace, Route, Rule, Socket, VethPeer, VethSpec,
 };
@@ -134,6 +135,17 @@ fn programs(rt: &mut Socket) -> Result<()> {
     save(&t, "tc")
 }
 
+fn translation() -> Result<()> {
+    let mut nf = netfilter::Socket::open()?;
+    let t = tape(nf.connection(), "nft", "destination NAT: a table with a rule, the same again, list, delete");
+    let one = Dnat { protocol: 6, from: "10.9.0.1:80".parse()?, to: "10.9.0.2:8080".parse()? };
+    nf.change(&table_request("lab", &[one]))?;
+    drop(nf.change(&table_request("lab", &[one])));
+    nf.rules(netlink::route::family::INET)?;
+    nf.change(&[table_delete_request(netlink::route::family::INET, "lab")])?;
+    save(&t, "nat")
+}
+
 fn generic(left: u32) -> Result<()> {
     let mut ctrl = Controller::open()?;
     let t = tape(ctrl.connection(), "ctrl", "find a family, and one that is not there");
@@ -161,5 +173,6 @@ fn main() -> Result<()> {
     links(&mut rt, &there)?;
     addresses(&mut rt)?;
     programs(&mut rt)?;
+    translation()?;
     generic(rt.link_by_name("left")?.ifindex)
 }

@@ -1,5 +1,5 @@
 //! Netlink, from bytes to the kernel's verdict: links, addresses, routes, rules, neighbours, traffic control and XDP ([`route`]);
-//! features of drivers ([`generic`]).
+//! features of drivers ([`generic`]); address translation ([`netfilter`]).
 //!
 //! # The road in ten lines
 //!
@@ -43,7 +43,7 @@
 //! | table | one row an attribute | its reader, writer, printer, and the name an error points at | `wire/table.rs` |
 //! | exchange | a [request](wire::Request) and datagrams | answers and a verdict | `exchange.rs` |
 //! | socket | an exchange | the kernel | [`Connection`] |
-//! | objects | what a caller wants | requests, and their results | [`route`], [`generic`] |
+//! | objects | what a caller wants | requests, and their results | [`route`], [`generic`], [`netfilter`] |
 //!
 //! Nothing a kernel says is lost: attributes that no table knows are kept, written back and printed. No bytes make this crate
 //! panic. Numbers are in the byte order of the machine unless their type says otherwise (`big_endian`).
@@ -57,6 +57,7 @@
 mod error;
 mod exchange;
 pub mod generic;
+pub mod netfilter;
 pub mod route;
 mod socket;
 pub mod wire;

@@ -113,6 +113,38 @@ impl Connection {
         self.converse(request).map(Exchange::into_answers)
     }
 
+    /// Sends requests that are done all together or not at all, and takes the verdict on each. `begin` and `end` say so to the kernel.
+    pub(crate) fn batch<H: FixedHeader, A: Attribute>(
+        &mut self,
+        begin: &Request<H, A>,
+        parts: &[&dyn Part],
+        end: &Request<H, A>,
+    ) -> Result<(), Error> {
+        let bound = |request: &Request<H, A>, seq| {
+            let bytes = request.encode(Flags::REQUEST, seq, 0);
+            bytes.map_err(|source| Error::Wire { what: request.what.clone(), source })
+        };
+        let first = self.seq.wrapping_add(1);
+        let numbered = || (0..).zip(parts).map(|(at, part)| (first.wrapping_add(at), part));
+        self.seq = numbered().last().map_or(first, |(seq, _)| seq);
+        // What the kernel refuses as a whole, it refuses under the number of the beginning: that is the first one's.
+        let mut bytes = bound(begin, first)?;
+        for (seq, part) in numbered() {
+            bytes.extend(part.bytes(seq)?);
+        }
+        bytes.extend(bound(end, self.seq)?);
+        self.send(&bytes).map_err(|source| Error::Io { what: begin.what.clone(), source })?;
+        for (seq, part) in numbered() {
+            loop {
+                let len = self.receive(&begin.what)?;
+                if part.datagram(seq, self.port, &self.buffer[..len])? {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Sends a request and takes datagrams until the verdict.
     fn converse<'a, H: FixedHeader, A: Attribute>(
         &mut self,
@@ -162,6 +194,26 @@ impl Connection {
             }
             return Ok(len);
         }
+    }
+}
+
+/// One request of a batch, whatever its attributes.
+pub(crate) trait Part {
+    /// The message under that number.
+    fn bytes(&self, seq: u32) -> Result<Vec<u8>, Error>;
+
+    /// Takes one datagram; true when the verdict on this request was in it.
+    fn datagram(&self, seq: u32, port: u32, bytes: &[u8]) -> Result<bool, Error>;
+}
+
+impl<H: FixedHeader, A: Attribute> Part for Request<H, A> {
+    fn bytes(&self, seq: u32) -> Result<Vec<u8>, Error> {
+        let bytes = self.encode(Flags::REQUEST | Flags::ACK, seq, 0);
+        bytes.map_err(|source| Error::Wire { what: self.what.clone(), source })
+    }
+
+    fn datagram(&self, seq: u32, port: u32, bytes: &[u8]) -> Result<bool, Error> {
+        Exchange::new(self, seq, port).datagram(bytes)
     }
 }
 

@@ -13,6 +13,7 @@ use netlink::generic::GenericHeader;
 use netlink::generic::ctrl::{self, CtrlAttr};
 use netlink::generic::ethtool::{ChannelsAttr, FeaturesAttr};
 use netlink::generic::netdev::NetDevAttr;
+use netlink::netfilter::{self, ChainAttr, NetfilterHeader, TableAttr};
 use netlink::route::{
     AddrAttr, AddrHeader, LinkAttr, LinkHeader, NeighAttr, NeighHeader, NetNsAttr, NetNsHeader, RouteAttr, RouteHeader,
     RuleAttr, RuleHeader, TcAttr, TcHeader, kind,
@@ -42,7 +43,7 @@ fn text(table: &str, message: &Message<'_>) -> String {
     match (table, message.header.kind) {
         (_, control::ERROR | control::DONE) => verdict(message),
         ("ctrl", ctrl::ID) => both_ways::<GenericHeader, CtrlAttr>(message),
-        (_, ctrl::ID) if table != "route" => both_ways::<GenericHeader, CtrlAttr>(message),
+        (_, ctrl::ID) if !["route", "nft"].contains(&table) => both_ways::<GenericHeader, CtrlAttr>(message),
         ("features", _) => both_ways::<GenericHeader, FeaturesAttr>(message),
         ("channels", _) => both_ways::<GenericHeader, ChannelsAttr>(message),
         ("netdev", _) => both_ways::<GenericHeader, NetDevAttr>(message),
@@ -55,6 +56,11 @@ fn text(table: &str, message: &Message<'_>) -> String {
             both_ways::<TcHeader, TcAttr>(message)
         }
         ("route", kind::NEWNSID..=kind::GETNSID) => both_ways::<NetNsHeader, NetNsAttr>(message),
+        ("nft", netfilter::kind::NEWCHAIN) => both_ways::<NetfilterHeader, ChainAttr>(message),
+        ("nft", netfilter::kind::NEWRULE | netfilter::kind::GETRULE) => {
+            both_ways::<NetfilterHeader, netfilter::RuleAttr>(message)
+        }
+        ("nft", _) => both_ways::<NetfilterHeader, TableAttr>(message),
         (table, kind) => panic!("no test knows message {kind} of {table}"),
     }
 }

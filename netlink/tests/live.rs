@@ -4,6 +4,8 @@
 
 #[path = "live/judged.rs"]
 mod judged;
+#[path = "live/nat.rs"]
+mod nat;
 #[path = "live/support.rs"]
 mod support;
 

@@ -9,6 +9,10 @@ use netlink::generic::ctrl::{CtrlAttr, Family, GroupAttr, OpAttr};
 use netlink::generic::ethtool::{ChannelsAttr, FeaturesAttr, HeaderAttr, RingsAttr};
 use netlink::generic::netdev::NetDevAttr;
 use netlink::generic::{BitAttr, BitsAttr, BitsetAttr, GenericHeader};
+use netlink::netfilter::{
+    self, ChainAttr, CmpAttr, DataAttr, Dnat, ExprAttr, HookAttr, ImmediateAttr, ListAttr, MetaAttr, NatAttr,
+    NetfilterHeader, PayloadAttr, TableAttr, table_request,
+};
 use netlink::route::{
     Addr, AddrAttr, AddrHeader, AddrMessage, BpfAttr, BpfFilter, BridgeAttr, BridgeSpec, InfoAttr, Link, LinkAttr,
     LinkHeader, LinkMessage, MetricAttr, Neigh, NeighAttr, NeighHeader, NeighMessage, NetNsAttr, NetNsHeader, Ports,
@@ -54,11 +58,10 @@ fn shapes() -> impl Strategy<Value = Vec<Shape>> {
         vec(any::<u8>(), 0..20),
         vec(any::<u8>(), 4),
         vec(any::<u8>(), 8),
-        prop::sample::select(&["veth", "bridge", "vlan", "bpf", "clsact"][..]).prop_map(|word| [
-            word.as_bytes(),
-            b"\0"
-        ]
-        .concat()),
+        prop::sample::select(
+            &["veth", "bridge", "vlan", "bpf", "clsact", "meta", "payload", "cmp", "immediate", "nat"][..]
+        )
+        .prop_map(|word| [word.as_bytes(), b"\0"].concat()),
     ];
     let leaf = (kind(), flags(), value).prop_map(|(kind, flags, value)| Shape::Value(kind, flags, value));
     let tree = leaf.prop_recursive(3, 24, 6, move |inner| {
@@ -113,6 +116,18 @@ macro_rules! each_table {
         $function::<RingsAttr>($bytes);
         $function::<ChannelsAttr>($bytes);
         $function::<NetDevAttr>($bytes);
+        $function::<TableAttr>($bytes);
+        $function::<ChainAttr>($bytes);
+        $function::<HookAttr>($bytes);
+        $function::<netfilter::RuleAttr>($bytes);
+        $function::<ListAttr>($bytes);
+        $function::<ExprAttr>($bytes);
+        $function::<MetaAttr>($bytes);
+        $function::<PayloadAttr>($bytes);
+        $function::<CmpAttr>($bytes);
+        $function::<ImmediateAttr>($bytes);
+        $function::<NatAttr>($bytes);
+        $function::<DataAttr>($bytes);
     };
 }
 
@@ -340,6 +355,29 @@ fn requests_print_as_text() {
 }
 
 #[test]
+fn a_translation_prints_as_text() {
+    let one = Dnat { protocol: 6, from: "10.9.0.1:80".parse().unwrap(), to: "10.9.0.2:8080".parse().unwrap() };
+    let got: Vec<String> = table_request("lab", &[one]).iter().map(ToString::to_string).collect();
+    assert_eq!(got.len(), 5);
+    let want = [
+        "NFT_MSG_NEWTABLE create excl inet { name lab }",
+        "NFT_MSG_NEWCHAIN create excl inet { table lab, name prerouting, \
+         hook { hooknum 0, priority 4294967196 }, type nat }",
+        "NFT_MSG_NEWRULE create append inet { table lab, chain prerouting, expressions { \
+         elem { name meta, data { dreg 1, key 16 } }, \
+         elem { name cmp, data { sreg 1, op 0, data { value 0x06 } } }, \
+         elem { name payload, data { dreg 1, base 1, offset 16, len 4 } }, \
+         elem { name cmp, data { sreg 1, op 0, data { value 0x0a090001 } } }, \
+         elem { name payload, data { dreg 1, base 2, offset 2, len 2 } }, \
+         elem { name cmp, data { sreg 1, op 0, data { value 0x0050 } } }, \
+         elem { name immediate, data { dreg 1, data { value 0x0a090002 } } }, \
+         elem { name immediate, data { dreg 2, data { value 0x1f90 } } }, \
+         elem { name nat, data { type 1, family 2, reg_addr_min 1, reg_proto_min 2 } } } }",
+    ];
+    assert_eq!(got[..3], want);
+}
+
+#[test]
 fn what_does_not_fit_its_row_is_kept_and_shown() {
     let mut out = Writer::new();
     out.attr(4, 0, |out| out.bytes(&[1, 2, 3]));
@@ -383,6 +421,7 @@ fn fixed_headers_have_the_kernels_sizes() {
         size::<NeighHeader>(),
         size::<TcHeader>(),
         size::<GenericHeader>(),
+        size::<NetfilterHeader>(),
     ];
     let want = [
         ("ifinfomsg", 16),
@@ -392,6 +431,7 @@ fn fixed_headers_have_the_kernels_sizes() {
         ("ndmsg", 12),
         ("tcmsg", 20),
         ("genlmsghdr", 4),
+        ("nfgenmsg", 4),
     ];
     assert_eq!(got, want);
 }

@@ -46,7 +46,7 @@ macro_rules! network_number {
         }
     )*};
 }
-network_number!(U16, U32);
+network_number!(U16, U32, U64);
 
 /// Bytes whose meaning is left open; printed in hex, at most 32 of them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
