@@ -1,4 +1,4 @@
-//! `loader bench codegen`: every teaching program has its figures on the running kernel.
+//! `loader bench`: the teaching programs have their figures on the running kernel, and local TCP is measured in every mode.
 
 use crate::ground::alone;
 
@@ -28,5 +28,29 @@ fn a_directory_without_texts_is_an_error() {
         ground.file("tiny.c", "no C at all");
         let args = ["bench".as_ref(), "codegen".as_ref(), "--clang".as_ref(), "no-such-clang".as_ref(), "--c".as_ref()];
         ground.run(args.into_iter().chain([dir.as_os_str()])).failed(&["cannot run no-such-clang"]);
+    });
+}
+
+#[test]
+fn local_tcp_is_measured_in_all_three_modes() {
+    alone(|ground| {
+        let plots = ground.dir().join("plots");
+        let effort =
+            ["bench", "bypass", "--json", "--rounds", "1", "--trips", "100", "--stream", "2", "--case", "p50_64b"];
+        let args = effort.into_iter().chain(["--case", "throughput_64k", "--svg", plots.to_str().expect("a path")]);
+        let report = ground.json(args);
+        for (case, unit) in [("p50_64b", "us"), ("throughput_64k", "MB/s")] {
+            let rows = report["rows"].as_array().expect("rows").iter().filter(|row| row["case"] == case);
+            let modes: Vec<_> = rows.clone().filter_map(|row| row["mode"].as_str()).collect();
+            assert_eq!(modes, ["plain", "naive", "ours"], "{report}");
+            for row in rows {
+                assert!(row["unit"] == unit && row["median"].as_f64().is_some_and(|median| median > 0.0), "{row}");
+            }
+            assert!(report["ratio"][case].as_f64().is_some_and(|ratio| ratio > 0.0), "{report}");
+        }
+        for plot in ["latency.svg", "throughput.svg"] {
+            let svg = std::fs::read_to_string(plots.join(plot)).expect("a plot");
+            assert!(svg.contains("ours"), "{plot}");
+        }
     });
 }

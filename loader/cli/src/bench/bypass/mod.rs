@@ -1,170 +1,113 @@
 //! `loader bench bypass`: local TCP as it is, by the usual pair of programs, and by ours, side by side.
 //!
-//! Input: rounds; every mode is measured once in each, so that what disturbs the machine disturbs all alike. Output: latency of
-//! requests and throughput of streams with both ends on one CPU, and the ratios of each round's figures. Everything happens in a network
-//! namespace and a cgroup of its own. Read next: `traffic.rs`.
+//! Input: rounds; every case is measured once in each mode in each, one after the other, so that what disturbs the machine disturbs all
+//! alike. Output: latency, throughput and time in the kernel, the ratios of each round's figures, plots. Everything happens in a network
+//! namespace and a cgroup of its own. Read next: `cases.rs`, `traffic.rs`, `clients.rs`, `figures.rs`, `plot.rs`.
 
+mod cases;
+mod clients;
+mod figures;
+mod plot;
 mod traffic;
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use loader::link::cgroup::Cgroup;
 use nix::sched::{CloneFlags, unshare};
 use progs::bypass::control::{Bypass, Naive};
-use serde::Serialize;
 
-use crate::render::{Out, table};
+use self::cases::{Case, Effort, Figure};
+use self::figures::{Figures, MODES, Mode};
+use crate::render::Out;
 
 /// What `loader bench bypass` is asked for.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Rounds; each measures every mode once
+    /// Rounds; each measures every case once in every mode
     #[arg(long, value_name = "N", default_value_t = 5)]
     rounds: usize,
 
-    /// Round trips of a latency figure
+    /// Round trips of a latency figure, and requests of redis-benchmark
     #[arg(long, value_name = "N", default_value_t = 20_000)]
     trips: usize,
 
     /// Milliseconds that a stream is measured for
-    #[arg(long, value_name = "MS", default_value_t = 300)]
+    #[arg(long, value_name = "MS", default_value_t = 150)]
     stream: u64,
+
+    /// Measure this figure only, and what is measured with it (may be repeated): p50_64b, throughput_64k, redis_rps, p50_64b_free, ...
+    #[arg(long = "case", value_name = "FIGURE")]
+    cases: Vec<String>,
+
+    /// Write latency.svg and throughput.svg to this directory
+    #[arg(long, value_name = "DIR")]
+    svg: Option<PathBuf>,
 }
-
-/// Which way the bytes go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Mode {
-    Plain,
-    Naive,
-    Ours,
-}
-
-const MODES: [Mode; 3] = [Mode::Plain, Mode::Naive, Mode::Ours];
-
-/// Figures of all rounds, by case and mode.
-type Figures = BTreeMap<(&'static str, Mode), Vec<f64>>;
-
-#[derive(Serialize)]
-struct Row {
-    case: &'static str,
-    mode: Mode,
-    unit: &'static str,
-    min: f64,
-    median: f64,
-    max: f64,
-}
-
-#[derive(Serialize)]
-struct Report {
-    kernel: String,
-    cpus: usize,
-    rows: Vec<Row>,
-    /// Ours / plain: medians of the rounds' ratios.
-    ratio: BTreeMap<&'static str, f64>,
-}
-
-/// The cases: name, unit.
-const CASES: [(&str, &str); 5] = [
-    ("p50_64b", "us"),
-    ("p99_64b", "us"),
-    ("throughput_64b", "MB/s"),
-    ("throughput_1k", "MB/s"),
-    ("throughput_64k", "MB/s"),
-];
 
 /// Runs the experiment.
 pub(super) fn run(args: &Args, out: &mut Out) -> Result<()> {
+    let (cases, left_out) = chosen(&args.cases)?;
     let figures = std::thread::scope(|scope| {
         let rounds = scope.spawn(|| {
             unshare(CloneFlags::CLONE_NEWNET).context("a network namespace of its own")?;
-            all_rounds(args, out)
+            all_rounds(args, &cases, out)
         });
         rounds.join().unwrap_or_else(|_| Err(anyhow!("a measurement ended in a panic")))
     })?;
-    let mut rows = Vec::new();
-    for (case, unit) in CASES {
-        for mode in MODES {
-            let values = sorted(&figures, case, mode);
-            let (Some(min), Some(max)) = (values.first(), values.last()) else { continue };
-            rows.push(Row { case, mode, unit, min: *min, median: median(&values), max: *max });
-        }
-    }
-    let ratio = CASES.iter().map(|(case, _)| (*case, ratio(&figures, case))).collect();
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     let kernel = nix::sys::utsname::uname().context("name of this kernel")?.release().to_string_lossy().into_owned();
-    out.result(&Report { kernel, cpus, rows, ratio }, text)
+    let report = figures.report(kernel, cpus, left_out);
+    if let Some(dir) = &args.svg {
+        plot::write(&report, dir)?;
+    }
+    out.result(&report, figures::text)
 }
 
-fn all_rounds(args: &Args, out: &mut Out) -> Result<Figures> {
+/// The cases that are asked for and can be measured here, and what to say of the others.
+fn chosen(asked: &[String]) -> Result<(Vec<Case>, Vec<&'static str>)> {
+    let mut cases = cases::all();
+    let names: BTreeSet<String> = cases.iter().flat_map(|case| case.names()).map(|(name, _)| name).collect();
+    if let Some(unknown) = asked.iter().find(|name| !names.contains(*name)) {
+        bail!("there is no figure `{unknown}`; there are: {}", Vec::from_iter(names).join(" "));
+    }
+    cases.retain(|case| asked.is_empty() || case.names().iter().any(|(name, _)| asked.contains(name)));
+    let missing: BTreeSet<_> =
+        cases.iter().filter_map(|case| case.needs()).filter(|needs| needs.missing().is_some()).collect();
+    cases.retain(|case| case.needs().is_none_or(|needs| !missing.contains(&needs)));
+    Ok((cases, missing.into_iter().filter_map(clients::Outside::missing).collect()))
+}
+
+fn all_rounds(args: &Args, cases: &[Case], out: &mut Out) -> Result<Figures> {
     let mut route = netlink::route::Socket::open().context("netlink")?;
     let lo = route.link_by_name("lo").context("every namespace has a loopback")?.ifindex;
     route.link_set_up(lo).context("bring loopback up")?;
     let cgroup = OwnCgroup::enter()?;
-    let mut figures = Figures::new();
+    let effort = Effort { trips: args.trips, stream: Duration::from_millis(args.stream) };
+    let mut figures = Figures::default();
     for round in 1..=args.rounds.max(1) {
-        for mode in MODES {
-            out.progress(format!("round {round} of {}: {mode:?}", args.rounds));
-            one_round(args, mode, &cgroup.path, &mut figures).with_context(|| format!("{mode:?}"))?;
+        out.progress(format!("round {round} of {}", args.rounds.max(1)));
+        for case in cases {
+            for mode in MODES {
+                let measured = measure(*case, effort, mode, &cgroup.path);
+                let (name, _) = case.names().swap_remove(0);
+                figures.note(mode, measured.with_context(|| format!("measure {name}, {}", mode.name()))?);
+            }
         }
     }
     Ok(figures)
 }
 
-fn one_round(args: &Args, mode: Mode, cgroup: &Path, figures: &mut Figures) -> Result<()> {
+fn measure(case: Case, effort: Effort, mode: Mode, cgroup: &Path) -> Result<Vec<Figure>> {
     let cgroup = Cgroup::open(cgroup)?;
     let _naive = (mode == Mode::Naive).then(|| Naive::attach(&cgroup)).transpose()?;
     let ours = (mode == Mode::Ours).then(Bypass::load).transpose()?;
-    let ours = ours.map(|mut ours| ours.attach(&cgroup).map(|()| ours)).transpose()?;
-    let mut note = |case, value| figures.entry((case, mode)).or_default().push(value);
-    let trips = traffic::trips(64, args.trips)?;
-    note("p50_64b", trips.p50);
-    note("p99_64b", trips.p99);
-    let stream = Duration::from_millis(args.stream);
-    for (case, size) in [("throughput_64b", 64), ("throughput_1k", 1 << 10), ("throughput_64k", 64 << 10)] {
-        note(case, traffic::stream(size, stream)?);
-    }
-    // Nobody reads any more: there is nothing to wait for.
-    drop(ours);
-    Ok(())
-}
-
-fn sorted(figures: &Figures, case: &'static str, mode: Mode) -> Vec<f64> {
-    let mut values = figures.get(&(case, mode)).cloned().unwrap_or_default();
-    values.sort_by(f64::total_cmp);
-    values
-}
-
-/// The middle one of sorted values.
-fn median(sorted: &[f64]) -> f64 {
-    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
-/// The median of each round's ratio.
-fn ratio(figures: &Figures, case: &'static str) -> f64 {
-    let of = |mode| figures.get(&(case, mode)).into_iter().flatten();
-    let mut ratios: Vec<f64> = of(Mode::Ours).zip(of(Mode::Plain)).map(|(ours, plain)| ours / plain).collect();
-    ratios.sort_by(f64::total_cmp);
-    median(&ratios)
-}
-
-fn text(report: &Report) -> String {
-    let mut text = table(
-        ["case", "mode", "min", "median", "max", "unit"],
-        report.rows.iter().map(|row| {
-            let [min, median, max] = [row.min, row.median, row.max].map(|value| format!("{value:.2}"));
-            [row.case.to_owned(), format!("{:?}", row.mode).to_lowercase(), min, median, max, row.unit.to_owned()]
-        }),
-    );
-    text += "ours / plain, medians of the rounds:";
-    for (case, ratio) in &report.ratio {
-        text += &format!(" {case} {ratio:.2}");
-    }
-    text + "\n"
+    // Nobody reads any more when it is dropped: there is nothing to wait for.
+    let _ours = ours.map(|mut ours| ours.attach(&cgroup).map(|()| ours)).transpose()?;
+    case.measure(effort)
 }
 
 /// A cgroup below the one that this process is in, and the process in it, which goes back at the end.
@@ -201,10 +144,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_ratio_is_of_the_same_round() {
-        let mut figures = Figures::new();
-        figures.insert(("p50_64b", Mode::Plain), vec![1.0, 10.0, 100.0]);
-        figures.insert(("p50_64b", Mode::Ours), vec![0.5, 6.0, 70.0]);
-        assert!((ratio(&figures, "p50_64b") - 0.6).abs() < 1e-12);
+    fn a_figure_that_is_not_there_is_answered_with_those_that_are() {
+        let error = chosen(&["p50_65b".to_owned()]).unwrap_err().to_string();
+        assert!(error.contains("`p50_65b`") && error.contains("p50_64b "), "{error}");
+    }
+
+    #[test]
+    fn what_is_measured_together_is_chosen_together() {
+        let (cases, _) = chosen(&["p99_64b".to_owned()]).unwrap();
+        assert_eq!(cases.len(), 1);
     }
 }
