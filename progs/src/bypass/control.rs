@@ -104,11 +104,22 @@ impl Bypass {
     ///
     /// As there.
     pub fn load_counting(counting: Counting) -> Result<Self, Error> {
+        Self::load_sized(counting, None)
+    }
+
+    /// The same with room for so many ends of connections; 65,536 by default. What finds no room goes by TCP.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn load_sized(counting: Counting, entries: Option<u32>) -> Result<Self, Error> {
         let programs = ["enrol", "redirect"].into_iter().chain(counting.program());
         let only: BTreeSet<String> = programs.map(str::to_owned).collect();
         let mut options = LoadOptions { only: Some(only), kernel_btf: kernel_types(), ..LoadOptions::default() };
         let counted = u32::from(counting != Counting::None);
         options.variables.insert("counted".to_owned(), counted.as_bytes().to_vec());
+        let sizes = ["inboxes", "peers"].into_iter().zip(entries.into_iter().cycle());
+        options.max_entries = sizes.map(|(map, entries)| (map.to_owned(), entries)).collect();
         let loaded = loader::load(&Spec::parse(object()?)?, &options).map_err(Box::new)?;
         let prog = |name| loaded.prog(name).map_err(Box::new);
         let map = |name| loaded.map(name).map_err(Box::new);

@@ -1,15 +1,14 @@
 //! Each call on a socket answers as it does in TCP.
 
 use std::io::{ErrorKind, Read, Seek, Write};
+use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use rustix::event::epoll;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use rustix::pipe::{PipeFlags, SpliceFlags, pipe_with, splice};
 
-use progs::bypass::control::Counting;
-
-use crate::rig::{LONG, Rig, each_way, exchange, read_exactly};
+use crate::rig::{LONG, Rig, accept, connect, each_way, exchange, read_exactly, rounds};
 
 /// What `splice` takes from a socket on which nothing was read yet.
 fn spliced(rig: &mut Rig) -> Result<usize, ErrorKind> {
@@ -27,6 +26,24 @@ fn splice_finds_the_bytes() {
     assert_eq!(saw.naive, Err(ErrorKind::WouldBlock), "the kernel looks where redirected bytes are not");
 }
 
+/// What `splice` takes from a socket on which something was read by other calls.
+fn spliced_later(rig: &mut Rig) -> (Result<usize, ErrorKind>, bool) {
+    let (mut client, server) = rig.talking();
+    client.write_all(b"twelve bytes").expect("it is taken");
+    server.set_nonblocking(true).expect("it can be");
+    let (_reading, writing) = pipe_with(PipeFlags::NONBLOCK).expect("a pipe");
+    let got = splice(&server, None, &writing, None, 64, SpliceFlags::NONBLOCK).map_err(|errno| errno.kind());
+    (got, rig.counted())
+}
+
+/// Not as in TCP: once a reader has read by a call that sees its queue, it is taken for one that always does.
+#[test]
+fn splice_after_a_read_sees_what_the_kernel_shows() {
+    let saw = each_way(spliced_later);
+    assert_eq!(saw.plain.0, Ok(12));
+    assert_eq!(saw.ours.0, if saw.ours.1 { saw.naive.0 } else { saw.plain.0 }, "{saw:?}");
+}
+
 /// What `FIONREAD` says when the first ten bytes have come.
 fn readable(rig: &mut Rig) -> u64 {
     let (mut client, server) = rig.connection();
@@ -34,25 +51,62 @@ fn readable(rig: &mut Rig) -> u64 {
     rustix::io::ioctl_fionread(&server).expect("it is a socket")
 }
 
-/// The same at a socket whose other end is not in the cgroup: all comes by TCP.
-fn readable_alone(rig: &mut Rig) -> u64 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a listener");
+/// A connection whose client's end is not in the cgroup: all comes by TCP.
+fn alone(rig: &Rig) -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
     rig.cgroup.go_out();
-    let mut client = crate::rig::connect(listener.local_addr().expect("its address"));
+    let client = connect(listener.local_addr().expect("its address"));
     rig.cgroup.come_in();
-    let server = crate::rig::accept(&listener);
+    (client, accept(&listener))
+}
+
+/// The same at the end of such a connection.
+fn readable_alone(rig: &mut Rig) -> u64 {
+    let (mut client, server) = alone(rig);
     client.write_all(&[7; 10]).expect("it is taken");
     rustix::io::ioctl_fionread(&server).expect("it is a socket")
 }
 
+/// The same at a socket on which something was read.
+fn readable_later(rig: &mut Rig) -> (u64, bool) {
+    let (mut client, server) = rig.talking();
+    client.write_all(&[7; 10]).expect("it is taken");
+    (rustix::io::ioctl_fionread(&server).expect("it is a socket"), rig.counted())
+}
+
+/// Not as in TCP, on most kernels: they see what was redirected, or what came by TCP to a socket that is enrolled, or both. The usual
+/// pair shows which. A socket that has no partner here is never enrolled, so that it is not told less than before.
 #[test]
 fn the_number_of_readable_bytes_is_told() {
-    let (paired, alone) = (each_way(readable), each_way(readable_alone));
-    println!("FIONREAD of a pair {paired:?}, of one end {alone:?}");
-    assert_eq!((paired.plain, alone.plain), (10, 10));
-    // Kernels see what was redirected, or what came by TCP, or both: the self-probe tells which. A socket that has no partner here is
-    // never enrolled, so that it is not told less than before.
+    let (alone, first, later) = (each_way(readable_alone), each_way(readable), each_way(readable_later));
+    println!("FIONREAD of one end {alone:?}, of a pair first {first:?}, later {later:?}");
+    assert_eq!((alone.plain, first.plain, later.plain.0), (10, 10, 10));
+    let (by_tcp, redirected) = (alone.naive, later.naive.0);
     assert_eq!(alone.ours, 10);
+    let wanted = if later.ours.1 { (by_tcp, redirected) } else { (10, 10) };
+    assert_eq!((first.ours, later.ours.0), wanted, "the first message goes by TCP, the later one does not");
+}
+
+/// Bytes that one call for all eight gets, when four come later.
+fn waited_for_all(rig: &mut Rig) -> (usize, bool) {
+    let (mut client, server) = rig.talking();
+    client.write_all(b"four").expect("it is taken");
+    let later = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(10));
+        client.write_all(b"more").expect("it is taken");
+        client
+    });
+    let got = recv(&server, &mut [0; 8][..], RecvFlags::WAITALL).expect("they come").1;
+    drop(later.join());
+    (got, rig.counted())
+}
+
+/// Not as in TCP: the queue's reader returns with what is there.
+#[test]
+fn waiting_for_all_may_end_earlier() {
+    let saw = each_way(waited_for_all);
+    assert_eq!((saw.plain.0, saw.naive.0), (8, 4));
+    assert_eq!(saw.ours.0, if saw.ours.1 { 4 } else { 8 }, "{saw:?}");
 }
 
 /// Bytes that are looked at first, and read then.
@@ -88,20 +142,30 @@ fn a_reader_waits_as_long_as_it_wants() {
     assert_eq!(saw.ours, saw.plain);
 }
 
-/// Wake-ups that a reader with edge-triggered epoll misses, of 200.
-fn missed(rig: &mut Rig) -> usize {
-    let (mut client, mut server) = rig.talking();
+/// Wake-ups that a reader with edge-triggered epoll misses.
+fn missed(rig: &mut Rig) -> u32 {
+    let (client, server) = rig.talking();
+    edges_missed(client, server)
+}
+
+/// The same at a socket whose other end is not in the cgroup.
+fn missed_alone(rig: &mut Rig) -> u32 {
+    let (client, server) = alone(rig);
+    edges_missed(client, server)
+}
+
+fn edges_missed(mut client: TcpStream, mut server: TcpStream) -> u32 {
     server.set_nonblocking(true).expect("it can be");
     let poll = epoll::create(epoll::CreateFlags::CLOEXEC).expect("an epoll");
     let edges = epoll::EventFlags::IN | epoll::EventFlags::ET;
     epoll::add(&poll, &server, epoll::EventData::new_u64(1), edges).expect("it is watched");
     let second = rustix::event::Timespec { tv_sec: 1, tv_nsec: 0 };
     let mut missed = 0;
-    for round in 0..200_u32 {
+    for round in 0..rounds("BYPASS_WAKE_UPS", 2000) {
         client.write_all(&round.to_ne_bytes()).expect("it is taken");
         let mut events = Vec::with_capacity(4);
         epoll::wait(&poll, rustix::buffer::spare_capacity(&mut events), Some(&second)).expect("it waits");
-        missed += usize::from(events.is_empty());
+        missed += u32::from(events.is_empty());
         let mut bytes = [0; 64];
         while server.read(&mut bytes).is_ok() {}
     }
@@ -110,8 +174,8 @@ fn missed(rig: &mut Rig) -> usize {
 
 #[test]
 fn every_edge_wakes() {
-    let saw = each_way(missed);
-    assert_eq!((saw.plain, saw.ours), (0, 0));
+    let (pair, alone) = (each_way(missed), each_way(missed_alone));
+    assert_eq!((pair.plain, pair.ours, alone.plain, alone.ours), (0, 0, 0, 0));
 }
 
 /// A file that is sent without being read first.
@@ -140,7 +204,7 @@ fn a_file_arrives() {
 }
 
 /// What a reader gets of `a`, an urgent `!`, `b`, when it does not ask for urgent bytes.
-fn urgent(rig: &mut Rig) -> Vec<u8> {
+fn urgent(rig: &mut Rig) -> (Vec<u8>, bool) {
     let (mut client, mut server) = rig.talking();
     client.write_all(b"a").expect("it is taken");
     send(&client, b"!", SendFlags::OOB).expect("it is taken");
@@ -148,14 +212,15 @@ fn urgent(rig: &mut Rig) -> Vec<u8> {
     drop(client);
     let mut bytes = Vec::new();
     server.read_to_end(&mut bytes).expect("the end comes");
-    bytes
+    (bytes, rig.counted())
 }
 
+/// Not as in TCP: a message has no urgent bytes.
 #[test]
-fn an_urgent_byte_is_not_in_the_stream() {
+fn an_urgent_byte_is_in_the_stream_once_it_is_redirected() {
     let saw = each_way(urgent);
-    assert_eq!(saw.plain, b"ab");
-    assert_eq!(saw.naive, b"a!b", "a message has no urgent bytes");
+    assert_eq!((&*saw.plain.0, &*saw.naive.0), (&b"ab"[..], &b"a!b"[..]));
+    assert_eq!(saw.ours.0, if saw.ours.1 { saw.naive.0 } else { saw.plain.0 });
 }
 
 /// Nothing is sent, then something; nothing is asked for, then something.
@@ -193,7 +258,7 @@ fn letter(at: usize) -> u8 {
     (at.wrapping_mul(0x9e37_79b9) >> 13).to_le_bytes()[0]
 }
 
-fn pour(mut end: std::net::TcpStream) -> Option<String> {
+fn pour(mut end: TcpStream) -> Option<String> {
     let mut at = 0;
     for len in [1, 7, 100, 1000, 5000, 17_000, 64_000, 200_000].into_iter().cycle() {
         let bytes: Vec<u8> = (at..POURED.min(at + len)).map(letter).collect();
@@ -208,7 +273,7 @@ fn pour(mut end: std::net::TcpStream) -> Option<String> {
     None
 }
 
-fn drink(mut end: std::net::TcpStream) -> Option<String> {
+fn drink(mut end: TcpStream) -> Option<String> {
     let (mut at, mut bytes) = (0, vec![0; 30_000]);
     while at < POURED {
         let got = match end.read(&mut bytes) {
@@ -238,8 +303,7 @@ fn redirected(rig: &mut Rig) -> (u64, u64, bool) {
         exchange(&mut client, &mut server, b"question");
         exchange(&mut server, &mut client, b"answer");
     }
-    let counted = rig.ours.as_ref().is_some_and(|ours| ours.counting() != Counting::None);
-    (before, rig.redirected() - before, counted)
+    (before, rig.redirected() - before, rig.counted())
 }
 
 #[test]

@@ -7,8 +7,10 @@
 
 mod calls;
 mod closing;
+mod kinds;
 mod order;
 mod queue;
 mod rig;
+mod roads;
 mod soak;
 mod strangers;

@@ -3,8 +3,10 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -12,7 +14,8 @@ use std::time::Duration;
 use loader::Loaded;
 use loader::link::cgroup::Cgroup;
 use nix::sched::{CloneFlags, unshare};
-use progs::bypass::control::{Bypass, Naive};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, bind, setsockopt, socket, sockopt};
+use progs::bypass::control::{Bypass, Counting, Naive};
 use progs::bypass::types::Inbox;
 
 /// Long enough that nothing but a stalled stream takes it.
@@ -63,6 +66,31 @@ pub(crate) fn loopback_up() -> u32 {
     let lo = route.link_by_name("lo").expect("every namespace has one").ifindex;
     route.link_set_up(lo).expect("loopback goes up");
     lo
+}
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// A network namespace, with a thread in it.
+pub(crate) struct Elsewhere {
+    jobs: Sender<Job>,
+}
+
+impl Elsewhere {
+    pub(crate) fn new() -> Self {
+        let (jobs, work): (Sender<Job>, Receiver<Job>) = channel();
+        thread::spawn(move || {
+            unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace of our own");
+            loopback_up();
+            work.into_iter().for_each(|job| job());
+        });
+        Self { jobs }
+    }
+
+    pub(crate) fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> T {
+        let (done, result) = channel();
+        self.jobs.send(Box::new(move || drop(done.send(job())))).expect("the thread lives");
+        result.recv().expect("the job does not panic")
+    }
 }
 
 /// A process is in one cgroup at a time, and tests share the process.
@@ -140,10 +168,23 @@ impl Rig {
     }
 
     fn load_ours(&mut self) {
-        let mut ours = Bypass::load().unwrap_or_else(|error| panic!("{error:?}"));
-        ours.attach(&Cgroup::open(self.cgroup.path()).expect("it was made"))
-            .unwrap_or_else(|error| panic!("{error:?}"));
+        self.attach(Bypass::load().unwrap_or_else(|error| panic!("{error:?}")));
+    }
+
+    fn attach(&mut self, mut ours: Bypass) {
+        let attached = ours.attach(&Cgroup::open(self.cgroup.path()).expect("it was made"));
+        attached.unwrap_or_else(|error| panic!("{error:?}"));
         self.ours = Some(ours);
+    }
+
+    /// Ours anew, with room for so many ends of connections.
+    pub(crate) fn shrink(&mut self, entries: u32) {
+        let Some(ours) = self.ours.take() else { return };
+        let counting = ours.counting();
+        drop(ours);
+        let small = Bypass::load_sized(counting, Some(entries)).unwrap_or_else(|error| panic!("{error:?}"));
+        small.open(counting != Counting::None).expect("it is an array");
+        self.attach(small);
     }
 
     fn load_naive(&mut self) {
@@ -161,6 +202,11 @@ impl Rig {
         let value = loaded.map(".bss").expect("it counts").lookup(&[0; 4]).expect("arrays can be read");
         let value = value.expect("an array has all its elements");
         u64::from_ne_bytes(value[..8].try_into().expect("eight bytes"))
+    }
+
+    /// Is it ours, and is what is read counted? Where it is not, all of ours goes by TCP.
+    pub(crate) fn counted(&self) -> bool {
+        self.ours.as_ref().is_some_and(|ours| ours.counting() != Counting::None)
     }
 
     fn naive_objects(&self) -> Option<&Loaded> {
@@ -205,12 +251,46 @@ impl Rig {
     /// A connection on which each end has read something: whatever will be redirected, is from now on.
     pub(crate) fn talking(&self) -> (TcpStream, TcpStream) {
         let (mut client, mut server) = self.connection();
-        for _ in 0..2 {
-            exchange(&mut client, &mut server, b"hello");
-            exchange(&mut server, &mut client, b"world");
-        }
+        greet(&mut client, &mut server);
         (client, server)
     }
+}
+
+/// Two messages each way.
+pub(crate) fn greet(client: &mut TcpStream, server: &mut TcpStream) {
+    for _ in 0..2 {
+        exchange(client, server, b"hello");
+        exchange(server, client, b"world");
+    }
+}
+
+/// What a test of rounds repeats: by its variable, which guests set, or so often.
+pub(crate) fn rounds(name: &str, otherwise: u32) -> u32 {
+    std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(otherwise)
+}
+
+/// A number of this namespace's TCP: the file's name below `/proc/net`, and the name of the row.
+pub(crate) fn counter(file: &str, name: &str) -> u64 {
+    let text = fs::read_to_string(format!("/proc/thread-self/net/{file}")).expect("procfs");
+    let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split(' ').collect()).collect();
+    let found = rows.chunks(2).find_map(|pair| {
+        let at = pair[0].iter().position(|column| *column == name)?;
+        pair[1][at].parse().ok()
+    });
+    found.unwrap_or(0)
+}
+
+/// An address by its text.
+pub(crate) fn address(text: &str) -> SockaddrStorage {
+    SockaddrStorage::from(text.parse::<SocketAddr>().expect("an address"))
+}
+
+/// A socket with an address, not connected yet.
+pub(crate) fn bound(at: &str) -> OwnedFd {
+    let end = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).expect("a socket");
+    setsockopt(&end, sockopt::ReuseAddr, &true).expect("it is TCP");
+    bind(end.as_raw_fd(), &address(at)).expect("the port is free here");
+    end
 }
 
 /// A client's end. Nothing on it waits for ever.

@@ -1,42 +1,13 @@
 //! Nobody gets bytes that were sent to somebody else.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
-use nix::sched::{CloneFlags, unshare};
-use nix::sys::socket::{
-    AddressFamily, SockFlag, SockType, SockaddrStorage, bind, connect, setsockopt, socket, sockopt,
-};
+use nix::sys::socket::connect;
 
-use crate::rig::{Rig, each_way, loopback_up};
-
-type Job = Box<dyn FnOnce() + Send>;
-
-/// A network namespace, with a thread in it.
-struct Elsewhere {
-    jobs: Sender<Job>,
-}
-
-impl Elsewhere {
-    fn new() -> Self {
-        let (jobs, work): (Sender<Job>, Receiver<Job>) = channel();
-        thread::spawn(move || {
-            unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace of our own");
-            loopback_up();
-            work.into_iter().for_each(|job| job());
-        });
-        Self { jobs }
-    }
-
-    fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> T {
-        let (done, result) = channel();
-        self.jobs.send(Box::new(move || drop(done.send(job())))).expect("the thread lives");
-        result.recv().expect("the job does not panic")
-    }
-}
+use crate::rig::{Elsewhere, Rig, address, bound, each_way};
 
 /// The same two addresses in every namespace.
 const SERVER: &str = "127.0.0.1:7001";
@@ -48,41 +19,51 @@ fn listener() -> TcpListener {
 
 /// A connection from [`CLIENT`] to [`SERVER`].
 fn client() -> TcpStream {
-    let end = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).expect("a socket");
-    setsockopt(&end, sockopt::ReuseAddr, &true).expect("it is TCP");
-    let address = |text: &str| SockaddrStorage::from(text.parse::<SocketAddr>().expect("an address"));
-    use std::os::fd::AsRawFd;
-    bind(end.as_raw_fd(), &address(CLIENT)).expect("the port is free here");
+    let end = bound(CLIENT);
     connect(end.as_raw_fd(), &address(SERVER)).expect("somebody listens");
     end.into()
 }
 
-/// What a stranger's socket gets of a message in another namespace. Only one end of the stranger's connection is in the cgroup; whether
-/// the stranger comes first or second decides which of two naive variants fails.
-fn overheard(rig: &mut Rig) -> (usize, usize) {
-    let (here, there) = (Elsewhere::new(), Elsewhere::new());
-    // The stranger: its server's end is in the cgroup, its client is not.
+/// The stranger's connection: its server's end is in the cgroup, its client is not.
+fn strangers(rig: &Rig, there: &Elsewhere) -> (TcpStream, TcpStream) {
     let listening = there.run(listener);
     rig.cgroup.go_out();
-    let _strangers_client = there.run(client);
+    let client = there.run(client);
     rig.cgroup.come_in();
-    let mut stranger = listening.accept().expect("the connection").0;
-    // And we: both ends.
-    let (listening, mut ours) = here.run(|| (listener(), client()));
-    let mut other = listening.accept().expect("the connection").0;
-    ours.write_all(b"secret").expect("it is taken");
-    let wait = Some(Duration::from_millis(60));
-    let mut got = [&mut stranger, &mut other].map(|end| {
-        end.set_read_timeout(wait).expect("a while");
+    (client, listening.accept().expect("the connection").0)
+}
+
+/// Our connection: both ends are in the cgroup.
+fn ours(here: &Elsewhere) -> (TcpStream, TcpStream) {
+    let (listening, client) = here.run(|| (listener(), client()));
+    (client, listening.accept().expect("the connection").0)
+}
+
+/// What the other end and a stranger's socket get of a message in one namespace, where the other namespace has the same addresses.
+fn overheard(rig: &Rig, stranger_first: bool) -> (usize, usize) {
+    let (here, there) = (Elsewhere::new(), Elsewhere::new());
+    let mut earlier = stranger_first.then(|| strangers(rig, &there));
+    let (mut client, other) = ours(&here);
+    let (_strangers_client, stranger) = earlier.take().unwrap_or_else(|| strangers(rig, &there));
+    client.write_all(b"secret").expect("it is taken");
+    let got = [other, stranger].map(|mut end| {
+        end.set_read_timeout(Some(Duration::from_millis(60))).expect("a while");
         end.read(&mut [0; 16]).unwrap_or(0)
     });
-    got.reverse();
     (got[0], got[1])
 }
 
 #[test]
 fn a_stranger_in_another_namespace_hears_nothing() {
-    let saw = each_way(overheard);
+    let saw = each_way(|rig| overheard(rig, true));
     assert_eq!((saw.plain, saw.ours), ((6, 0), (6, 0)));
     assert_eq!(saw.naive, (0, 6), "whose tuple is the same gets it");
+}
+
+#[test]
+fn a_stranger_that_comes_later_hears_nothing() {
+    let saw = each_way(|rig| overheard(rig, false));
+    assert_eq!((saw.plain, saw.ours), ((6, 0), (6, 0)));
+    // The usual pair keeps the older entry here; those that replace it (`BPF_ANY`) send the message to the stranger.
+    assert_eq!(saw.naive, (6, 0));
 }
