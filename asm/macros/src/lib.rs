@@ -46,6 +46,8 @@ programs! {
     cgroup_sock_addr "SockAddr" "cgroup" Word;
     /// Sockets of a cgroup: `#[cgroup_sock(sock_create)] fn f(ctx: &mut CgroupSock) -> Access`.
     cgroup_sock "CgroupSock" "cgroup" Word;
+    /// Options of a cgroup's sockets: `#[cgroup_sockopt(setsockopt)] fn f(ctx: &mut SockOpt) -> Access`.
+    cgroup_sockopt "SockOpt" "cgroup" Word;
     /// Which socket a connection gets: `#[sk_lookup] fn f(ctx: &mut SkLookup) -> SkAction`.
     sk_lookup "SkLookup" "sk_lookup" None;
     /// Packets of a cgroup: `#[cgroup_skb(ingress)] fn f(skb: &mut CgroupSkb) -> Access`.

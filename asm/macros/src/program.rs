@@ -184,7 +184,11 @@ pub(crate) fn output(leaves: Leaves, ty: Option<&Type>) -> TokenStream {
 fn section(kind: &Kind, args: &Args) -> Result<String> {
     match (kind.detail, &args.detail) {
         (_, None) if kind.section == "cgroup" => {
-            let example = if kind.attribute == "cgroup_sock" { "sock_create" } else { "connect4" };
+            let example = match kind.attribute {
+                "cgroup_sock" => "sock_create",
+                "cgroup_sockopt" => "setsockopt",
+                _ => "connect4",
+            };
             Err(Error::new(Span::call_site(), format!("say which call: #[{}({example})]", kind.attribute)))
         }
         (_, None) => Ok(kind.section.to_owned()),

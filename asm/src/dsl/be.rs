@@ -1,7 +1,7 @@
 //! Integers in network order: their own types, so that no program compares a port with a swapped one.
 //!
 //! Stage: beside `layout.rs`. Input: bytes of packets. Output: numbers by `get`, and back by `to_be`. Comparing for
-//! equality costs nothing: constants are swapped while the program is made. Read next: `ops.rs`.
+//! equality costs nothing: constants are swapped while the program is made. Read next: `named.rs`.
 
 use std::fmt;
 use std::net::Ipv4Addr;

@@ -5,7 +5,7 @@
 use super::layout::Layout;
 use super::pointed::Pointed;
 use super::sock::{Kptr, Pointer};
-use super::value::{Repr, Val};
+use super::value::{IntoVal, Repr, Val};
 use super::{bytes, kernel, rec};
 use crate::insn::helper;
 use crate::ir::Ty;
@@ -76,6 +76,17 @@ pub fn cgroup_id() -> Val<u64> {
     number(helper::GET_CURRENT_CGROUP_ID)
 }
 
+/// The ancestor, at a level, of the cgroup of the process that runs; level 0 is the root, and 0 comes for a level that is not
+/// above it. C: `bpf_get_current_ancestor_cgroup_id`, Linux 5.7.
+#[track_caller]
+pub fn ancestor_cgroup_id(level: impl IntoVal<u32>) -> Val<u64> {
+    let level = level.into_val();
+    rec::with(|r| {
+        let level = level.value(r);
+        Val::of(r.b.call(helper::GET_CURRENT_ANCESTOR_CGROUP_ID, &[level]).unwrap_or(level))
+    })
+}
+
 /// The name of the thread that runs, with zeros behind it. C: `bpf_get_current_comm`, Linux 4.2.
 #[track_caller]
 pub fn comm() -> Val<[u8; 16]> {
@@ -90,6 +101,12 @@ pub fn comm() -> Val<[u8; 16]> {
 #[track_caller]
 pub fn task() -> Kptr<kernel::Task> {
     Kptr::at(rec::with(|r| r.b.call(helper::GET_CURRENT_TASK_BTF, &[]).unwrap_or_else(|| r.b.ctx())))
+}
+
+/// What the registers of a thread held when it entered the kernel. C: `bpf_task_pt_regs`, Linux 5.15.
+#[track_caller]
+pub fn user_regs(task: Kptr<kernel::Task>) -> Kptr<kernel::Regs> {
+    Kptr::at(rec::with(|r| r.b.call(helper::TASK_PT_REGS, &[task.value()]).unwrap_or_else(|| r.b.ctx())))
 }
 
 #[track_caller]

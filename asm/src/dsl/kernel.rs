@@ -327,6 +327,21 @@ pub struct Task {
     pub cgroups: Kptr<CssSet>,
 }
 
+/// The registers of x86-64. C: `struct pt_regs`.
+#[kernel_struct("pt_regs")]
+pub struct Regs {
+    /// First argument of a system call.
+    pub di: u64,
+    /// Second.
+    pub si: u64,
+    /// Third.
+    pub dx: u64,
+    /// Fourth.
+    pub r10: u64,
+    /// Number of the system call.
+    pub orig_ax: u64,
+}
+
 /// A set of cgroups. C: `struct css_set`.
 #[kernel_struct("css_set")]
 pub struct CssSet {

@@ -47,6 +47,7 @@ mod leak;
 mod loops;
 mod map;
 mod meet;
+mod named;
 pub mod net;
 mod object;
 mod ops;
@@ -62,16 +63,18 @@ mod value;
 mod word;
 
 pub use asm_macros::{
-    Layout, bpf_fn, bss, cgroup_skb, cgroup_sock, cgroup_sock_addr, data, fentry, fexit, kprobe, map, raw_tracepoint,
-    rodata, sk_lookup, sk_msg, sk_skb, sock_ops, subprog, tc, tp_btf, tracepoint, xdp,
+    Layout, bpf_fn, bss, cgroup_skb, cgroup_sock, cgroup_sock_addr, cgroup_sockopt, data, fentry, fexit, kprobe, map,
+    raw_tracepoint, rodata, sk_lookup, sk_msg, sk_skb, sock_ops, subprog, tc, tp_btf, tracepoint, xdp,
 };
 pub use atomic::Atomic;
 pub use be::{Be16, Be32, Be64, Ordered};
-pub use call::{cgroup_id, comm, cpu, jiffies, ktime_ns, ones_sum, pid, random, task, tid, uid};
+pub use call::{
+    ancestor_cgroup_id, cgroup_id, comm, cpu, jiffies, ktime_ns, ones_sum, pid, random, task, tid, uid, user_regs,
+};
 pub use check::Failure;
 pub use ctx::{
     Access, Action, CgroupSkb, CgroupSock, Context, Fentry, FibLookup, Kprobe, Observed, RawTracepoint, Reply,
-    SkAction, SkLookup, SkMsg, SkSkb, SockAddr, SockOps, Tc, TcAction, TcpState, TpBtf, Tracepoint, Xdp,
+    SkAction, SkLookup, SkMsg, SkSkb, SockAddr, SockOps, SockOpt, Tc, TcAction, TcpState, TpBtf, Tracepoint, Xdp,
 };
 pub use global::{Global, Rodata};
 pub use held::{Ends, Held, MaybeHeld};
@@ -83,6 +86,7 @@ pub use map::{
     Reserve, RingBuf, SkStorage, SockHash, SockMap, Stack, Status, Taken, TaskStorage, Toward, Update, ValRef, Within,
     XskMap,
 };
+pub use named::{Chars, Ip6, mapped};
 pub use object::{Error, Module, Program};
 pub use outcome::{OkOr, Reasoned, Tried};
 pub use packet::{Packet, PktRef, Read, Skip};
@@ -96,15 +100,15 @@ pub use word::{FromWord, Word, from_word};
 pub mod prelude {
     pub use super::net::*;
     pub use super::{
-        Access, Action, Array, ArrayOfMaps, Be16, Be32, Be64, Bloom, CgroupSkb, CgroupSock, CgroupStorage, CpuMap,
-        DevMap, DevMapHash, Failure, Fentry, FibLookup, HashMap, HashOfMaps, Held, Kprobe, Kptr, Layout, LpmTrie,
-        LruHashMap, LruPerCpuHashMap, Module, Observed, Packet, PerCpuArray, PerCpuHashMap, PerfEventArray, PktRef,
-        ProgArray, Queue, RawTracepoint, Reasoned, Reply, RingBuf, SkAction, SkLookup, SkMsg, SkSkb, SkStorage, Sock,
-        SockAddr, SockCommon, SockHash, SockMap, SockOps, Stack, TaskStorage, Tc, TcAction, TcpSock, TcpState, Toward,
-        TpBtf, Tracepoint, Update, ValRef, Word, Xdp, XskMap, bpf_fn, bss, cgroup_id, cgroup_skb, cgroup_sock,
-        cgroup_sock_addr, comm, cpu, data, fentry, fexit, from_word, jiffies, kernel, kprobe, ktime_ns, map, ones_sum,
-        pid, random, raw_tracepoint, rodata, sk_lookup, sk_msg, sk_skb, sock_ops, subprog, task, tc, tid, tp_btf,
-        tracepoint, uid, xdp,
+        Access, Action, Array, ArrayOfMaps, Be16, Be32, Be64, Bloom, CgroupSkb, CgroupSock, CgroupStorage, Chars,
+        CpuMap, DevMap, DevMapHash, Failure, Fentry, FibLookup, HashMap, HashOfMaps, Held, Ip6, Kprobe, Kptr, Layout,
+        LpmTrie, LruHashMap, LruPerCpuHashMap, Module, Observed, Packet, PerCpuArray, PerCpuHashMap, PerfEventArray,
+        PktRef, ProgArray, Queue, RawTracepoint, Reasoned, Reply, RingBuf, SkAction, SkLookup, SkMsg, SkSkb, SkStorage,
+        Sock, SockAddr, SockCommon, SockHash, SockMap, SockOps, SockOpt, Stack, TaskStorage, Tc, TcAction, TcpSock,
+        TcpState, Toward, TpBtf, Tracepoint, Update, ValRef, Word, Xdp, XskMap, ancestor_cgroup_id, bpf_fn, bss,
+        cgroup_id, cgroup_skb, cgroup_sock, cgroup_sock_addr, cgroup_sockopt, comm, cpu, data, fentry, fexit,
+        from_word, jiffies, kernel, kprobe, ktime_ns, map, mapped, ones_sum, pid, random, raw_tracepoint, rodata,
+        sk_lookup, sk_msg, sk_skb, sock_ops, subprog, task, tc, tid, tp_btf, tracepoint, uid, user_regs, xdp,
     };
 }
 

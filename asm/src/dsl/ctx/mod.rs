@@ -11,7 +11,7 @@ mod xdp;
 
 pub use ops::{Reply, SockOps, TcpState};
 pub use skb::{CgroupSkb, Tc, TcAction};
-pub use sock::{Access, CgroupSock, SkAction, SkLookup, SkMsg, SkSkb, SockAddr};
+pub use sock::{Access, CgroupSock, SkAction, SkLookup, SkMsg, SkSkb, SockAddr, SockOpt};
 pub use trace::{Fentry, Kprobe, Observed, RawTracepoint, TpBtf, Tracepoint};
 pub use xdp::{Action, FibLookup, Xdp};
 

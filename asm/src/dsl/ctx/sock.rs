@@ -6,13 +6,13 @@ use asm_macros::Layout;
 
 use super::{Context, called, contexts, cookies, field};
 use crate::dsl::be::{Be16, Be32};
-use crate::dsl::map::Status;
+use crate::dsl::map::{SkStorage, Status};
 use crate::dsl::packet::Packet;
 use crate::dsl::rec;
-use crate::dsl::sock::{self, Maybe, Sock};
+use crate::dsl::sock::{self, Maybe, Owner, Sock};
 use crate::dsl::value::{IntoVal, Val};
 use crate::insn::helper;
-use crate::ir::Ty;
+use crate::ir::{Ty, Value};
 
 /// What becomes of a message or of a piece of a stream. C: `enum sk_action`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Layout)]
@@ -69,6 +69,12 @@ contexts! {
         protocol 12 u32, "IP protocol.";
         mark 16 u32, "Its mark.";
         priority 20 u32, "Its priority.";
+    }
+    /// The context of programs that see a cgroup's `setsockopt` and `getsockopt`. C: `struct bpf_sockopt`, Linux 5.3.
+    SockOpt -> Access {
+        level 24 u32, "Whose option: 1 is the socket's, 6 is TCP's.";
+        optname 28 u32, "Which one.";
+        optlen 32 u32, "Bytes of its value.";
     }
     /// The context of programs that choose the socket for a connection. C: `struct bpf_sk_lookup`, Linux 5.9.
     SkLookup -> SkAction {
@@ -163,6 +169,28 @@ impl SockAddr {
     #[track_caller]
     pub fn user_ip6(&self) -> Val<[u8; 16]> {
         sock::address(self.pointer(), 8)
+    }
+}
+
+impl SockOpt {
+    /// The socket.
+    #[track_caller]
+    pub fn sk(&self) -> Sock<'_> {
+        sock::pointer(self.pointer(), 0)
+    }
+
+    /// The value stays what the caller gave. It must be said of one that is longer than a page, which the kernel shows in part and
+    /// refuses otherwise. C: `optlen = 0`, Linux 5.8.
+    #[track_caller]
+    pub fn keep_value(&self) {
+        super::set_field::<u32, _>(self, 32, 0);
+    }
+}
+
+/// A socket of a cgroup's owns memory while it is being made. Linux 5.9.
+impl<V> Owner<SkStorage<V>> for CgroupSock {
+    fn owner(&self) -> Value {
+        self.pointer()
     }
 }
 

@@ -24,6 +24,7 @@ macro_rules! storages {
         #[derive(Debug)]
         pub struct $name<V> {
             name: &'static str,
+            flags: u32,
             of: PhantomData<fn() -> V>,
         }
 
@@ -31,7 +32,14 @@ macro_rules! storages {
             /// The map of this name. Written by `#[map]`.
             #[must_use]
             pub const fn new(name: &'static str) -> Self {
-                Self { name, of: PhantomData }
+                Self { name, flags: NO_PREALLOC, of: PhantomData }
+            }
+
+            /// Adds `BPF_F_*` flags of map creation: with `BPF_F_CLONE` (0x200) a connection begins with a copy of what its
+            /// listener has.
+            #[must_use]
+            pub const fn flags(self, flags: u32) -> Self {
+                Self { flags: self.flags | flags, ..self }
             }
 
             fn shape(&self) -> Shape {
@@ -42,7 +50,7 @@ macro_rules! storages {
                     value_size: V::SIZE,
                     max_entries: 0,
                     at: None,
-                    flags: NO_PREALLOC,
+                    flags: self.flags,
                     def: |def: MapDef| def.key_of::<i32>().value_of::<V>(),
                 }
             }
