@@ -3,6 +3,7 @@
 //! Integers are in this machine's byte order, but for the types that say otherwise (`__be32` and its like). What types cannot
 //! describe stays hexadecimal. Read next: `../map/mod.rs`.
 
+use std::net::{IpAddr, Ipv6Addr};
 use std::ops::Range;
 
 use asm::btf::{Btf, Member, Type, TypeId};
@@ -12,6 +13,8 @@ use serde_json::{Map, Value, json};
 const DEPTH: u32 = 32;
 /// Names of types in network byte order.
 const BIG_ENDIAN: [&str; 6] = ["__be16", "__be32", "__be64", "be16", "be32", "be64"];
+/// Name of the type of IPv6 addresses, which are written as such.
+const ADDRESS: &str = "in6_addr";
 
 /// Why a value cannot be made of JSON.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -80,6 +83,29 @@ pub(super) fn bare<'b>(btf: &'b Btf<'_>, mut id: TypeId) -> Option<(Type<&'b str
     None
 }
 
+/// Whether a type is that of IPv6 addresses, under whatever other name.
+fn is_address(btf: &Btf<'_>, mut id: TypeId) -> bool {
+    for _ in 0..DEPTH {
+        match btf.get(id) {
+            Ok(Type::Typedef { name: ADDRESS, .. } | Type::Struct { name: ADDRESS, .. }) => return true,
+            Ok(Type::Typedef { ty, .. } | Type::Const { ty } | Type::Volatile { ty } | Type::TypeTag { ty, .. }) => {
+                id = ty
+            }
+            _ => return false,
+        }
+    }
+    false
+}
+
+/// An address as text; one of IPv4 too, which lies in the last four bytes behind `::ffff`.
+fn address(value: &Value) -> Option<[u8; 16]> {
+    let address: IpAddr = value.as_str()?.parse().ok()?;
+    Some(match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+        IpAddr::V6(address) => address.octets(),
+    })
+}
+
 /// Up to 16 bytes as a number.
 pub(super) fn number(bytes: &[u8], big: bool) -> Option<u128> {
     let mut wide = [0; 16];
@@ -113,6 +139,9 @@ fn shown(number: u128, bits: u32, signed: bool) -> Value {
 
 fn read(btf: &Btf<'_>, id: TypeId, bytes: &[u8], depth: u32) -> Option<Value> {
     let depth = depth.checked_sub(1)?;
+    if let Some(octets) = <[u8; 16]>::try_from(bytes).ok().filter(|_| is_address(btf, id)) {
+        return Some(json!(Ipv6Addr::from(octets).to_string()));
+    }
     let (ty, big) = bare(btf, id)?;
     Some(match ty {
         Type::Int { int, .. } if int.bool && bytes.len() == 1 && bytes[0] < 2 => json!(bytes[0] == 1),
@@ -209,6 +238,10 @@ pub(super) fn mask(bits: u32) -> u128 {
 }
 
 fn write(btf: &Btf<'_>, id: TypeId, value: &Value, bytes: &mut [u8], depth: u32) -> Result<(), ValueError> {
+    if let Some(octets) = address(value).filter(|_| bytes.len() == 16 && is_address(btf, id)) {
+        bytes.copy_from_slice(&octets);
+        return Ok(());
+    }
     let Some((depth, (ty, big))) = depth.checked_sub(1).zip(bare(btf, id)) else { return wrong("its type is damaged") };
     match ty {
         Type::Int { .. } | Type::Ptr { .. } => {
@@ -416,6 +449,22 @@ mod tests {
         }
         assert_eq!(decode(&btf, whole, &[1, 2]), json!("0102"));
         assert_eq!(decode(&btf, TypeId(999), &[1, 2]), json!("0102"));
+    }
+
+    #[test]
+    fn addresses_are_written_as_such() {
+        let mut b = BtfBuilder::new();
+        let u8_ = b.int("u8", 1, false);
+        let bytes = b.array(u8_, 16);
+        let named = b.typedef("in6_addr", bytes);
+        let whole = b.struct_("prefix", 20, &[("from", named, 0)]);
+        let btf = Btf::from_vec(b.encode().unwrap()).unwrap();
+        for (text, shown) in [("2001:db8::1", "2001:db8::1"), ("10.0.0.1", "::ffff:10.0.0.1")] {
+            let bytes = encode(&btf, whole, &json!({ "from": text }), 20).unwrap();
+            assert_eq!(decode(&btf, whole, &bytes), json!({ "from": shown }));
+        }
+        let error = encode(&btf, whole, &json!({ "from": "2001:db8::/32" }), 20).unwrap_err();
+        assert_eq!(error.to_string(), "from: a list of 16 is wanted");
     }
 
     proptest! {
