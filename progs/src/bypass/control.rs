@@ -3,7 +3,6 @@
 //! Input: cgroups. Output: [`Bypass`], which keeps the programs attached. What the kernel does not take is left out, and said: TCP is
 //! under all of it. Next file to read: `../../tests/live/main.rs`.
 
-use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -73,6 +72,9 @@ impl Counting {
     }
 }
 
+/// Programs that may be missing: without `made`, nobody knows whose a socket is, and rules about commands and cgroups name nobody.
+const OPTIONAL: [&str; 1] = ["made"];
+
 /// The programs, at their places as long as this lives.
 #[derive(Debug)]
 pub struct Bypass {
@@ -113,12 +115,16 @@ impl Bypass {
     ///
     /// As there.
     pub fn load_sized(counting: Counting, entries: Option<u32>) -> Result<Self, Error> {
-        let programs = ["enrol", "redirect"].into_iter().chain(counting.program());
-        let only: BTreeSet<String> = programs.map(str::to_owned).collect();
-        let mut options = LoadOptions { only: Some(only), kernel_btf: kernel_types(), ..LoadOptions::default() };
+        let programs = ["enrol", "redirect"].into_iter().chain(OPTIONAL).chain(counting.program());
+        let mut options = LoadOptions {
+            only: Some(programs.map(str::to_owned).collect()),
+            optional: OPTIONAL.map(str::to_owned).into(),
+            kernel_btf: kernel_types(),
+            ..LoadOptions::default()
+        };
         let counted = u32::from(counting != Counting::None);
         options.variables.insert("counted".to_owned(), counted.as_bytes().to_vec());
-        let sizes = ["inboxes", "peers"].into_iter().zip(entries.into_iter().cycle());
+        let sizes = ["inboxes", "peers", "ends"].into_iter().zip(entries.into_iter().cycle());
         options.max_entries = sizes.map(|(map, entries)| (map.to_owned(), entries)).collect();
         let loaded = loader::load(&Spec::parse(object()?)?, &options).map_err(Box::new)?;
         let prog = |name| loaded.prog(name).map_err(Box::new);
@@ -137,9 +143,18 @@ impl Bypass {
     ///
     /// [`Error::Link`].
     pub fn attach(&mut self, cgroup: &Cgroup) -> Result<(), Error> {
+        if let Ok(made) = self.loaded.prog("made") {
+            self.links.push(cgroup.attach(made, AttachType::CGROUP_INET_SOCK_CREATE)?);
+        }
         let enrol = self.loaded.prog("enrol").map_err(Box::new)?;
         self.links.push(cgroup.attach(enrol, AttachType::CGROUP_SOCK_OPS)?);
         Ok(())
+    }
+
+    /// Its maps and programs.
+    #[must_use]
+    pub fn loaded(&self) -> &Loaded {
+        &self.loaded
     }
 
     /// How it is known what was read.
@@ -211,7 +226,7 @@ impl Bypass {
         Ok(())
     }
 
-    fn map(&self, name: &str) -> Result<&Map, Error> {
+    pub(super) fn map(&self, name: &str) -> Result<&Map, Error> {
         Ok(self.loaded.map(name).map_err(Box::new)?)
     }
 }

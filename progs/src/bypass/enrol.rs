@@ -6,22 +6,27 @@
 use asm::dsl::prelude::*;
 
 use super::leave::{closing, gone};
+use super::origin::ORIGINS;
+use super::policy::{ENDS, End, REFUSED, judge, now};
 use super::types::{INBOXES, Inbox, ME, Me, OPEN, PEERS};
+
+/// Address family of IPv4.
+const INET: u32 = 2;
 
 /// All events of a connection.
 #[sock_ops(default = Reply::None)]
 pub(super) fn enrol(ops: &mut SockOps) -> Result<Reply> {
-    match ops.op() {
-        SockOps::ACTIVE_ESTABLISHED => {
-            // This end comes first. Whether the other one is on this host, its first acknowledgement will tell.
-            join(ops, SockOps::WANT_STATE | SockOps::WANT_RTT);
-        }
+    let events = match ops.op() {
+        // This end comes first. Whether the other one is on this host, its first acknowledgement will tell.
+        SockOps::ACTIVE_ESTABLISHED => SockOps::WANT_STATE | SockOps::WANT_RTT,
         SockOps::PASSIVE_ESTABLISHED => {
             let key = (ops.snd_nxt() as u64) << 32 | ops.rcv_nxt() as u64;
             // The other end was established before this one, so it has been here if it is on this host. And what came with the SYN
             // (TCP Fast Open) was sent before it could be counted: such a connection stays with TCP.
             if INBOXES.get(&key.rotate_left(32)).is_some() && ops.bytes_received() == 0 {
-                join(ops, SockOps::WANT_STATE);
+                SockOps::WANT_STATE
+            } else {
+                0
             }
         }
         SockOps::RTT => {
@@ -33,8 +38,10 @@ pub(super) fn enrol(ops: &mut SockOps) -> Result<Reply> {
                 let key = me.key;
                 PEERS.remove(&key);
                 INBOXES.remove(&key);
+                ENDS.remove(&key);
                 ME.remove(&sk);
             }
+            0
         }
         SockOps::STATE => {
             let sk = ops.sk()?;
@@ -44,8 +51,12 @@ pub(super) fn enrol(ops: &mut SockOps) -> Result<Reply> {
                 TcpState::Close => gone(me),
                 _ => {}
             }
+            0
         }
-        _ => {}
+        _ => 0,
+    };
+    if events != 0 {
+        join(ops, events);
     }
     Ok(Reply::None)
 }
@@ -62,8 +73,13 @@ fn join(ops: &SockOps, events: u32) {
     if key == peer {
         return;
     }
-    let Some(_me) = ME.get_or_init(&sk, &Me { key, peer, sent: 0, burst: 0, pad: 0 }) else { return };
+    if !welcome(ops, key) {
+        return;
+    }
+    let first = Me { key, peer, sent: 0, burst: 0, pad: 0, judged: now(), refused: 0 };
+    let Some(_me) = ME.get_or_init(&sk, &first) else { return };
     if PEERS.add(ops, &key, Update::NoExist).code() != 0 {
+        ENDS.remove(&key);
         ME.remove(&sk);
         return;
     }
@@ -84,8 +100,42 @@ fn join(ops: &SockOps, events: u32) {
     };
     if INBOXES.set(&key, &inbox, Update::NoExist).code() != 0 {
         PEERS.remove(&key);
+        ENDS.remove(&key);
         ME.remove(&sk);
         return;
     }
     ops.set_cb_flags(ops.cb_flags() | events);
+}
+
+/// Writes down what this end is, and asks the rules whether it may be enrolled.
+#[bpf_fn]
+fn welcome(ops: &SockOps, key: u64) -> bool {
+    let Some(sk) = ops.sk() else { return false };
+    let end = End {
+        since: ktime_ns(),
+        cgroup: 0,
+        comm: Chars::EMPTY,
+        local: if ops.family() == INET { mapped(ops.local_ip4()) } else { ops.local_ip6() },
+        remote: if ops.family() == INET { mapped(ops.remote_ip4()) } else { ops.remote_ip6() },
+        pid: 0,
+        local_port: ops.local_port() as u16,
+        remote_port: (ops.remote_port().get() & 0xffff) as u16,
+    };
+    if let Some(origin) = ORIGINS.get(&sk) {
+        end.cgroup = origin.cgroup;
+        end.comm = origin.comm;
+        end.pid = origin.pid;
+    }
+    if ENDS.set(&key, &end, Update::NoExist).code() != 0 {
+        return false;
+    }
+    let refusal = judge(key);
+    if refusal == 0 {
+        return true;
+    }
+    ENDS.remove(&key);
+    if let Some(ends) = REFUSED.get(&refusal) {
+        *ends += 1;
+    }
+    false
 }

@@ -10,6 +10,7 @@
 
 use asm::dsl::prelude::*;
 
+use super::policy::ENDS;
 use super::types::{INBOXES, Me, PEERS};
 
 /// This end sends no more.
@@ -28,4 +29,5 @@ pub(super) fn closing(me: ValRef<Me>) {
 #[bpf_fn]
 pub(super) fn gone(me: ValRef<Me>) {
     INBOXES.remove(&me.key);
+    ENDS.remove(&me.key);
 }

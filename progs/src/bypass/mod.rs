@@ -3,14 +3,17 @@
 //! Stage: kernel programs. A message that one local socket sends to another is put straight into the other's queue. The pair that
 //! everybody writes first stands in `naive.rs`, with what is wrong in it; the rest is how to do it without that. TCP stays where it is
 //! under all of it: a connection that is not enrolled, a message that is in doubt, goes by TCP. Next file to read: `naive.rs`, then
-//! `types.rs`, `enrol.rs`, `redirect.rs`, `leave.rs`, `read.rs`.
+//! `types.rs`, `origin.rs`, `policy.rs`, `enrol.rs`, `redirect.rs`, `leave.rs`, `read.rs`.
 
 pub mod control;
 mod enrol;
 mod leave;
 pub mod naive;
+pub mod origin;
+pub mod policy;
 mod read;
 mod redirect;
+pub mod rules;
 pub mod types;
 
 use asm::codegen::Profile;
@@ -20,6 +23,7 @@ use asm::dsl::Module;
 #[must_use]
 pub fn module() -> Module {
     Module::new(crate::LICENSE)
+        .prog(origin::made())
         .prog(enrol::enrol())
         .prog(redirect::redirect())
         .prog(read::heard())

@@ -5,6 +5,7 @@
 
 use asm::dsl::prelude::*;
 
+use super::policy::follow_rules;
 use super::types::{
     COUNTED, CREDIT_BYTES, CREDIT_MESSAGES, INBOXES, Inbox, ME, Me, OPEN, PEERS, Reason, SMALL, STREAM,
 };
@@ -13,6 +14,7 @@ use super::types::{
 #[sk_msg(default = SkAction::Pass)]
 pub(super) fn redirect(msg: &mut SkMsg) -> Result<SkAction> {
     let me = ME.get(&msg.sk())?;
+    follow_rules(me);
     let size = msg.size() as u64;
     let before = me.sent;
     me.sent = before + size;
@@ -24,7 +26,7 @@ pub(super) fn redirect(msg: &mut SkMsg) -> Result<SkAction> {
         to.by_tcp = 0;
     }
     to.sent = before + size;
-    let reason = doubt(to, stream, before - read + size);
+    let reason = doubt(me, to, stream, before - read + size);
     if reason != 0 {
         to.by_tcp = 1;
         to.reason = reason;
@@ -50,9 +52,12 @@ pub(super) fn redirect(msg: &mut SkMsg) -> Result<SkAction> {
 
 /// Why a message is not redirected, or 0. `waiting`: bytes that would be on their way with it.
 #[bpf_fn]
-fn doubt(to: ValRef<Inbox>, stream: u32, waiting: u64) -> u32 {
+fn doubt(me: ValRef<Me>, to: ValRef<Inbox>, stream: u32, waiting: u64) -> u32 {
     if OPEN.place() == 0 {
         return Reason::Closed.number();
+    }
+    if me.refused != 0 {
+        return Reason::Policy.number();
     }
     if to.by_tcp != 0 {
         return Reason::Order.number();

@@ -58,6 +58,10 @@ pub struct Me {
     pub burst: u32,
     /// Nothing.
     pub pad: u32,
+    /// When both ends were judged last, as `policy.rs` counts.
+    pub judged: u32,
+    /// Why the rules leave it with TCP now: a [`Refusal`](super::policy::Refusal)'s number, or 0.
+    pub refused: u32,
 }
 
 /// Why a message goes by TCP.
@@ -76,6 +80,8 @@ pub enum Reason {
     Leaving = 5,
     /// All of it is switched off.
     Closed = 6,
+    /// The rules have changed, and leave one of the ends with TCP.
+    Policy = 7,
 }
 
 impl Reason {
@@ -96,6 +102,7 @@ impl Reason {
             4 => "credit",
             5 => "leaving",
             6 => "closed",
+            7 => "policy",
             _ => "?",
         }
     }

@@ -9,6 +9,7 @@ mod calls;
 mod closing;
 mod kinds;
 mod order;
+mod policy;
 mod queue;
 mod rig;
 mod roads;

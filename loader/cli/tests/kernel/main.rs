@@ -5,6 +5,7 @@
 
 mod bench;
 mod broken;
+mod bypass;
 mod change;
 mod contents;
 mod ground;

@@ -1,0 +1,85 @@
+//! `progs/bypass.toml` as it is shipped, on a cgroup of the test's own: rules in the manifest, by hand, and while connections live.
+
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use progs::bypass::types::Reason;
+use serde_json::{Value, json};
+
+use crate::ground::{Ground, alone, shipped};
+use crate::hooks::{Cgroup, steps};
+use crate::sockets::{loopback, say};
+
+const MAPS: &str = "/sys/fs/bpf/loader/bypass/maps";
+
+/// The manifest with more behind it, for that cgroup.
+fn manifest(ground: &Ground, cgroup: &Cgroup, rest: &str) -> PathBuf {
+    let text = shipped("bypass.toml").replace("${cgroup}", &cgroup.0.display().to_string());
+    ground.file("bypass.toml", format!("{text}\n{rest}"))
+}
+
+/// A connection on which each end has read.
+fn talking() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let mut client = TcpStream::connect(listener.local_addr().expect("its address")).expect("a connection");
+    let mut server = listener.accept().expect("its other end").0;
+    for _ in 0..2 {
+        say(&mut client, &mut server);
+        say(&mut server, &mut client);
+    }
+    (client, server)
+}
+
+/// A map's entries, as the command shows them.
+fn dump(ground: &Ground, map: &str) -> Vec<Value> {
+    let shown = ground.json(["map", "dump", &format!("{MAPS}/{map}"), "--json"]);
+    shown.as_array().unwrap_or_else(|| panic!("{shown}")).clone()
+}
+
+#[test]
+fn rules_in_the_manifest_and_by_hand() {
+    alone(|ground| {
+        loopback();
+        let cgroup = Cgroup::make("bypass-rules");
+        let up = ground.up(&manifest(ground, &cgroup, ""));
+        let home = cgroup.enter();
+        let mut living = talking();
+        let ends = dump(ground, "ends");
+        assert_eq!(ends.len(), 2, "both ends are enrolled: {ends:?}");
+        assert_eq!(ends[0]["value"]["local"], "::ffff:127.0.0.1");
+
+        let denied = "[[map.policy_port.entry]]\nkey = 3\nvalue = { first = 1, last = 65535, rule = \"Deny\" }\n\
+                      [[map.policy_net6.entry]]\nkey = { bits = 32, address = \"2001:db8::\" }\nvalue = \"Allow\"\n";
+        assert_eq!(steps(&ground.up(&manifest(ground, &cgroup, denied))), ["set"], "nothing is loaded anew");
+        let rule = json!({ "key": { "bits": 32, "address": "2001:db8::" }, "value": "Allow" });
+        assert_eq!(dump(ground, "policy_net6"), [rule]);
+        drop(talking());
+        assert_eq!(dump(ground, "ends").len(), 2, "a new connection is not");
+        ground.up(&manifest(ground, &cgroup, ""));
+        assert_eq!(dump(ground, "policy_net6"), Vec::<Value>::new());
+
+        if up["deployments"][0]["left_out"]["made"].is_null() {
+            let key = json!({ "command": ends[0]["value"]["comm"] }).to_string();
+            ground.json(["map", "set", &format!("{MAPS}/policy_command"), &key, "\"Deny\"", "--json"]);
+            follows(ground, &mut living);
+        }
+        drop(home);
+        ground.run(["down", "bypass"]);
+        ground.is_clean("after down");
+    });
+}
+
+/// Talks until both directions go by TCP because a rule says so.
+fn follows(ground: &Ground, (client, server): &mut (TcpStream, TcpStream)) {
+    let begun = Instant::now();
+    loop {
+        say(client, server);
+        say(server, client);
+        let reasons: Vec<_> = dump(ground, "inboxes").iter().map(|entry| entry["value"]["reason"].clone()).collect();
+        if reasons == [json!(Reason::Policy.number()), json!(Reason::Policy.number())] {
+            return;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(10), "{reasons:?}");
+    }
+}
