@@ -1,6 +1,6 @@
 //! What the kernel programs are, as text: a change of code shows in review as a change of instructions.
 //!
-//! Input: the built-in programs. Output: `golden/*.s`, which assemble to the same code again, and `golden/size.txt`.
+//! Input: the built-in programs. Output: `golden/*.s`, which assemble to the same code again, and `golden/size.txt`; verdicts of the self-probe.
 //! `UPDATE_GOLDEN=1 cargo test -p progs --test golden` rewrites them. Next file to read: `kernel/main.rs`.
 
 use std::{fmt::Write as _, fs, path::PathBuf, sync::Arc};
@@ -54,4 +54,40 @@ fn objects_are_the_same_every_time() {
         let (a, b) = (object.object().expect("written"), object.object().expect("written"));
         assert_eq!(a, b, "{}", object.name);
     }
+}
+
+/// The verdicts of the self-probe, of three kernels as they were met and one that does everything wrong.
+#[test]
+fn verdicts() {
+    use progs::bypass::control::Counting;
+    use progs::bypass::probe::{Seen, Verdicts};
+
+    let newest = Seen {
+        counting: Counting::Tracepoint,
+        order: Ok(512 << 10),
+        held: Ok(4_390_912),
+        held_by_tcp: Ok(3_866_624),
+        woken: Ok(100),
+        retries: Ok(0),
+        left: Ok(4097),
+        spliced: Ok(0),
+        readable_redirected: Ok(10),
+        readable_by_tcp: Ok(0),
+    };
+    let older =
+        Seen { counting: Counting::Function, readable_redirected: Ok(0), readable_by_tcp: Ok(10), ..newest.clone() };
+    let wrong = Seen {
+        order: Err("another byte comes at 8108".to_owned()),
+        held: Ok(16 << 20),
+        woken: Ok(3),
+        retries: Ok(2),
+        left: Err("nothing within 1000 ms".to_owned()),
+        ..newest.clone()
+    };
+    let mut text = String::new();
+    let cases = [("6.18", newest), ("6.1", older), ("5.10", Seen::nothing(Ok(1_572_096))), ("wrong", wrong)];
+    for (name, seen) in cases {
+        writeln!(text, "{name}\n{}", Verdicts::of(seen)).expect("a String takes it");
+    }
+    golden("bypass-verdicts.txt", &text);
 }

@@ -51,7 +51,8 @@ pub enum Error {
 }
 
 /// How it is known what was read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Counting {
     /// By the tracepoint (Linux 6.3).
     Tracepoint,

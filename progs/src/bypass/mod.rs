@@ -11,6 +11,7 @@ mod leave;
 pub mod naive;
 pub mod origin;
 pub mod policy;
+pub mod probe;
 mod read;
 mod redirect;
 pub mod rules;

@@ -27,7 +27,7 @@ fn splice_finds_the_bytes() {
 }
 
 /// What `splice` takes from a socket on which something was read by other calls.
-fn spliced_later(rig: &mut Rig) -> (Result<usize, ErrorKind>, bool) {
+pub(crate) fn spliced_later(rig: &mut Rig) -> (Result<usize, ErrorKind>, bool) {
     let (mut client, server) = rig.talking();
     client.write_all(b"twelve bytes").expect("it is taken");
     server.set_nonblocking(true).expect("it can be");
@@ -61,14 +61,14 @@ fn alone(rig: &Rig) -> (TcpStream, TcpStream) {
 }
 
 /// The same at the end of such a connection.
-fn readable_alone(rig: &mut Rig) -> u64 {
+pub(crate) fn readable_alone(rig: &mut Rig) -> u64 {
     let (mut client, server) = alone(rig);
     client.write_all(&[7; 10]).expect("it is taken");
     rustix::io::ioctl_fionread(&server).expect("it is a socket")
 }
 
 /// The same at a socket on which something was read.
-fn readable_later(rig: &mut Rig) -> (u64, bool) {
+pub(crate) fn readable_later(rig: &mut Rig) -> (u64, bool) {
     let (mut client, server) = rig.talking();
     client.write_all(&[7; 10]).expect("it is taken");
     (rustix::io::ioctl_fionread(&server).expect("it is a socket"), rig.counted())

@@ -10,6 +10,7 @@ mod closing;
 mod kinds;
 mod order;
 mod policy;
+mod probe;
 mod queue;
 mod rig;
 mod roads;

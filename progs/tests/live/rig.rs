@@ -42,13 +42,16 @@ pub(crate) struct Saw<T> {
 
 /// Plays a scenario in every mode, each time in a new namespace and a new cgroup.
 pub(crate) fn each_way<T: Send + 'static>(scenario: fn(&mut Rig) -> T) -> Saw<T> {
-    let play = |mode| {
-        in_netns(move || {
-            loopback_up();
-            scenario(&mut Rig::new(mode))
-        })
-    };
+    let play = |mode| one_way(mode, scenario);
     Saw { plain: play(Mode::Plain), naive: play(Mode::Naive), ours: play(Mode::Ours) }
+}
+
+/// Plays it in one mode.
+pub(crate) fn one_way<T: Send + 'static>(mode: Mode, scenario: fn(&mut Rig) -> T) -> T {
+    in_netns(move || {
+        loopback_up();
+        scenario(&mut Rig::new(mode))
+    })
 }
 
 /// Runs `work` on a thread in a network namespace of its own, which goes with its last user.
