@@ -6,6 +6,7 @@
 
 mod asm;
 mod bench;
+mod bypass;
 mod check;
 mod cli;
 mod disasm;
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         Command::Asm(args) => asm::run(args, &mut out),
         Command::Disasm(args) => disasm::run(args, &mut out),
         Command::Vm(args) => vm::run(args, &mut out),
+        Command::Bypass(args) => bypass::run(&args, &mut out),
         Command::Bench(args) => bench::run(args, &mut out),
     };
     match done {

@@ -11,8 +11,10 @@ use loader::apply::{self, Prepared, Report};
 use loader::lab::trial;
 use loader::manifest;
 use loader::plan::{Observed, Plan};
+use progs::bypass::probe::Verdicts;
 use serde::Serialize;
 
+use crate::bypass;
 use crate::interrupt;
 use crate::render::{Out, number, table};
 use crate::systems;
@@ -54,7 +56,8 @@ pub(crate) fn names(path: &Path) -> Result<Vec<String>> {
 /// Runs the command.
 pub(crate) fn run(args: Args, out: &mut Out) -> Result<()> {
     let begin = Instant::now();
-    let manifest = read(&args.manifest, args.set)?;
+    let mut manifest = read(&args.manifest, args.set)?;
+    let probe = if args.dry_run { None } else { bypass::settle(&mut manifest)? };
     let systems = systems::all();
     let systems = systems::refs(&systems);
     let prepared: Vec<Prepared<'_>> =
@@ -64,7 +67,7 @@ pub(crate) fn run(args: Args, out: &mut Out) -> Result<()> {
     }
     let cancel = interrupt::watch()?;
     let reports = apply::up(&prepared, &cancel, &mut |event| out.progress(event))?;
-    let result = UpResult { deployments: reports, total_ms: begin.elapsed().as_secs_f64() * 1e3 };
+    let result = UpResult { deployments: reports, probe, total_ms: begin.elapsed().as_secs_f64() * 1e3 };
     out.result(&result, text)
 }
 
@@ -92,6 +95,9 @@ fn dry_run(prepared: &[Prepared<'_>], out: &mut Out) -> Result<()> {
 #[derive(Debug, Serialize)]
 struct UpResult {
     deployments: Vec<Report>,
+    /// How this kernel wants `bypass` to run, if that is among them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    probe: Option<Verdicts>,
     /// From reading the manifest to here.
     total_ms: f64,
 }
@@ -101,6 +107,7 @@ fn text(result: &UpResult) -> String {
     for report in &result.deployments {
         text += &report_text(report);
     }
+    text += &result.probe.as_ref().map_or_else(String::new, bypass::text);
     text + &format!("up in {:.2} s\n", result.total_ms / 1e3)
 }
 

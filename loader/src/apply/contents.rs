@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::btf::value::{self, hex};
 use crate::load::{Variable, variable};
-use crate::manifest::{Deployment, Diagnostic, Place};
+use crate::manifest::{Deployment, Diagnostic, Place, Section};
 use crate::map::{self, Map, ORDINARY};
 use crate::spec::{MapSpec, Spec};
 use crate::sys::uapi::UpdateFlags;
@@ -59,12 +59,13 @@ pub(super) struct Given {
 /// Makes bytes of what the manifest says about an object.
 pub(super) fn read(deployment: &Deployment, spec: &Spec) -> Result<Given, Diagnostic> {
     let mut given = Given::default();
-    if let Some(section) = &deployment.data {
-        let values: BTreeMap<String, Value> = section.read()?;
-        for (name, value) in &values {
-            if let Some(found) = variable(spec, name) {
-                set_variable(&mut given, spec, name, found, value, &section.locate(name))?;
-            }
+    let section = deployment.data.as_ref();
+    let mut values: BTreeMap<String, Value> = section.map_or_else(|| Ok(BTreeMap::new()), Section::read)?;
+    values.extend(deployment.settled.clone());
+    for (name, value) in &values {
+        if let Some(found) = variable(spec, name) {
+            let place = section.map_or_else(|| deployment.place.clone(), |section| section.locate(name));
+            set_variable(&mut given, spec, name, found, value, &place)?;
         }
     }
     for (name, (options, place)) in &deployment.maps {

@@ -81,6 +81,8 @@ pub struct Deployment {
     pub map_section: Option<Section>,
     /// `[data]`: values of global variables.
     pub data: Option<Section>,
+    /// Values that were found out, in the place of what the manifest says: by variable.
+    pub settled: BTreeMap<String, serde_json::Value>,
     /// The lab, if the deployment is only to be tried.
     pub lab: Option<Lab>,
     /// The tables of the systems, such as `[lb]`.
@@ -228,7 +230,8 @@ impl Reader<'_> {
         let maps = map_options(document)?;
         let (map_section, data) = (document.section("map"), document.section("data"));
         let path = path.to_owned();
-        self.found.push(Deployment { name, path, place, programs, maps, map_section, data, lab, sections });
+        let settled = BTreeMap::new();
+        self.found.push(Deployment { name, path, place, programs, maps, map_section, data, settled, lab, sections });
         Ok(())
     }
 }

@@ -19,8 +19,8 @@ fn the_verdicts_are_what_is_measured() {
         loopback_up();
         let mut rig = Rig::new(Mode::Ours);
         let counting = rig.ours.take().expect("it is ours").counting();
-        // What a killed probe has left.
-        std::fs::create_dir(rig.cgroup.path().join("bypass-probe-1")).expect("a cgroup below ours");
+        // What a killed probe has left: no process has that number.
+        std::fs::create_dir(rig.cgroup.path().join("bypass-probe-4194305")).expect("a cgroup below ours");
         let verdicts = probe::run().unwrap_or_else(|error| panic!("{error:?}"));
         assert_eq!(left_behind(&rig), 0);
         let me = std::fs::read_to_string("/proc/self/cgroup").expect("procfs");

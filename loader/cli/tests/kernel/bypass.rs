@@ -83,3 +83,34 @@ fn follows(ground: &Ground, (client, server): &mut (TcpStream, TcpStream)) {
         assert!(begun.elapsed() < Duration::from_secs(10), "{reasons:?}");
     }
 }
+
+/// What the self-probe concludes is how it comes up: the program that counts nothing is not there, and nothing is redirected where
+/// something is wrong.
+#[test]
+fn up_obeys_the_self_probe() {
+    alone(|ground| {
+        loopback();
+        let cgroup = Cgroup::make("bypass-choice");
+        let choice = &ground.json(["bypass", "probe", "--json"])["choice"];
+        let up = ground.up(&manifest(ground, &cgroup, ""));
+        assert_eq!(&up["probe"]["choice"], choice, "{up}");
+        let status = ground.status("bypass");
+        let programs = status["programs"].as_array().expect("programs");
+        let counting = programs.iter().filter_map(|one| one["pin"].as_str()).filter(|pin| pin.starts_with("heard"));
+        let wanted = match choice["counting"].as_str() {
+            Some("tracepoint") => vec!["heard"],
+            Some("function") => vec!["heard_fexit"],
+            _ => vec![],
+        };
+        assert_eq!(counting.collect::<Vec<_>>(), wanted, "{status}");
+        let data = dump(ground, "_data");
+        let open = data[0]["value"]
+            .as_object()
+            .and_then(|value| value.values().find_map(|v| v["open"].as_u64().or(v.as_u64())));
+        assert_eq!(open == Some(1), choice["open"] == true, "{data:?}");
+        let again = ground.up(&manifest(ground, &cgroup, ""));
+        assert_eq!(again["deployments"][0]["changed"], false, "{again}");
+        ground.run(["down", "bypass"]);
+        ground.is_clean("after down");
+    });
+}

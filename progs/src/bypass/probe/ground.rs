@@ -92,11 +92,14 @@ fn present() -> Option<PathBuf> {
     Some(root.join(path))
 }
 
-/// Removes what killed probes have left: only what nobody is in can be removed.
+/// Removes what probes have left whose processes are gone. What somebody is in cannot be removed.
 fn clear(parent: &Path) {
-    let entries = fs::read_dir(parent).into_iter().flatten().flatten();
-    for entry in entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(PREFIX)) {
-        let _removed = fs::remove_dir(entry.path());
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let pid = name.to_str().and_then(|name| name.strip_prefix(PREFIX)).and_then(|pid| pid.parse::<u32>().ok());
+        if pid.is_some_and(|pid| !Path::new("/proc").join(pid.to_string()).exists()) {
+            let _removed = fs::remove_dir(entry.path());
+        }
     }
 }
 
