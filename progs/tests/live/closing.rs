@@ -5,7 +5,7 @@ use std::net::Shutdown;
 use std::thread;
 use std::time::Duration;
 
-use crate::rig::{LONG, Mode, Rig, each_way, exchange, in_netns, loopback_up, read_exactly, rounds};
+use crate::rig::{LONG, Mode, Rig, each_way, exchange, in_netns, loopback_up, read_exactly, rounds, talking};
 
 /// How often a reader that blocks, and whose own side is closed, is told to try again.
 fn half_closed(rig: &mut Rig) -> u32 {
@@ -163,18 +163,18 @@ fn closing_on_unread_bytes_is_a_reset_unless_they_were_redirected() {
 
 /// Senders whose readers close in the middle of it, several at a time: what the senders are told is told soon, and is one of the errors
 /// of TCP. The kernel's own mistakes here show on its console.
-fn storm(rig: &mut Rig) -> Vec<ErrorKind> {
-    let rig = &*rig;
-    let told = thread::scope(|scope| {
-        let storms: Vec<_> = (0..4).map(|lane| scope.spawn(move || gusts(rig, lane))).collect();
-        storms.into_iter().flat_map(|lane| lane.join().expect("it ends")).collect::<Vec<_>>()
-    });
-    told.into_iter().filter(|kind| ![ErrorKind::BrokenPipe, ErrorKind::ConnectionReset].contains(kind)).collect()
+fn storm(_: &mut Rig) -> Vec<ErrorKind> {
+    thread::scope(|scope| {
+        let rounds = rounds("BYPASS_GUSTS", 100) / 4;
+        let storms: Vec<_> = (0..4).map(|lane| scope.spawn(move || gusts(lane, rounds))).collect();
+        storms.into_iter().flat_map(|lane| lane.join().expect("it ends")).collect()
+    })
 }
 
-fn gusts(rig: &Rig, lane: u32) -> Vec<ErrorKind> {
+/// So many of them; what senders are told that TCP does not tell.
+pub(crate) fn gusts(lane: u32, rounds: u32) -> Vec<ErrorKind> {
     let gust = |round: u32| {
-        let (mut client, mut server) = rig.talking();
+        let (mut client, mut server) = talking();
         client.set_write_timeout(Some(LONG)).expect("a while");
         let sending = thread::spawn(move || {
             let sizes = [1, 100, 5_000, 30_000, 100_000];
@@ -190,7 +190,8 @@ fn gusts(rig: &Rig, lane: u32) -> Vec<ErrorKind> {
         drop(server);
         sending.join().expect("it ends")
     };
-    (0..rounds("BYPASS_GUSTS", 100) / 4).filter_map(gust).collect()
+    let told = (0..rounds).filter_map(gust);
+    told.filter(|kind| ![ErrorKind::BrokenPipe, ErrorKind::ConnectionReset].contains(kind)).collect()
 }
 
 #[test]

@@ -244,19 +244,29 @@ impl Rig {
         self.load_ours();
     }
 
-    /// A connection over loopback: client, server.
+    /// The same as [`connection`].
     pub(crate) fn connection(&self) -> (TcpStream, TcpStream) {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
-        let client = connect(listener.local_addr().expect("its address"));
-        (client, accept(&listener))
+        connection()
     }
 
-    /// A connection on which each end has read something: whatever will be redirected, is from now on.
+    /// The same as [`talking`].
     pub(crate) fn talking(&self) -> (TcpStream, TcpStream) {
-        let (mut client, mut server) = self.connection();
-        greet(&mut client, &mut server);
-        (client, server)
+        talking()
     }
+}
+
+/// A connection over loopback: client, server.
+fn connection() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let client = connect(listener.local_addr().expect("its address"));
+    (client, accept(&listener))
+}
+
+/// A connection on which each end has read something: whatever will be redirected, is from now on.
+pub(crate) fn talking() -> (TcpStream, TcpStream) {
+    let (mut client, mut server) = connection();
+    greet(&mut client, &mut server);
+    (client, server)
 }
 
 /// Two messages each way.
@@ -281,6 +291,15 @@ pub(crate) fn counter(file: &str, name: &str) -> u64 {
         pair[1][at].parse().ok()
     });
     found.unwrap_or(0)
+}
+
+/// What the kernel says of all TCP sockets in `/proc/net/sockstat`: `inuse` is of this namespace, `mem` in pages of all of them.
+pub(crate) fn sockstat(name: &str) -> u64 {
+    let text = fs::read_to_string("/proc/thread-self/net/sockstat").expect("procfs");
+    let row = text.lines().find(|line| line.starts_with("TCP:")).expect("there is TCP");
+    let words: Vec<&str> = row.split(' ').collect();
+    let at = words.iter().position(|word| *word == name).expect("a column");
+    words[at + 1].parse().expect("a number")
 }
 
 /// An address by its text.

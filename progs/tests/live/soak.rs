@@ -1,5 +1,6 @@
-//! Many connections that open, talk, half-close and close as chance has it, while acceleration is taken down and brought up again: every
-//! byte is checked, and every read blocks until there is something to read.
+//! Many connections that open, talk, half-close and close as chance has it, beside senders whose readers close in the middle of it, while
+//! acceleration is taken down and brought up again: every byte is checked, every read blocks until there is something to read, and at the
+//! end the kernel has its memory back.
 //!
 //! `BYPASS_SOAK_CONNECTIONS` says how many (10,000 take a few minutes), `BYPASS_SOAK_SEED` another course of things.
 
@@ -7,8 +8,10 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
-use crate::rig::{LONG, Mode, Rig, in_netns, loopback_up};
+use crate::closing::gusts;
+use crate::rig::{LONG, Mode, Rig, in_netns, loopback_up, sockstat};
 
 /// Connections at a time.
 const WORKERS: u64 = 4;
@@ -103,19 +106,35 @@ fn connection(listener: &TcpListener, address: SocketAddr, seed: u64) {
     client.join().expect("it ends").unwrap_or_else(|error| panic!("seed {seed}, client: {error}"));
 }
 
+/// Pages of TCP's that others on this machine may take meanwhile: the kernel counts them for all namespaces together.
+const OTHERS: u64 = 512;
+
+/// Waits until this namespace has no more sockets, and TCP no more memory, than before.
+fn given_back(sockets: u64, memory: u64) {
+    let begun = Instant::now();
+    while sockstat("inuse") > sockets || sockstat("mem") > memory + OTHERS {
+        let (now, mem) = (sockstat("inuse"), sockstat("mem"));
+        assert!(begun.elapsed() < LONG, "{now} sockets, before {sockets}; {mem} pages, before {memory}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
 #[test]
 fn connections_come_and_go_and_every_byte_is_right() {
     let (connections, seed) = (setting("BYPASS_SOAK_CONNECTIONS", 60), setting("BYPASS_SOAK_SEED", 1));
     in_netns(move || {
         loopback_up();
         let mut rig = Rig::new(Mode::Ours);
+        let (sockets, memory) = (sockstat("inuse"), sockstat("mem"));
         let mut redirected = 0;
         let left = AtomicU64::new(connections);
         thread::scope(|scope| {
             let workers: Vec<_> = (0..WORKERS).map(|_| scope.spawn(|| work(&left, seed << 32))).collect();
+            let number = u32::try_from(connections / 20).expect("not so many");
+            let storm = scope.spawn(move || gusts(0, number));
             for quarter in [3, 2, 1] {
                 while left.load(Ordering::Relaxed) > connections * quarter / 4 {
-                    thread::sleep(std::time::Duration::from_millis(1));
+                    thread::sleep(Duration::from_millis(1));
                     redirected = redirected.max(rig.redirected());
                 }
                 rig.down_and_up(LONG);
@@ -123,7 +142,9 @@ fn connections_come_and_go_and_every_byte_is_right() {
             for worker in workers {
                 worker.join().expect("it checks every byte");
             }
+            assert_eq!(storm.join().expect("it ends"), []);
         });
+        given_back(sockets, memory);
         println!("{connections} connections, up to {redirected} messages redirected at a time");
     });
 }
