@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::apply::record::Stage;
 use crate::manifest::Hook;
-use crate::manifest::lab::{Protocol, SWITCH};
+use crate::manifest::lab::{Protocol, SWITCH, Trial};
 use maps::Fate;
 pub use maps::{Conflict, Mismatch};
 pub use state::{Observed, SeenLink, SeenProg, Wanted, WantedLink, WantedMap, WantedObject};
@@ -216,11 +216,15 @@ impl Planner<'_> {
     fn make_lab(&mut self) {
         let Some(lab) = &self.wanted.lab else { return };
         let netns = |host: &str| netns_name(&self.wanted.name, host);
-        let ports = vec![format!("a bridge of {} ports", lab.hosts.len())];
+        let at_switch = lab.hosts.values().filter(|host| host.behind.is_none()).count();
+        let ports = vec![format!("a bridge of {at_switch} ports")];
         self.steps.push(Step::MakeHost { host: SWITCH.to_owned(), netns: netns(SWITCH), addresses: ports });
-        for (name, host) in &lab.hosts {
+        for (name, host) in lab.in_order() {
             let mut addresses: Vec<_> = host.address.iter().map(|address| format!("eth0 {address}")).collect();
             addresses.extend(host.loopback.iter().map(|address| format!("lo {address}")));
+            addresses.extend(host.behind.iter().map(|behind| format!("behind {}", behind.host)));
+            addresses.extend(host.dnat.iter().map(|one| format!("{} {} goes to {}", one.protocol, one.from, one.to)));
+            addresses.extend(host.cgroup.then(|| "a cgroup of its own".to_owned()));
             self.steps.push(Step::MakeHost { host: name.clone(), netns: netns(name), addresses });
         }
     }
@@ -289,11 +293,18 @@ impl Planner<'_> {
 
     fn trials(&mut self) {
         for trial in self.wanted.lab.iter().flat_map(|lab| &lab.trials) {
-            let kind = if trial.protocol == Protocol::Tcp { "connections" } else { "exchanges" };
-            let words = format!("{} {} {kind} from {} to {}", trial.exchanges, trial.protocol, trial.from, trial.to);
-            self.steps.push(Step::Try { trial: words });
+            self.steps.push(Step::Try { trial: words(trial) });
         }
     }
+}
+
+/// A trial in words.
+fn words(trial: &Trial) -> String {
+    let kind = if trial.protocol == Protocol::Tcp { "connections" } else { "exchanges" };
+    let name = trial.name.as_ref().map_or_else(String::new, |name| format!("{name}: "));
+    let rounds = if trial.rounds > 1 { format!(" with {} requests each", trial.rounds) } else { String::new() };
+    let (count, protocol) = (trial.exchanges, trial.protocol);
+    format!("{name}{count} {protocol} {kind}{rounds} from {} to {}", trial.from, trial.to)
 }
 
 #[cfg(test)]

@@ -49,6 +49,31 @@ pub trait System: Sync {
     /// # Errors
     /// When the kernel refuses.
     fn counters(&self, config: &serde_json::Value, maps: &MapSet) -> Result<Counters, SystemError>;
+
+    /// How much it has taken over of what the connections carry that stand now; `None` for systems that take over nothing.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    fn share(&self, _maps: &MapSet) -> Result<Option<Share>, SystemError> {
+        Ok(None)
+    }
+}
+
+/// What a system has taken over of the connections that stand now, of what its programs have seen of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Share {
+    /// Ends of connections that it knows.
+    pub ends: u64,
+    /// Messages taken over.
+    pub messages: u64,
+    /// Messages in all.
+    pub of_messages: u64,
+    /// Bytes taken over.
+    pub bytes: u64,
+    /// Bytes in all.
+    pub of_bytes: u64,
+    /// Why something was not, in words, most often first.
+    pub because: Vec<String>,
 }
 
 /// What a system's table asks for.

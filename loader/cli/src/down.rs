@@ -78,6 +78,9 @@ fn text(removed: &Removed) -> String {
         removed.maps.len(),
         removed.namespaces.len()
     );
+    for moved in &removed.moved {
+        text += &format!("  {moved}\n");
+    }
     for bare in &removed.bare {
         text += &format!("  took {bare}\n");
     }

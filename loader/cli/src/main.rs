@@ -21,6 +21,7 @@ mod map;
 mod prog;
 mod refs;
 mod render;
+mod report;
 mod status;
 mod systems;
 mod up;

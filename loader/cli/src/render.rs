@@ -115,10 +115,16 @@ pub(crate) fn is_closed_pipe(error: &Error) -> bool {
     error.chain().any(closed)
 }
 
-/// A table without lines: columns aligned, the head in capitals; empty when there are no rows.
+/// A table without lines: columns aligned, the head in capitals, columns in which nothing stands left out; empty when there are no
+/// rows.
 pub(crate) fn table<const N: usize>(head: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
-    let rows: Vec<Vec<String>> = rows.into_iter().map(Vec::from).collect();
-    if rows.is_empty() { String::new() } else { columns(&head.map(str::to_uppercase), &rows) }
+    let rows: Vec<[String; N]> = rows.into_iter().collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    let used: Vec<usize> = (0..N).filter(|at| rows.iter().any(|row| !row[*at].is_empty())).collect();
+    let row = |cells: &[String; N]| used.iter().map(|at| cells[*at].clone()).collect::<Vec<_>>();
+    columns(&row(&head.map(str::to_uppercase)), &rows.iter().map(row).collect::<Vec<_>>())
 }
 
 /// The same for as many columns as there are, the head as it is.
@@ -164,6 +170,8 @@ mod tests {
     fn tables_are_aligned_and_may_be_empty() {
         let text = table(["a", "b"], [["1".to_owned(), "22".to_owned()], ["333".to_owned(), "4".to_owned()]]);
         assert_eq!(text, "   A    B\n   1    22\n   333  4\n");
+        let text = table(["a", "b", "c"], [["1".to_owned(), String::new(), "2".to_owned()]]);
+        assert_eq!(text, "   A  C\n   1  2\n", "nothing stands in b");
         assert_eq!(table(["a"], []), "");
     }
 

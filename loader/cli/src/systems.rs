@@ -9,8 +9,10 @@ use anyhow::{Context, anyhow};
 use asm::codegen::Profile;
 use asm::dsl::Module;
 use loader::manifest::{Diagnostic, Section};
-use loader::system::{Counters, MapSet, Site, System, SystemError, Wants};
+use loader::system::{Counters, MapSet, Share, Site, System, SystemError, Wants};
 use progs::BuiltIn;
+use progs::bypass::share::share;
+use progs::bypass::types::Inbox;
 use progs::lb::control::config::{ConfigError, Vip};
 use progs::lb::control::{self, Config, DecapTables, KernelMaps, Sizes, Tables, Write, routes};
 use serde_json::Value;
@@ -28,6 +30,8 @@ enum Kind {
     Balancer,
     /// `lb-decap`, at the real servers.
     RealServer,
+    /// `bypass`.
+    Bypass,
     /// None.
     Plain,
 }
@@ -37,6 +41,7 @@ pub(crate) fn all() -> Vec<BuiltInSystem> {
     let kind = |name| match name {
         "lb" => Kind::Balancer,
         "lb-decap" => Kind::RealServer,
+        "bypass" => Kind::Bypass,
         _ => Kind::Plain,
     };
     progs::built_in().iter().map(|built_in| BuiltInSystem { built_in, kind: kind(built_in.name) }).collect()
@@ -106,7 +111,7 @@ impl System for BuiltInSystem {
     }
 
     fn section(&self) -> Option<&str> {
-        (self.kind != Kind::Plain).then_some("lb")
+        matches!(self.kind, Kind::Balancer | Kind::RealServer).then_some("lb")
     }
 
     fn object(&self) -> Result<Vec<u8>, SystemError> {
@@ -114,7 +119,7 @@ impl System for BuiltInSystem {
     }
 
     fn wants(&self, section: Option<&Section>) -> Result<Wants, Diagnostic> {
-        let (Some(section), false) = (section, self.kind == Kind::Plain) else { return Ok(Wants::default()) };
+        let Some(section) = section else { return Ok(Wants::default()) };
         let config: Config = section.read()?;
         config.validate().map_err(|errors| place(section, &config, &errors))?;
         let mut wants = Wants { words: config.vip.iter().map(words).collect(), ..Wants::default() };
@@ -127,7 +132,7 @@ impl System for BuiltInSystem {
     }
 
     fn configure(&self, config: &Value, site: &Site<'_>) -> Result<Vec<String>, SystemError> {
-        if self.kind == Kind::Plain || config.is_null() {
+        if config.is_null() {
             return Ok(Vec::new());
         }
         let config: Config = serde_json::from_value(config.clone())?;
@@ -151,8 +156,13 @@ impl System for BuiltInSystem {
                 let counters = control::DecapCounters::read(&maps)?;
                 Ok(Counters { values: serde_json::to_value(&counters)?, text: counters.to_string() })
             }
-            Kind::Plain => Ok(Counters::default()),
+            Kind::Bypass | Kind::Plain => Ok(Counters::default()),
         }
+    }
+
+    fn share(&self, maps: &MapSet) -> Result<Option<Share>, SystemError> {
+        let Some(inboxes) = maps.get("inboxes").filter(|_| self.kind == Kind::Bypass) else { return Ok(None) };
+        Ok(Some(share(&inboxes.typed::<u64, Inbox>()?.entries()?)))
     }
 }
 

@@ -8,7 +8,6 @@ use std::time::Instant;
 
 use anyhow::Result;
 use loader::apply::{self, Prepared, Report};
-use loader::lab::trial;
 use loader::manifest;
 use loader::plan::{Observed, Plan};
 use progs::bypass::probe::Verdicts;
@@ -16,7 +15,8 @@ use serde::Serialize;
 
 use crate::bypass;
 use crate::interrupt;
-use crate::render::{Out, number, table};
+use crate::render::Out;
+use crate::report;
 use crate::systems;
 
 /// What `loader up` is asked for.
@@ -105,55 +105,8 @@ struct UpResult {
 fn text(result: &UpResult) -> String {
     let mut text = String::new();
     for report in &result.deployments {
-        text += &report_text(report);
+        text += &report::text(report);
     }
     text += &result.probe.as_ref().map_or_else(String::new, bypass::text);
     text + &format!("up in {:.2} s\n", result.total_ms / 1e3)
-}
-
-fn report_text(report: &Report) -> String {
-    if !report.changed {
-        return format!("{}: as wanted, nothing changed\n", report.name);
-    }
-    let mut text = format!("{}: up\n", report.name);
-    text += &table(
-        ["attached to", "program", "mode", "refused"],
-        report.links.iter().map(|link| {
-            let refused = link.refused.iter().map(|one| format!("{}: {}", one.mode, one.words)).collect::<Vec<_>>();
-            let mode = link.got.map_or_else(|| "attached".to_owned(), |mode| mode.to_string());
-            [link.at(), link.program.clone(), mode, refused.join("; ")]
-        }),
-    );
-    text += &report.left_out.iter().map(|(pin, why)| format!("  without {pin}: {why}\n")).collect::<String>();
-    for migrated in &report.migrated {
-        text += &format!("  {migrated}\n");
-    }
-    for trial in &report.trials {
-        text += &trial_text(trial);
-    }
-    let took = &report.took;
-    text + &format!(
-        "  load {:.1} ms, lab {:.1} ms, configure {:.1} ms, attach {:.1} ms, trials {:.1} ms\n",
-        took.load_ms, took.lab_ms, took.configure_ms, took.attach_ms, took.trial_ms
-    )
-}
-
-fn trial_text(report: &trial::Report) -> String {
-    let trial = &report.trial;
-    let mut text = format!(
-        "  {} of {} {} exchanges from {} to {} worked\n",
-        number(report.succeeded.into()),
-        number(trial.exchanges.into()),
-        trial.protocol,
-        trial.from,
-        trial.to
-    );
-    text += &table(
-        ["real server", "served", "round trip min", "median", "p99"],
-        report.servers.iter().map(|one| {
-            let us = |us: f64| format!("{us:.1} µs");
-            [one.host.clone(), one.served.to_string(), us(one.min_us), us(one.median_us), us(one.p99_us)]
-        }),
-    );
-    text
 }

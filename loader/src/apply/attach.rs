@@ -8,7 +8,7 @@ use asm::object::AttachType;
 use super::down;
 use super::error::Error;
 use super::event::{Event, Tell};
-use super::hook::{self, Attached};
+use super::hook::{self, Attached, On};
 use super::job::Job;
 use super::undo::{Undo, pin_over};
 use crate::lab::build;
@@ -34,6 +34,12 @@ impl Job<'_, '_> {
             None => work(),
             Some(host) => self.hosts.get(host)?.run(work).map_err(build::Error::from)?,
         }
+    }
+
+    /// What a hook is on that only this deployment knows.
+    fn on(&self, wanted: &WantedLink) -> Result<On, Error> {
+        let cgroup = wanted.hook.is_labs_cgroup().then(|| self.hosts.cgroup(wanted.host.as_deref())).flatten();
+        Ok(On { map: self.map_of(&wanted.hook)?, cgroup })
     }
 
     /// The map whose sockets a hook is on: the one just loaded, or the one pinned.
@@ -69,14 +75,14 @@ impl Job<'_, '_> {
         tell: &mut Tell<'_>,
     ) -> Result<(), Error> {
         let host = wanted.host.as_deref();
-        let map = self.map_of(&wanted.hook)?;
-        let on = |prog: &Prog| {
-            let attached = self.at(host, || hook::attach(prog, wanted, map.as_ref()))?;
+        let on = self.on(wanted)?;
+        let attach = |prog: &Prog| {
+            let attached = self.at(host, || hook::attach(prog, wanted, &on))?;
             Ok((attached, Prog::from_id(prog.id()?)?))
         };
         let (attached, prog) = match prog {
-            Some(prog) => on(prog)?,
-            None => self.with_prog(&wanted.program, on)?,
+            Some(prog) => attach(prog)?,
+            None => self.with_prog(&wanted.program, attach)?,
         };
         let Attached { link, record, displaced } = attached;
         for displaced in displaced {
@@ -84,7 +90,7 @@ impl Job<'_, '_> {
             // First in the list, so last to be taken back: ours must be off the hook by then.
             self.done.insert(0, Undo::Restore(wanted.host.clone(), Box::new(displaced)));
         }
-        match (link, map) {
+        match (link, on.map) {
             (Some(link), _) => {
                 let path = self.pin(Kind::Link, pin);
                 link.pin(&path)?;
@@ -134,7 +140,7 @@ impl Job<'_, '_> {
         let path = self.pin(Kind::Link, pin);
         let old = Link::from_pin(&path)?;
         let old_prog = Prog::from_id(old.info()?.prog_id)?;
-        let attached = match self.with_prog(&wanted.program, |prog| hook::attach(prog, wanted, None)) {
+        let attached = match self.with_prog(&wanted.program, |prog| hook::attach(prog, wanted, &On::default())) {
             Err(error @ Error::Attach { .. }) if wanted.optional => {
                 self.leave_out(pin.to_owned(), &error, tell);
                 return self.detach(pin);

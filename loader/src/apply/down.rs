@@ -3,7 +3,7 @@
 //! Input: a name. Output: a [`Removed`] with the ids of everything that is gone. What is there is read from bpffs, so this
 //! also clears what a killed run left, whatever instant it was killed at. Read next: `status.rs`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use asm::object::{AttachType, MapType, ProgType};
@@ -13,7 +13,7 @@ use super::error::Error;
 use super::observe::pin_in;
 use super::record::Record;
 use super::{owner, privilege, store};
-use crate::lab::netns::Netns;
+use crate::lab::{self, netns::Netns};
 use crate::link::{Link, sockmap};
 use crate::map::Map;
 use crate::pin::{self, Bpffs, Kind};
@@ -38,6 +38,10 @@ pub struct Removed {
     pub maps: Vec<u32>,
     /// Namespaces, by name.
     pub namespaces: Vec<String>,
+    /// The lab's cgroup, with those in it.
+    pub cgroup: Option<PathBuf>,
+    /// Processes that were in it and are elsewhere now, in words.
+    pub moved: Vec<String>,
     /// What is left and why, in words: programs and maps that somebody else holds.
     pub left: Vec<String>,
 }
@@ -84,9 +88,13 @@ pub(super) fn clear(name: &str, dir: &Path, record: Option<&Record>) -> Result<R
     removed.bare = detach_bare(dir)?;
     let namespaces = record.and_then(|record| record.lab.as_ref()).map(|lab| &lab.namespaces);
     for netns in namespaces.into_iter().flat_map(|all| all.values()) {
-        if Netns::delete(netns).map_err(crate::lab::build::Error::from)? {
+        if Netns::delete(netns).map_err(lab::build::Error::from)? {
             removed.namespaces.push(netns.clone());
         }
+    }
+    if let Some(cgroup) = record.and_then(|record| record.lab.as_ref()?.cgroup.as_ref()).filter(|path| path.exists()) {
+        removed.moved = lab::cgroup::remove(cgroup).map_err(lab::build::Error::from)?;
+        removed.cgroup = Some(cgroup.clone());
     }
     let progs = unpin_all(dir, Kind::Prog, |path| Prog::from_pin(path).and_then(|prog| prog.id()).ok())?;
     let maps =

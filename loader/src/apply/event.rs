@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 
 use serde::Serialize;
 
@@ -74,6 +75,8 @@ pub struct Report {
     pub links: Vec<LinkRecord>,
     /// Optional programs and attachments that the kernel refused, by pin name, in its words.
     pub left_out: BTreeMap<String, String>,
+    /// The directory of the lab's cgroup, if it has one.
+    pub cgroup: Option<PathBuf>,
     /// The trials.
     pub trials: Vec<trial::Report>,
     /// Maps whose entries were copied into new ones.

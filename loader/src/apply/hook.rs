@@ -5,6 +5,7 @@
 
 use std::ffi::CString;
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 
 use asm::object::{AttachType, ProgType};
 use netlink::route::{Link as NetLink, Mode as NetMode, Replace, Socket, Xdp};
@@ -65,17 +66,29 @@ pub(super) struct Displaced {
     words: String,
 }
 
-/// Attaches a program; to a hook with modes in the first one that is granted. `map` is the one whose sockets a hook is on.
-pub(super) fn attach(prog: &Prog, wanted: &WantedLink, map: Option<&Map>) -> Result<Attached, Error> {
+/// What a hook is on that only the deployment knows.
+#[derive(Default)]
+pub(super) struct On {
+    /// The map whose sockets.
+    pub(super) map: Option<Map>,
+    /// The lab's cgroup.
+    pub(super) cgroup: Option<PathBuf>,
+}
+
+/// Attaches a program; to a hook with modes in the first one that is granted.
+pub(super) fn attach(prog: &Prog, wanted: &WantedLink, on: &On) -> Result<Attached, Error> {
     let link = match &wanted.hook {
         Hook::Xdp { iface, modes } => return attach_xdp(prog, wanted, iface, modes),
         Hook::Tcx { iface, .. } => {
             let iface = find(&mut open()?, wanted, iface)?;
             tcx::attach(prog, iface.ifindex, wanted.attach_type)
         }
-        Hook::Cgroup { path } => Cgroup::open(path).and_then(|cgroup| cgroup.attach(prog, wanted.attach_type)),
+        Hook::Cgroup { path } => {
+            let path = on.cgroup.as_ref().unwrap_or(path);
+            Cgroup::open(path).and_then(|cgroup| cgroup.attach(prog, wanted.attach_type))
+        }
         Hook::Sockmap { map: name } => {
-            let Some(map) = map else { return Err(refused(wanted, NoMap { name: name.clone() })) };
+            let Some(map) = &on.map else { return Err(refused(wanted, NoMap { name: name.clone() })) };
             let attached = sockmap::attach(prog, map, wanted.attach_type).map_err(|source| refused(wanted, source))?;
             let (link, bare) = match attached {
                 Attachment::Link(link) => (Some(link), false),

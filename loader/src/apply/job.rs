@@ -15,12 +15,12 @@ use super::record::{LabRecord, LinkRecord, ObjectRecord, ProgRecord, Record, Sta
 use super::undo::Undo;
 use super::{hook, observe, store};
 use crate::lab::build::{self, Hosts};
-use crate::lab::{netns, trial};
+use crate::lab::{cgroup, netns, trial};
 use crate::load::Loaded;
-use crate::manifest::lab::SWITCH;
+use crate::manifest::lab::{Lab, SWITCH};
 use crate::map::Migrated;
 use crate::pin::{self, Bpffs};
-use crate::plan::{Observed, Plan, Step, netns_name};
+use crate::plan::{Observed, Plan, Step, Wanted, netns_name};
 
 /// A deployment being brought up.
 pub(super) struct Job<'p, 's> {
@@ -56,11 +56,12 @@ impl<'p, 's> Job<'p, 's> {
                 let mut links = BTreeMap::new();
                 let mut left_out = BTreeMap::new();
                 let mut hosts = Hosts::default();
-                if !fresh {
-                    if let Some(record) = &observed.record {
-                        (links, left_out) = (record.links.clone(), record.left_out.clone());
-                    }
-                    hosts = Hosts::open(&wanted.name, prepared.lab_hosts())?;
+                if fresh {
+                    hosts = hosts.with_cgroup(new_cgroup(wanted)?);
+                } else if let Some(record) = &observed.record {
+                    (links, left_out) = (record.links.clone(), record.left_out.clone());
+                    let cgroup = record.lab.as_ref().and_then(|lab| lab.cgroup.clone());
+                    hosts = Hosts::open(&wanted.name, prepared.lab_hosts())?.with_cgroup(cgroup);
                 }
                 let (loaded, done, trials, took) = (BTreeMap::new(), Vec::new(), Vec::new(), Took::default());
                 let (written_down, migrated) = (false, Vec::new());
@@ -98,7 +99,7 @@ impl<'p, 's> Job<'p, 's> {
             return Err(build::Error::from(netns::Error::Exists { name }).into());
         }
         let ours: Vec<u32> = observed.links.values().map(|link| link.prog_id).collect();
-        for link in wanted.links.iter().filter(|link| link.host.is_none()) {
+        for link in wanted.links.iter().filter(|link| link.host.is_none() && !link.hook.is_labs_cgroup()) {
             hook::check(link, &ours)?;
         }
         Ok((observed, plan))
@@ -224,10 +225,11 @@ impl<'p, 's> Job<'p, 's> {
             maps,
             links: self.links.clone(),
             left_out: self.left_out.clone(),
-            lab: wanted
-                .lab
-                .as_ref()
-                .map(|_| LabRecord { digest: wanted.lab_digest.clone(), namespaces: namespaces.collect() }),
+            lab: wanted.lab.as_ref().map(|_| LabRecord {
+                digest: wanted.lab_digest.clone(),
+                namespaces: namespaces.collect(),
+                cgroup: self.hosts.cgroup(None),
+            }),
         })
     }
 
@@ -252,6 +254,7 @@ impl<'p, 's> Job<'p, 's> {
             plan: self.plan,
             links: self.links.into_values().collect(),
             left_out: self.left_out,
+            cgroup: self.hosts.cgroup(None),
             trials: self.trials,
             migrated: self.migrated,
             took: self.took,
@@ -273,6 +276,12 @@ fn foreign_netns(prepared: &Prepared<'_>, observed: &Observed) -> Option<String>
     let ours = |name: &String| lab.is_some_and(|lab| lab.namespaces.values().any(|own| own == name));
     let mut names = prepared.lab_hosts().map(|host| netns_name(&prepared.wanted.name, &host));
     names.find(|name| !ours(name) && Path::new(netns::DIR).join(name).exists())
+}
+
+/// The cgroup that a new lab would have, if it has one.
+fn new_cgroup(wanted: &Wanted) -> Result<Option<PathBuf>, Error> {
+    let has = wanted.lab.as_ref().is_some_and(Lab::has_cgroups);
+    Ok(has.then(|| cgroup::free_path(&wanted.name)).transpose().map_err(build::Error::from)?)
 }
 
 /// Removes the lock's directory if it holds nothing.

@@ -44,8 +44,9 @@ pub fn observe(name: &str, lab: Option<&Lab>) -> Result<Observed, Error> {
     let bare = seen.record.iter().flat_map(|record| &record.links).filter(|(_, link)| link.bare);
     let bare: Vec<_> = bare.filter_map(|(pin, link)| Some((pin.clone(), bare_link(&dir, &seen, link)?))).collect();
     seen.links.extend(bare);
-    if let (Some(lab), Some(_)) = (lab, &seen.record) {
-        seen.lab_damage = build::damage(name, lab)?;
+    if let (Some(lab), Some(record)) = (lab, &seen.record) {
+        let cgroup = record.lab.as_ref().and_then(|lab| lab.cgroup.as_deref());
+        seen.lab_damage = build::damage(name, lab, cgroup)?;
     }
     Ok(seen)
 }

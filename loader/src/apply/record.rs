@@ -128,6 +128,9 @@ pub struct LabRecord {
     pub digest: String,
     /// Host (or `switch`) → the name of its namespace under `/run/netns`.
     pub namespaces: BTreeMap<String, String>,
+    /// The directory of its cgroup, if hosts of it have some.
+    #[serde(default)]
+    pub cgroup: Option<PathBuf>,
 }
 
 /// Why a record cannot be read.

@@ -189,7 +189,8 @@ struct Ground {
 
 fn grounds(record: &Record, ours: &[u32], drift: &mut Vec<String>) -> Result<Vec<Ground>, Error> {
     let Some(lab) = &record.lab else { return Ok(vec![look(None, ours)?]) };
-    let mut all = Vec::new();
+    // What is in no host: cgroups, sockets, tracepoints. The machine's own interfaces are no business of a lab.
+    let mut all = vec![Ground { host: None, links: Vec::new(), foreign: Vec::new() }];
     for (host, name) in &lab.namespaces {
         match Netns::open(name).map_err(build::Error::from)? {
             Some(netns) => all.push(netns.run(|| look(Some(host), ours)).map_err(build::Error::from)??),

@@ -25,7 +25,7 @@ use crate::map::{Found, Map, Migrated, Migration};
 use crate::pin::Kind;
 use crate::plan::{Step, WantedLink, WantedObject};
 use crate::prog::{self, Prog};
-use crate::system::{Hook, MapSet, Site, SystemError, Work};
+use crate::system::{Hook, MapSet, Share, Site, SystemError, Work};
 
 impl Job<'_, '_> {
     /// Does one step that is neither loading nor a trial.
@@ -302,11 +302,26 @@ impl Job<'_, '_> {
         }
     }
 
+    /// What asks the systems of the deployment what they have taken over.
+    fn shares(&self) -> Result<impl Fn() -> Result<Vec<Share>, SystemError> + Sync, Error> {
+        let mut all = Vec::new();
+        for (at, object) in self.prepared.objects.iter().enumerate() {
+            if let Some(system) = object.system {
+                all.push((system, self.map_set(at)?));
+            }
+        }
+        Ok(move || {
+            let shares = all.iter().map(|(system, maps)| system.share(maps));
+            shares.filter_map(Result::transpose).collect()
+        })
+    }
+
     /// Runs one of the lab's trials; one exchange that fails, fails it.
     pub(super) fn try_out(&mut self, at: usize, cancel: &AtomicBool, tell: &mut Tell<'_>) -> Result<(), Error> {
-        let Some(trial) = self.prepared.wanted.lab.iter().flat_map(|lab| &lab.trials).nth(at) else { return Ok(()) };
+        let Some(lab) = &self.prepared.wanted.lab else { return Ok(()) };
+        let Some(trial) = lab.trials.get(at) else { return Ok(()) };
         let _counting = prog::enable_stats(); // for `status`; where the kernel will not count, there are no run times
-        let report = trial::run(trial, self.hosts.all(), cancel)?;
+        let report = trial::run(trial, lab, &self.hosts, &self.shares()?, cancel)?;
         tell(Event::Tried(&report));
         if cancel.load(std::sync::atomic::Ordering::Relaxed) {
             return Err(Error::Cancelled);

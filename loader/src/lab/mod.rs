@@ -4,6 +4,7 @@
 //! The machine's own interfaces, routes and settings are never touched. Read next: `build.rs`, then `trial/mod.rs`.
 
 pub mod build;
+pub mod cgroup;
 pub mod netns;
 pub mod settings;
 pub mod trial;

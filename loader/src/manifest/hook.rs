@@ -31,7 +31,7 @@ pub enum Hook {
     },
     /// On the sockets and processes of a cgroup and those below it.
     Cgroup {
-        /// The cgroup's directory.
+        /// The cgroup's directory; `lab` stands for the lab's own.
         path: PathBuf,
     },
     /// On the messages or bytes of the sockets in a sockmap or sockhash of the deployment.
@@ -88,7 +88,13 @@ impl Hook {
     /// Whether it is found in a network namespace, so that a lab has to say which.
     #[must_use]
     pub fn needs_host(&self) -> bool {
-        matches!(self, Self::Xdp { .. } | Self::Tcx { .. } | Self::Cgroup { .. })
+        matches!(self, Self::Xdp { .. } | Self::Tcx { .. })
+    }
+
+    /// Whether it is on the cgroups of the lab, whose place only the lab knows.
+    #[must_use]
+    pub fn is_labs_cgroup(&self) -> bool {
+        matches!(self, Self::Cgroup { path } if path.as_os_str() == "lab")
     }
 
     /// The attach type with which a program of this kind goes here.

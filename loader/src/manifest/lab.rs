@@ -12,12 +12,15 @@ use serde::{Deserialize, Deserializer, Serialize};
 use toml::Spanned;
 
 use super::diagnostic::{Diagnostic, Place};
-use super::document::Section;
+use super::document::{Section, Variables};
+use super::trial;
+pub use super::trial::{Protocol, Trial};
 
 /// The namespace that holds the bridge; its ports carry the hosts' names.
 pub const SWITCH: &str = "switch";
 
-/// A network of namespaces: each host's `eth0` is one end of a veth pair, the other end is a port of one bridge.
+/// A network of namespaces: each host's `eth0` is one end of a veth pair, the other end is a port of one bridge, or is in the host
+/// that it stands behind.
 #[derive(Debug, Clone, Serialize)]
 pub struct Lab {
     /// MTU of the bridge, of its ports, and of each host that names none, in bytes.
@@ -28,6 +31,20 @@ pub struct Lab {
     pub hosts: BTreeMap<String, Host>,
     /// What is sent through it once it stands.
     pub trials: Vec<Trial>,
+}
+
+impl Lab {
+    /// Whether it has cgroups.
+    #[must_use]
+    pub fn has_cgroups(&self) -> bool {
+        self.hosts.values().any(|host| host.cgroup)
+    }
+
+    /// The hosts in an order in which they can be made: each after the one that it stands behind.
+    pub fn in_order(&self) -> impl Iterator<Item = (&String, &Host)> {
+        let (behind, at_switch): (Vec<_>, Vec<_>) = self.hosts.iter().partition(|(_, host)| host.behind.is_some());
+        at_switch.into_iter().chain(behind)
+    }
 }
 
 /// One host of the lab.
@@ -48,6 +65,14 @@ pub struct Host {
     /// Kernel settings by their dotted names (`net.ipv4.ip_forward`), set before `eth0` goes up.
     #[serde(default)]
     pub sysctl: BTreeMap<String, Setting>,
+    /// Whether it has a cgroup of its own, in which the trials' sockets on it are made.
+    #[serde(default)]
+    pub cgroup: bool,
+    /// The host that forwards for it; at the switch when absent.
+    pub behind: Option<Behind>,
+    /// Translations of destinations.
+    #[serde(default)]
+    pub dnat: Vec<Dnat>,
 }
 
 /// A route of a host.
@@ -79,44 +104,26 @@ impl fmt::Display for Setting {
     }
 }
 
-/// The transport of a trial.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Protocol {
-    /// A connection each, opened, used and closed.
-    Tcp,
-    /// A datagram there and one back, from a fresh socket each.
-    Udp,
-}
-
-impl fmt::Display for Protocol {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Tcp => "tcp",
-            Self::Udp => "udp",
-        })
-    }
-}
-
-/// Real exchanges through what was brought up: a client on one host, a small server on each of the others.
-#[derive(Debug, Clone, Deserialize, Serialize)]
+/// Where a host stands that is not at the switch: behind another one, which forwards for it, as a container is behind its host.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub struct Trial {
-    /// The host that asks.
-    pub from: String,
-    /// The address and port it asks, which every server binds.
-    pub to: SocketAddr,
+pub struct Behind {
+    /// That other host. Its end of the wire has the name of this one.
+    pub host: String,
+    /// The address of that end, which is the way to the others.
+    pub address: Cidr,
+}
+
+/// What arrives for one address and port, or is sent there from the host itself, goes to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dnat {
     /// The transport.
     pub protocol: Protocol,
-    /// The hosts that answer.
-    pub servers: Vec<String>,
-    /// How many exchanges.
-    #[serde(default = "default_exchanges")]
-    pub exchanges: u32,
-}
-
-fn default_exchanges() -> u32 {
-    1_000
+    /// The destination that packets have.
+    pub from: SocketAddr,
+    /// The destination that they get.
+    pub to: SocketAddr,
 }
 
 #[derive(Deserialize)]
@@ -129,15 +136,27 @@ struct RawLab {
     host: BTreeMap<Spanned<String>, Spanned<Host>>,
     #[serde(default)]
     trial: Vec<Spanned<Trial>>,
+    /// Values of variables with which there is a lab; with others the deployment goes where `loader` runs.
+    #[serde(default)]
+    when: BTreeMap<Spanned<String>, String>,
 }
 
 fn default_mtu() -> u32 {
     1_500
 }
 
-/// Reads `[lab]` and checks that it names only hosts it has.
-pub(super) fn read(section: &Section) -> Result<Lab, Diagnostic> {
+/// Reads `[lab]` and checks that it names only hosts it has; nothing where `when` asks for other values of the variables.
+pub(super) fn read(section: &Section, variables: &Variables) -> Result<Option<Lab>, Diagnostic> {
     let raw: RawLab = section.read()?;
+    for (name, value) in &raw.when {
+        let Some(set) = variables.get(name.get_ref()) else {
+            let error = section.at(name.span()).error(format!("there is no variable `{}`", name.get_ref()));
+            return Err(error.help("give it a default in a table `[vars]`"));
+        };
+        if set != value {
+            return Ok(None);
+        }
+    }
     let mut hosts = BTreeMap::new();
     for (name, host) in raw.host {
         let place = section.at(name.span());
@@ -147,13 +166,33 @@ pub(super) fn read(section: &Section) -> Result<Lab, Diagnostic> {
     if hosts.is_empty() {
         return Err(section.place().error("a lab without hosts").help("add a table `[lab.host.NAME]`"));
     }
+    for (name, host) in &hosts {
+        check_host(section, name, host, &hosts)?;
+    }
     let mut trials = Vec::new();
     for (at, trial) in raw.trial.into_iter().enumerate() {
         let trial = trial.into_inner();
-        check_trial(section, at, &trial, &hosts)?;
+        trial::check(section, at, &trial, &hosts)?;
         trials.push(trial);
     }
-    Ok(Lab { mtu: raw.mtu, features: raw.features, hosts, trials })
+    Ok(Some(Lab { mtu: raw.mtu, features: raw.features, hosts, trials }))
+}
+
+/// What a host says of others, and of families.
+fn check_host(section: &Section, name: &str, host: &Host, hosts: &BTreeMap<String, Host>) -> Result<(), Diagnostic> {
+    if let Some(behind) = &host.behind {
+        let path = format!("host.{name}.behind.host");
+        trial::known(section, &path, &behind.host, hosts)?;
+        if behind.host == name || hosts.get(&behind.host).is_some_and(|other| other.behind.is_some()) {
+            let error = section.locate(&path).error(format!("`{}` is not at the switch itself", behind.host));
+            return Err(error.help("a host stands behind one that is at the switch"));
+        }
+    }
+    if let Some(at) = host.dnat.iter().position(|one| one.from.is_ipv4() != one.to.is_ipv4()) {
+        let place = section.locate(&format!("host.{name}.dnat.{at}.to"));
+        return Err(place.error(format!("not of the family of {}", host.dnat[at].from)));
+    }
+    Ok(())
 }
 
 /// A host's name is also the name of its port on the switch, so it must be an interface name.
@@ -166,27 +205,6 @@ fn check_host_name(name: &str, place: &Place) -> Result<(), Diagnostic> {
     let fine = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if name.is_empty() || name.len() > 12 || !name.chars().all(fine) {
         return Err(place.error(format!("`{name}` cannot be a host's name")).help("1 to 12 of a-z, 0-9 and `-`"));
-    }
-    Ok(())
-}
-
-fn check_trial(section: &Section, at: usize, trial: &Trial, hosts: &BTreeMap<String, Host>) -> Result<(), Diagnostic> {
-    let known = |path: String, name: &String| {
-        if hosts.contains_key(name) {
-            return Ok(());
-        }
-        let all: Vec<_> = hosts.keys().map(String::as_str).collect();
-        Err(section
-            .locate(&path)
-            .error(format!("no host `{name}` in this lab"))
-            .help(format!("it has {}", all.join(", "))))
-    };
-    known(format!("trial.{at}.from"), &trial.from)?;
-    for (server, name) in trial.servers.iter().enumerate() {
-        known(format!("trial.{at}.servers.{server}"), name)?;
-    }
-    if trial.servers.is_empty() {
-        return Err(section.locate(&format!("trial.{at}.servers")).error("a trial without servers"));
     }
     Ok(())
 }

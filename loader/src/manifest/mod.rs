@@ -9,6 +9,7 @@ mod document;
 mod hook;
 pub mod lab;
 mod program;
+pub(crate) mod trial;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -224,7 +225,8 @@ impl Reader<'_> {
             Some(section) => program::read(&section)?,
             None => return Err(place.error("a deployment without programs").help("add a table `[[program]]`").into()),
         };
-        let lab = document.section("lab").map(|section| lab::read(&section)).transpose()?;
+        let lab =
+            document.section("lab").map(|section| lab::read(&section, &document.variables)).transpose()?.flatten();
         check_hosts(&programs, lab.as_ref())?;
         let sections = self.systems.iter().filter_map(|name| document.section(name)).collect();
         let maps = map_options(document)?;
@@ -260,6 +262,7 @@ fn check_name(name: &str, place: &Place) -> Result<(), Diagnostic> {
 /// `netns` names hosts of the lab, and in a lab every attachment has one: a lab never touches the machine's own interfaces.
 fn check_hosts(programs: &[Program], lab: Option<&Lab>) -> Result<(), Diagnostic> {
     for attach in programs.iter().flat_map(|program| &program.attach) {
+        check_cgroup(attach, lab)?;
         match (&attach.host, lab) {
             (None, None) => {}
             (Some(host), Some(lab)) if host == lab::SWITCH || lab.hosts.contains_key(host) => {}
@@ -282,6 +285,32 @@ fn check_hosts(programs: &[Program], lab: Option<&Lab>) -> Result<(), Diagnostic
         }
     }
     Ok(())
+}
+
+/// `cgroup = "lab"` are the lab's cgroups, or with `netns` that of one host; a lab never touches the machine's own.
+fn check_cgroup(attach: &Attach, lab: Option<&Lab>) -> Result<(), Diagnostic> {
+    let Hook::Cgroup { path } = &attach.hook else { return Ok(()) };
+    let is_labs = attach.hook.is_labs_cgroup();
+    let Some(lab) = lab else {
+        let error =
+            attach.place.error("`cgroup = \"lab\"`, but the manifest has no `[lab]`, or none with these variables");
+        return if is_labs { Err(error.help("name a directory of the cgroup v2 hierarchy")) } else { Ok(()) };
+    };
+    if !is_labs {
+        let error =
+            attach.place.error(format!("with a `[lab]`, {} is left alone: it is the machine's", path.display()));
+        return Err(error.help("`cgroup = \"lab\"` are the lab's own"));
+    }
+    let has = |host: &String| lab.hosts.get(host).is_some_and(|host| host.cgroup);
+    match &attach.host {
+        Some(host) if !has(host) => {
+            Err(attach.place.error(format!("host `{host}` has no cgroup")).help("add `cgroup = true` to it"))
+        }
+        None if !lab.has_cgroups() => {
+            Err(attach.place.error("no host of this lab has a cgroup").help("add `cgroup = true` to some"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Whether two keys differ by one slip: a letter more, less, other or swapped, or a plural.

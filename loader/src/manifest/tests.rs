@@ -120,11 +120,73 @@ fn errors_point_at_their_line() {
         ("switch is taken", lab.replace("client", "switch"), 2, "bridge's own"),
         ("address", lab.replace("client]", "client]\naddress = [\"10.0.0.1\"]"), 3, "no address/prefix"),
     ];
+    points_at(&table);
+}
+
+#[test]
+fn errors_of_a_lab_point_at_their_line() {
+    let host = |keys: &str| {
+        format!(
+            "name = \"a\"\n[vars]\nv = \"x\"\n[lab.host.a]\n[lab.host.b]\n{keys}\n[[program]]\nobject = \"x\"\nname = \"y\"\n"
+        )
+    };
+    let trial = |keys: &str| {
+        host(&format!(
+            "cgroup = true\n[[lab.trial]]\nfrom = \"b\"\nto = \"10.0.0.1:80\"\nprotocol = \"tcp\"\nservers = [\"a\"]\n{keys}"
+        ))
+    };
+    let attach = |keys: &str| host("cgroup = true\n[lab.host.c]") + &format!("attach = {{ {keys} }}\n");
+    let table = [
+        ("unknown key", host("cgrup = true"), 6, "cgrup"),
+        ("behind nobody", host("behind = { host = \"c\", address = \"10.0.0.1/24\" }"), 6, "no host `c`"),
+        ("behind itself", host("behind = { host = \"b\", address = \"10.0.0.1/24\" }"), 6, "not at the switch"),
+        (
+            "dnat",
+            host("dnat = [{ protocol = \"tcp\", from = \"10.0.0.1\", to = \"10.0.0.2:80\" }]"),
+            6,
+            "socket address",
+        ),
+        (
+            "families",
+            host("dnat = [{ protocol = \"tcp\", from = \"10.0.0.1:1\", to = \"[::1]:80\" }]"),
+            6,
+            "not of the family",
+        ),
+        ("when", host("[lab.when]\nw = \"x\""), 7, "no variable `w`"),
+        ("listen", trial("exchanges = 9\nlisten = \"[::1]:80\""), 13, "not of the family"),
+        ("rounds", trial("rounds = 0"), 12, "one request or more"),
+        ("sizes", trial("sizes = [1, 2_000_000]"), 12, "at most 1048576"),
+        ("many at once", trial("rounds = 2\nexchanges = 101"), 13, "at most 100"),
+        ("compare", trial("exchanges = 9\ncompare = true").replace("from = \"b\"", "from = \"a\""), 13, "has a cgroup"),
+        ("the machine's cgroup", attach("cgroup = \"/sys/fs/cgroup/web\""), 11, "left alone"),
+        ("no cgroup there", attach("cgroup = \"lab\", netns = \"a\""), 11, "host `a` has no cgroup"),
+        ("no cgroup at all", attach("cgroup = \"lab\"").replace("cgroup = true\n", "\n"), 11, "no host of this lab"),
+    ];
+    points_at(&table);
+    let no_lab = "name = \"a\"\n[[program]]\nobject = \"x\"\nname = \"y\"\nattach = { cgroup = \"lab\" }\n".to_owned();
+    points_at(&[("no lab", no_lab, 5, "has no `[lab]`")]);
+}
+
+#[test]
+fn a_lab_may_depend_on_a_variable() {
+    let text = "name = \"a\"\n[vars]\ncgroup = \"lab\"\n[lab]\nwhen = { cgroup = \"lab\" }\n[lab.host.a]\ncgroup = true\n\
+                [lab.host.c]\nbehind = { host = \"z\", address = \"10.0.0.1/24\" }\n[lab.host.z]\n\
+                [[program]]\nobject = \"x\"\nname = \"y\"\nattach = { cgroup = \"${cgroup}\" }\n";
+    let manifest = read_text(text, &[]).unwrap();
+    let lab = manifest.deployments[0].lab.as_ref().unwrap();
+    assert!(manifest.deployments[0].programs[0].attach[0].hook.is_labs_cgroup() && lab.has_cgroups());
+    assert_eq!(lab.in_order().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["a", "z", "c"]);
+    let manifest = read_text(text, &[("cgroup", "/sys/fs/cgroup/web")]).unwrap();
+    assert!(manifest.deployments[0].lab.is_none());
+    assert_eq!(manifest.deployments[0].programs[0].attach[0].hook.to_string(), "cgroup /sys/fs/cgroup/web");
+}
+
+fn points_at(table: &[(&str, String, usize, &str)]) {
     for (name, text, line, words) in table {
-        match read_text(&text, &[]) {
+        match read_text(text, &[]) {
             Err(Error::At(error)) => {
-                assert!(error.to_string().contains(words), "{name}: {error}");
-                assert_eq!(error.line, line, "{name}: {error}");
+                assert!(error.to_string().contains(*words), "{name}: {error}");
+                assert_eq!(error.line, *line, "{name}: {error}");
             }
             other => panic!("{name}: {other:?}"),
         }

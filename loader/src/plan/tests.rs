@@ -120,8 +120,11 @@ fn standing(wanted: &Wanted) -> Observed {
         record.links.insert(link.pin.clone(), written);
         observed.links.insert(link.pin.clone(), SeenLink { id: Some(9), prog_id: 7, attached: true });
     }
-    record.lab =
-        wanted.lab.as_ref().map(|_| LabRecord { digest: wanted.lab_digest.clone(), namespaces: BTreeMap::new() });
+    record.lab = wanted.lab.as_ref().map(|_| LabRecord {
+        digest: wanted.lab_digest.clone(),
+        namespaces: BTreeMap::new(),
+        cgroup: None,
+    });
     observed.record = Some(record);
     observed
 }

@@ -15,6 +15,7 @@ pub mod probe;
 mod read;
 mod redirect;
 pub mod rules;
+pub mod share;
 pub mod types;
 
 use asm::codegen::Profile;

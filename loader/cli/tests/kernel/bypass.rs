@@ -15,7 +15,8 @@ const MAPS: &str = "/sys/fs/bpf/loader/bypass/maps";
 
 /// The manifest with more behind it, for that cgroup.
 fn manifest(ground: &Ground, cgroup: &Cgroup, rest: &str) -> PathBuf {
-    let text = shipped("bypass.toml").replace("${cgroup}", &cgroup.0.display().to_string());
+    let text =
+        shipped("bypass.toml").replace("\ncgroup = \"lab\"\n", &format!("\ncgroup = \"{}\"\n", cgroup.0.display()));
     ground.file("bypass.toml", format!("{text}\n{rest}"))
 }
 

@@ -72,10 +72,16 @@ impl Ground {
         self.file("lb.toml", text)
     }
 
+    /// The bypass's manifest as it is shipped, but for the number of requests.
+    pub(crate) fn bypass(&self, requests: u32) -> PathBuf {
+        let text = shipped("bypass.toml").replace("rounds = 50", &format!("rounds = {requests}"));
+        self.file("bypass.toml", text)
+    }
+
     /// A lab as small as it can be, which comes up in no time: `small`, two hosts, one of which serves the other.
     pub(crate) fn small(&self, exchanges: u32) -> PathBuf {
         let text = format!(
-            "name = \"small\"\n[lab.host.one]\naddress = [\"10.0.0.1/24\"]\n[lab.host.two]\naddress = [\"10.0.0.2/24\"]\n\
+            "name = \"small\"\n[lab.host.one]\naddress = [\"10.0.0.1/24\"]\n[lab.host.two]\ncgroup = true\naddress = [\"10.0.0.2/24\"]\n\
              [[lab.trial]]\nfrom = \"one\"\nto = \"10.0.0.2:80\"\nprotocol = \"tcp\"\nservers = [\"two\"]\n\
              exchanges = {exchanges}\n[[program]]\nobject = \"pass\"\nname = \"pass\"\n\
              attach = {{ xdp = \"eth0\", netns = [\"one\", \"two\"] }}\n"

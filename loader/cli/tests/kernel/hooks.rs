@@ -31,14 +31,18 @@ pass:
 /// A cgroup of the test's own, removed at the end.
 pub(crate) struct Cgroup(pub(crate) PathBuf);
 
+/// Where the cgroup v2 hierarchy is mounted.
+pub(crate) fn cgroup_root() -> PathBuf {
+    let mounts = fs::read_to_string("/proc/self/mounts").expect("procfs");
+    let mount = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>()).find(|row| row[2] == "cgroup2");
+    PathBuf::from(mount.expect("a cgroup v2 hierarchy is mounted")[1])
+}
+
 impl Cgroup {
     pub(crate) fn make(name: &str) -> Self {
-        let mounts = fs::read_to_string("/proc/self/mounts").expect("procfs");
-        let mount = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>()).find(|row| row[2] == "cgroup2");
         let own = fs::read_to_string("/proc/self/cgroup").expect("procfs");
         let own = own.lines().find_map(|line| line.strip_prefix("0::/")).expect("we are in a cgroup").to_owned();
-        let root = PathBuf::from(mount.expect("a cgroup v2 hierarchy is mounted")[1]);
-        let path = root.join(own).join(format!("{name}-{}", std::process::id()));
+        let path = cgroup_root().join(own).join(format!("{name}-{}", std::process::id()));
         fs::create_dir(&path).expect("make a cgroup");
         Self(path)
     }

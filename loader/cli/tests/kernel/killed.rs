@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 use crate::broken::object;
 use crate::change::veths;
 use crate::ground::{Done, Ground, alone, are_gone, ids, rounds};
-use crate::hooks::Cgroup;
+use crate::hooks::{Cgroup, cgroup_root};
 use crate::sockets::{count, exchange, loopback, manifest, say};
 
 fn start(ground: &Ground, manifest: &Path) -> Child {
@@ -77,6 +77,8 @@ fn killed_at_any_instant_the_next_down_or_up_clears_the_rest() {
             let down = ground.run(["down", "--all"]);
             assert_eq!(down.code, Some(0), "killed at {instant}/{instants}: {down:?}");
             ground.is_clean(&format!("killed at {instant}/{instants} of {whole:?}"));
+            let cgroup = cgroup_root().join(format!("loader-small-{}", child.id()));
+            assert!(!cgroup.exists(), "killed at {instant}/{instants}: left is {}", cgroup.display());
             are_gone(&ids);
         }
     });

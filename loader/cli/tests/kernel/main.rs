@@ -12,6 +12,7 @@ mod ground;
 mod hooks;
 mod inspect;
 mod killed;
+mod lab;
 mod sockets;
 mod upgrade;
 mod whole;

@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::ground::{Ground, alone, are_gone, ids, rounds, shipped};
 
 #[test]
 fn up_status_up_down() {
     alone(|ground| {
-        let exchanges = rounds(1_000);
+        let (exchanges, requests) = (rounds(1_000), rounds(50));
         ground.lb(exchanges);
+        ground.bypass(requests);
         let all = ground.file("all.toml", shipped("all.toml"));
         let before = bpftool();
         let up = ground.up(&all);
@@ -20,18 +21,27 @@ fn up_status_up_down() {
         let status = ground.status("lb");
         is_as_wanted(&status, exchanges.into());
         what_the_lab_promises(ground);
+        let bypass = ground.status("bypass");
+        past_the_stack(&up, &bypass, requests);
 
         let again = ground.up(&all);
-        assert_eq!(again["deployments"][0]["changed"], false, "{again}");
+        for deployment in again["deployments"].as_array().expect("two deployments") {
+            assert_eq!(deployment["changed"], false, "{again}");
+        }
         assert_eq!(ids(&ground.status("lb")), ids(&status), "the second up changed something");
+        assert_eq!(ids(&ground.status("bypass")), ids(&bypass), "the second up changed something");
 
-        let ids = ids(&status);
+        let ids = [ids(&bypass), ids(&status)];
         let down = ground.json(["down".as_ref(), "--json".as_ref(), all.as_os_str()]);
-        assert_eq!(down[0]["links"].as_array().map(Vec::len), Some(ids[0].len()), "{down}");
-        assert_eq!(down[0]["left"], serde_json::json!([]), "{down}");
-        are_gone(&ids);
+        for (down, ids) in down.as_array().expect("two deployments").iter().zip(&ids) {
+            assert_eq!(down["links"].as_array().map(Vec::len), Some(ids[0].len()), "{down}");
+            assert_eq!((&down["left"], &down["moved"]), (&json!([]), &json!([])), "{down}");
+            are_gone(ids);
+            same_counts(&before, ids);
+        }
+        let cgroup = down[0]["cgroup"].as_str().expect("the bypass's lab has cgroups");
+        assert!(cgroup.contains("/loader-bypass-") && !Path::new(cgroup).exists(), "{down}");
         ground.is_clean("after down");
-        same_counts(&before, &ids);
     });
 }
 
@@ -48,6 +58,38 @@ fn every_exchange_worked(up: &Value, exchanges: u32) {
             assert!(server["served"].as_u64() > Some(u64::from(exchanges) / 10), "{trial}");
             assert_eq!(server["served"], server["answered"], "{trial}");
         }
+    }
+}
+
+/// Every way was taken, every byte was right, and where the kernel lets it be most of it went past the stack.
+fn past_the_stack(up: &Value, status: &Value, requests: u32) {
+    let is_open = up["probe"]["choice"]["open"] == true;
+    let up = &up["deployments"][1];
+    assert_eq!((&status["stage"], &status["drift"]), (&"up".into(), &json!([])), "{status}");
+    let names: Vec<_> =
+        up["trials"].as_array().expect("trials").iter().map(|one| one["trial"]["name"].clone()).collect();
+    let ways = ["loopback", "through DNAT", "from the container"];
+    assert_eq!(names, ways.map(|way| [json!(way), json!(format!("{way}, large"))]).concat());
+    for trial in up["trials"].as_array().into_iter().flatten() {
+        let wanted = trial["trial"]["exchanges"].as_u64().expect("a number");
+        let is_compared = trial["trial"]["compare"] == true;
+        assert_eq!((&trial["succeeded"], &trial["failures"]), (&wanted.into(), &json!([])), "{trial}");
+        let answered = if is_compared { 2 * wanted } else { wanted };
+        assert_eq!(trial["servers"][0]["answered"], answered, "{trial}");
+        assert_eq!(trial["plain"]["median_us"].as_f64().is_some_and(|us| us > 0.0), is_compared, "{trial}");
+        let share = &trial["shares"][0];
+        // Each end is enrolled, and each request and each reply was seen; but not those outside of the cgroup.
+        let wanted = if is_open { wanted } else { 0 };
+        let rounds = trial["trial"]["rounds"].as_u64().expect("a number");
+        assert_eq!(
+            (&share["ends"], &share["of_messages"]),
+            (&(2 * wanted).into(), &(2 * wanted * rounds).into()),
+            "{trial}"
+        );
+        let messages = share["messages"].as_u64().expect("a number");
+        // The first of each direction goes by TCP: nobody has read yet.
+        let most = 2 * wanted * (rounds - 1);
+        assert!(messages <= most && messages >= most / 2, "{messages} of at most {most}, {requests} requests: {trial}");
     }
 }
 
@@ -74,9 +116,10 @@ fn is_as_wanted(status: &Value, exchanges: u64) {
 /// Other tools see what we made, under the names we said.
 fn what_the_lab_promises(ground: &Ground) {
     let names: Vec<_> = std::fs::read_dir("/run/netns").expect("list").flatten().map(|one| one.file_name()).collect();
-    assert_eq!(names.len(), 6, "{names:?}");
+    assert_eq!(names.len(), 6 + 4, "{names:?}");
     assert!(Path::new("/sys/fs/bpf/loader/lb/progs/balance").exists());
-    assert!(!names.iter().any(|name| !name.to_string_lossy().starts_with("lb-")), "{names:?}");
+    let ours = |name: &str| name.starts_with("lb-") || name.starts_with("bypass-");
+    assert!(names.iter().all(|name| ours(&name.to_string_lossy())), "{names:?}");
     let text = ground.run(["status", "lb"]).stdout;
     for word in ["up, as wanted", "balancer:eth0", "native", "10.10.0.5:80/tcp", "10.10.1.4"] {
         assert!(text.contains(word), "`{word}` is missing in:\n{text}");

@@ -6,28 +6,41 @@
 //! `server: u32 BE`, `length: u32 BE`, then the request's bytes, each XORed with the server's mask. So a byte lost, added,
 //! changed, or answered by another server than the one that says so, is seen.
 
+use crate::manifest::lab::{Protocol, Trial};
+use crate::manifest::trial::MOST_UDP;
+
 /// Bytes before the payload, in both directions.
 pub(super) const HEADER: usize = 8;
 
-/// The largest payload: beyond it a length field is taken for damage.
-pub(super) const MOST: usize = 64 * 1024;
+/// Payload sizes where the manifest names none, taken in turn: small, one that fills a frame, and (TCP) one of several frames.
+const TCP_SIZES: [usize; 4] = [16, 300, 1_452, 5_000];
 
-/// Payload sizes, taken in turn: empty, small, one that fills a frame, and (TCP) one of several frames.
-pub(super) const TCP_SIZES: [usize; 4] = [16, 300, 1_452, 5_000];
+/// As [`TCP_SIZES`]; the largest is the most a datagram carries.
+const UDP_SIZES: [usize; 3] = [16, 300, MOST_UDP];
 
-/// As [`TCP_SIZES`]; the largest is the most a datagram carries through an MTU of 1,500 (20 IP, 8 UDP, and our header).
-pub(super) const UDP_SIZES: [usize; 3] = [16, 300, 1_500 - 28 - HEADER];
-
-/// The payload of exchange `number`.
-pub(super) fn payload(number: u32, length: usize) -> Vec<u8> {
-    let mut state = number.wrapping_mul(2_654_435_761) | 1;
-    let step = || {
-        state ^= state << 13;
-        state ^= state >> 17;
-        state ^= state << 5;
-        state.to_be_bytes()[0]
+/// The size of the payload of request `number` of a trial.
+pub(super) fn size(trial: &Trial, number: u32) -> usize {
+    let sizes: &[usize] = match trial.protocol {
+        _ if !trial.sizes.is_empty() => &trial.sizes,
+        Protocol::Tcp => &TCP_SIZES,
+        Protocol::Udp => &UDP_SIZES,
     };
-    std::iter::repeat_with(step).take(length).collect()
+    sizes[usize::try_from(number).unwrap_or(0) % sizes.len()]
+}
+
+/// The payload of request `number`: no two positions of it are alike, so that bytes in the wrong place are seen.
+pub(super) fn payload(number: u32, length: usize) -> Vec<u8> {
+    let mut state = (u64::from(number) << 1 | 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mut bytes = Vec::with_capacity(length + 7);
+    while bytes.len() < length {
+        // Marsaglia's xorshift.
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_be_bytes());
+    }
+    bytes.truncate(length);
+    bytes
 }
 
 /// The whole request.

@@ -1,26 +1,31 @@
-//! Stage: lab trial. Real connections through what was brought up: real sockets, in the lab's own namespaces.
+//! Stage: lab trial. Real connections through what was brought up: real sockets, in the lab's own namespaces and cgroups.
 //!
-//! Input: a [`Trial`] of the manifest and the lab's namespaces. Output: a [`Report`]: how many exchanges each server
-//! answered, and the round trips. Read next: `exchange.rs` (the bytes), `server.rs`, `client.rs`.
+//! Input: a [`Trial`] of the manifest and the lab's hosts. Output: a [`Report`]: how many exchanges each server answered, the round
+//! trips, and what the deployment's systems have taken over. Read next: `exchange.rs` (the bytes), `server.rs`, `client.rs`,
+//! `ask.rs`, which is the client's whole side.
 
+mod ask;
 mod client;
 mod exchange;
 mod server;
 
-use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
 use serde::Serialize;
 
+use super::build::{self, Hosts};
+use super::cgroup;
 use super::netns::{self, Netns};
-use crate::manifest::lab::Trial;
-use client::Exchange;
+use crate::manifest::lab::{Lab, Trial};
+use crate::system::{Share, SystemError};
+use ask::Asked;
 use server::Server;
 
-/// After so many failures in a row the rest is not tried: each may cost seconds.
-const GIVE_UP: u32 = 3;
+/// Asks the deployment's systems what they have taken over of the connections that stand.
+pub type Shares<'a> = dyn Fn() -> Result<Vec<Share>, SystemError> + Sync + 'a;
 
 /// Why a trial cannot even begin.
 #[derive(Debug, thiserror::Error)]
@@ -41,11 +46,23 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A host of the trial has no namespace.
-    #[error("trial: the lab has no host {host}")]
-    NoHost {
-        /// The host.
+    #[error(transparent)]
+    Build(#[from] build::Error),
+    /// A cgroup of it cannot be entered.
+    #[error(transparent)]
+    Cgroup(#[from] cgroup::Error),
+    /// The client's sockets cannot be made.
+    #[error("trial: {host} has no sockets for its connections")]
+    Socket {
+        /// The client's host.
         host: String,
+        /// What the kernel said.
+        #[source]
+        source: std::io::Error,
     },
+    /// A system does not say what it has taken over.
+    #[error("trial: what was taken over cannot be read")]
+    Share(#[source] SystemError),
     /// A server's thread died before it was ready.
     #[error("trial: the server on {host} died")]
     Server {
@@ -65,6 +82,10 @@ pub struct Report {
     pub succeeded: u32,
     /// Per server, in the order of the manifest.
     pub servers: Vec<Served>,
+    /// What systems had taken over of the connections, when all of them stood.
+    pub shares: Vec<Share>,
+    /// Round trips of the same exchanges on sockets outside of the lab's cgroups.
+    pub plain: Option<Times>,
     /// The first few failures, in words.
     pub failures: Vec<String>,
 }
@@ -84,8 +105,16 @@ pub struct Served {
     pub host: String,
     /// Exchanges that the client got answered by it.
     pub served: usize,
-    /// Exchanges that it says it answered.
+    /// Exchanges that it says it answered, those outside of the lab's cgroups included.
     pub answered: u64,
+    /// Its round trips.
+    #[serde(flatten)]
+    pub times: Times,
+}
+
+/// Round trips.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+pub struct Times {
     /// Shortest round trip, in microseconds.
     pub min_us: f64,
     /// The median, in microseconds.
@@ -94,29 +123,51 @@ pub struct Served {
     pub p99_us: f64,
 }
 
+impl Times {
+    fn of(mut times: Vec<Duration>) -> Self {
+        times.sort_unstable();
+        let at = |percent: usize| quantile(&times, percent).as_secs_f64() * 1e6;
+        Self { min_us: at(0), median_us: at(50), p99_us: at(99) }
+    }
+}
+
+/// Where one end of a trial is.
+struct Place<'a> {
+    netns: &'a Netns,
+    /// The host's cgroup, if it has one.
+    cgroup: Option<PathBuf>,
+}
+
+impl<'a> Place<'a> {
+    fn of(host: &str, lab: &Lab, hosts: &'a Hosts) -> Result<Self, Error> {
+        let has = lab.hosts.get(host).is_some_and(|host| host.cgroup);
+        Ok(Self { netns: hosts.get(host)?, cgroup: hosts.cgroup(Some(host)).filter(|_| has) })
+    }
+}
+
 /// Runs a trial; `cancel` ends it early.
 ///
 /// # Errors
 /// When it cannot begin. Failed exchanges are no error here: they are in the report.
-pub fn run(trial: &Trial, hosts: &BTreeMap<String, Netns>, cancel: &AtomicBool) -> Result<Report, Error> {
-    let host = |name: &String| hosts.get(name).ok_or_else(|| Error::NoHost { host: name.clone() });
+pub fn run(trial: &Trial, lab: &Lab, hosts: &Hosts, shares: &Shares<'_>, cancel: &AtomicBool) -> Result<Report, Error> {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         // Whatever happens below, the servers end: the scope waits for them.
         let _end = StopOnDrop(&stop);
         let mut servers = Vec::new();
         for (number, name) in (0_u32..).zip(&trial.servers) {
-            let netns = host(name)?;
+            let place = Place::of(name, lab, hosts)?;
             let (ready, is_ready) = mpsc::channel();
             let stop = &stop;
-            let thread = scope.spawn(move || serve(netns, trial, number, stop, &ready));
+            let thread = scope.spawn(move || serve(&place, trial, number, stop, &ready));
             is_ready.recv().map_err(|_| Error::Server { host: name.clone() })??;
             servers.push(thread);
         }
-        let (exchanges, tried, failures) = host(&trial.from)?.run(|| ask(trial, cancel))?;
+        let client = Place::of(&trial.from, lab, hosts)?;
+        let asked = client.netns.run(|| ask::ask(trial, client.cgroup.as_deref(), shares, cancel))??;
         stop.store(true, Ordering::Relaxed);
         let answered: Vec<u64> = servers.into_iter().map(|thread| thread.join().unwrap_or(0)).collect();
-        Ok(report(trial, tried, &exchanges, failures, &answered))
+        Ok(report(trial, asked, &answered))
     })
 }
 
@@ -129,15 +180,20 @@ impl Drop for StopOnDrop<'_> {
 }
 
 /// The life of one server's thread: enter, bind, say so, serve, count.
-fn serve(netns: &Netns, trial: &Trial, number: u32, stop: &AtomicBool, ready: &mpsc::Sender<Result<(), Error>>) -> u64 {
-    let host = || netns.name().to_owned();
-    let bound = netns.enter().map_err(Error::from).and_then(|()| {
-        Server::bind(trial.protocol, trial.to).map_err(|source| Error::Bind { host: host(), to: trial.to, source })
-    });
-    match bound {
+fn serve(
+    place: &Place<'_>,
+    trial: &Trial,
+    number: u32,
+    stop: &AtomicBool,
+    ready: &mpsc::Sender<Result<(), Error>>,
+) -> u64 {
+    let (host, to) = (place.netns.name().to_owned(), trial.bound());
+    let bind = || Server::bind(trial.protocol, to).map_err(|source| Error::Bind { host, to, source });
+    ask::settle(trial);
+    match place.netns.enter().map_err(Error::from).and_then(|()| ask::sockets(place.cgroup.as_deref(), bind)?) {
         Ok(server) => {
             let _ = ready.send(Ok(())); // the receiver is the caller, who waits for exactly this
-            server.serve(number, stop).unwrap_or(0)
+            server.serve(number, trial.rounds, stop).unwrap_or(0)
         }
         Err(error) => {
             let _ = ready.send(Err(error));
@@ -146,43 +202,17 @@ fn serve(netns: &Netns, trial: &Trial, number: u32, stop: &AtomicBool, ready: &m
     }
 }
 
-/// The client's side: what worked, how many were tried, and the first failures.
-fn ask(trial: &Trial, cancel: &AtomicBool) -> (Vec<Exchange>, u32, Vec<String>) {
-    let (mut done, mut failures, mut tried, mut in_a_row) = (Vec::new(), Vec::new(), 0, 0);
-    let servers = u32::try_from(trial.servers.len()).unwrap_or(u32::MAX);
-    for number in 0..trial.exchanges {
-        if cancel.load(Ordering::Relaxed) || in_a_row == GIVE_UP {
-            break;
-        }
-        tried += 1;
-        match client::exchange(trial.protocol, trial.to, number, servers) {
-            Ok(exchange) => {
-                done.push(exchange);
-                in_a_row = 0;
-            }
-            Err(why) => {
-                in_a_row += 1;
-                if failures.len() < 5 {
-                    failures.push(format!("exchange {number}: {why}"));
-                }
-            }
-        }
-    }
-    (done, tried, failures)
-}
-
-fn report(trial: &Trial, tried: u32, exchanges: &[Exchange], failures: Vec<String>, answered: &[u64]) -> Report {
+fn report(trial: &Trial, asked: Asked, answered: &[u64]) -> Report {
+    let Asked { done, plain, tried, failures, shares } = asked;
     let servers = (0_u32..).zip(&trial.servers).zip(answered).map(|((number, host), &answered)| {
-        let mut times: Vec<Duration> =
-            exchanges.iter().filter(|one| one.server == number).map(|one| one.round_trip).collect();
-        times.sort_unstable();
-        let at = |percent: usize| quantile(&times, percent).as_secs_f64() * 1e6;
-        let (min_us, median_us, p99_us) = (at(0), at(50), at(99));
-        Served { host: host.clone(), served: times.len(), answered, min_us, median_us, p99_us }
+        let own: Vec<_> = done.iter().filter(|one| one.server == number).collect();
+        let times = Times::of(own.iter().flat_map(|one| one.round_trips.iter().copied()).collect());
+        Served { host: host.clone(), served: own.len(), answered, times }
     });
     let servers = servers.collect();
-    let succeeded = u32::try_from(exchanges.len()).unwrap_or(u32::MAX);
-    Report { trial: trial.clone(), tried, succeeded, servers, failures }
+    let succeeded = u32::try_from(done.len()).unwrap_or(u32::MAX);
+    let plain = trial.compare.then(|| Times::of(plain.into_iter().flat_map(|one| one.round_trips).collect()));
+    Report { trial: trial.clone(), tried, succeeded, servers, shares, plain, failures }
 }
 
 /// The smallest time that `percent` of all times do not exceed; zero when there are none.
@@ -194,7 +224,6 @@ fn quantile(sorted: &[Duration], percent: usize) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::manifest::lab::Protocol;
 
     #[test]
     fn quantiles_of_small_sets() {
@@ -208,20 +237,23 @@ mod tests {
 
     #[test]
     fn both_ends_understand_each_other_over_loopback() {
-        for protocol in [Protocol::Tcp, Protocol::Udp] {
+        for (protocol, rounds) in [("tcp", 1), ("udp", 1), ("tcp", 3)] {
+            let text = format!(
+                "from = 'a'\nto = '127.0.0.1:0'\nprotocol = '{protocol}'\nservers = ['a', 'b', 'c', 'd']\nrounds = {rounds}\nexchanges = 20"
+            );
+            let mut trial: Trial = toml::from_str(&text).unwrap();
             let stop = AtomicBool::new(false);
-            let server = Server::bind(protocol, ([127, 0, 0, 1], 0).into()).unwrap();
-            let to = match &server {
+            let server = Server::bind(trial.protocol, trial.to).unwrap();
+            trial.to = match &server {
                 Server::Tcp(listener) => listener.local_addr().unwrap(),
                 Server::Udp(socket) => socket.local_addr().unwrap(),
             };
             std::thread::scope(|scope| {
-                let thread = scope.spawn(|| server.serve(3, &stop));
+                let thread = scope.spawn(|| server.serve(3, rounds, &stop));
                 let _end = StopOnDrop(&stop);
-                for number in 0..20 {
-                    let exchange = client::exchange(protocol, to, number, 4).unwrap();
-                    assert_eq!(exchange.server, 3, "{protocol} {number}");
-                }
+                let asked = ask::ask(&trial, None, &|| Ok(Vec::new()), &AtomicBool::new(false)).unwrap();
+                assert_eq!((asked.done.len(), asked.failures.len()), (20, 0), "{:?}", asked.failures);
+                assert!(asked.done.iter().all(|one| one.server == 3 && one.round_trips.len() == rounds as usize));
                 stop.store(true, Ordering::Relaxed);
                 assert_eq!(thread.join().unwrap().unwrap(), 20, "{protocol}");
             });

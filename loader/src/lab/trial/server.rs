@@ -1,4 +1,4 @@
-//! Stage: lab trial. The small server that runs in each real server's namespace: one thread, one socket, no state.
+//! Stage: lab trial. The small server that runs in each real server's namespace: one thread, one bound socket.
 //!
 //! Input: requests. Output: replies that say who answered, and a count. Read next: `client.rs`.
 
@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::exchange::{self, HEADER, MOST};
+use super::exchange::{self, HEADER};
 use crate::manifest::lab::Protocol;
+use crate::manifest::trial::MOST_TCP;
 
 /// How long a server waits for the next client before it looks whether it should end.
 const LOOK: u8 = 20; // milliseconds
@@ -42,26 +43,40 @@ impl Server {
         }
     }
 
-    /// Serves until `stop`; returns how many exchanges were answered.
-    pub(super) fn serve(self, number: u32, stop: &AtomicBool) -> io::Result<u64> {
+    /// Serves until `stop`; returns how many exchanges were answered, of `rounds` requests each.
+    pub(super) fn serve(self, number: u32, rounds: u32, stop: &AtomicBool) -> io::Result<u64> {
         let mut served = 0;
+        // Connections that were answered, until their clients close them.
+        let mut standing: Vec<TcpStream> = Vec::new();
         while !stop.load(Ordering::Relaxed) {
-            let fd = match &self {
-                Self::Tcp(listener) => listener.as_fd(),
-                Self::Udp(socket) => socket.as_fd(),
-            };
-            let ready = poll(&mut [PollFd::new(fd, PollFlags::POLLIN)], PollTimeout::from(LOOK))?;
-            if ready == 0 {
-                continue;
-            }
-            let done = match &self {
-                Self::Tcp(listener) => accept(listener).and_then(|stream| answer_tcp(stream, number)),
-                Self::Udp(socket) => answer_udp(socket, number),
-            };
+            let (is_called, ended) = self.wait(&standing)?;
             // One broken client is that client's failure, which it reports; the server goes on.
-            served += u64::from(done.is_ok());
+            for at in ended.into_iter().rev() {
+                served += u64::from(end(&standing.swap_remove(at)).is_ok());
+            }
+            match &self {
+                _ if !is_called => {}
+                Self::Tcp(listener) => {
+                    standing.extend(accept(listener).and_then(|stream| answer_tcp(stream, number, rounds)));
+                }
+                Self::Udp(socket) => served += u64::from(answer_udp(socket, number).is_ok()),
+            }
         }
         Ok(served)
+    }
+
+    /// Waits for a moment; whether a client calls, and which of the standing connections have something to read.
+    fn wait(&self, standing: &[TcpStream]) -> io::Result<(bool, Vec<usize>)> {
+        let bound = match self {
+            Self::Tcp(listener) => listener.as_fd(),
+            Self::Udp(socket) => socket.as_fd(),
+        };
+        let all = standing.iter().map(AsFd::as_fd).chain([bound]);
+        let mut all: Vec<_> = all.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+        poll(&mut all, PollTimeout::from(LOOK))?;
+        let mut ready: Vec<usize> = (0..all.len()).filter(|at| all[*at].any().unwrap_or(false)).collect();
+        let is_called = ready.pop_if(|last| *last == standing.len()).is_some();
+        Ok((is_called, ready))
     }
 }
 
@@ -74,21 +89,28 @@ fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// One request, one reply, and the end. The client closes first, so that the time-wait state is its to keep.
-fn answer_tcp(mut stream: TcpStream, number: u32) -> io::Result<()> {
-    let mut start = [0; HEADER];
-    stream.read_exact(&mut start)?;
-    let (_, length) =
-        exchange::header(&start).filter(|(_, length)| *length <= MOST).ok_or(io::ErrorKind::InvalidData)?;
-    let mut payload = vec![0; length];
-    stream.read_exact(&mut payload)?;
-    stream.write_all(&exchange::reply(number, &payload))?;
+/// So many requests, a reply to each.
+fn answer_tcp(mut stream: TcpStream, number: u32, rounds: u32) -> io::Result<TcpStream> {
+    for _ in 0..rounds {
+        let mut start = [0; HEADER];
+        stream.read_exact(&mut start)?;
+        let (_, length) =
+            exchange::header(&start).filter(|(_, length)| *length <= MOST_TCP).ok_or(io::ErrorKind::InvalidData)?;
+        let mut payload = vec![0; length];
+        stream.read_exact(&mut payload)?;
+        stream.write_all(&exchange::reply(number, &payload))?;
+    }
+    Ok(stream)
+}
+
+/// Nothing may come but the end. The client closes first, so that the time-wait state is its to keep.
+fn end(mut stream: &TcpStream) -> io::Result<()> {
     let rest = stream.read(&mut [0; 1])?;
     if rest == 0 { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
 }
 
 fn answer_udp(socket: &UdpSocket, number: u32) -> io::Result<()> {
-    let mut buffer = vec![0; MOST];
+    let mut buffer = vec![0; usize::from(u16::MAX)];
     let (length, from) = socket.recv_from(&mut buffer)?;
     let payload = buffer.get(HEADER..length).ok_or(io::ErrorKind::InvalidData)?;
     socket.send_to(&exchange::reply(number, payload), from)?;
