@@ -138,9 +138,19 @@ impl Tables {
     /// For each real server of a ring the number of slots it owns.
     #[must_use]
     pub fn shares(&self, ring: u32) -> BTreeMap<Ipv4Addr, usize> {
+        // Counted by row: a ring has many more slots than servers, and a look into a tree for each is most of what a status costs.
+        let mut owned = vec![0; self.backend_rows()];
+        for slot in self.slots(ring) {
+            if let Some(owned) = owned.get_mut(slot) {
+                *owned += 1;
+            }
+        }
         let mut shares = BTreeMap::new();
-        for backend in self.rings.get(&ring).into_iter().flatten().filter_map(|slot| self.backends.get(slot)) {
-            *shares.entry(backend.addr).or_default() += 1;
+        for (index, backend) in &self.backends {
+            match usize::try_from(*index).ok().and_then(|index| owned.get(index)) {
+                None | Some(0) => {}
+                Some(owned) => *shares.entry(backend.addr).or_default() += owned,
+            }
         }
         shares
     }
@@ -148,8 +158,25 @@ impl Tables {
     /// Fingerprint of a ring, equal on all balancers that choose alike, whatever numbers their rows have.
     #[must_use]
     pub fn digest(&self, ring: u32) -> u64 {
-        let addr = |slot| self.backends.get(slot).map_or(Ipv4Addr::UNSPECIFIED, |backend| backend.addr);
-        select::digest(self.rings.get(&ring).into_iter().flatten().map(addr))
+        let mut addrs = vec![Ipv4Addr::UNSPECIFIED; self.backend_rows()];
+        for (index, backend) in &self.backends {
+            if let Some(addr) = usize::try_from(*index).ok().and_then(|index| addrs.get_mut(index)) {
+                *addr = backend.addr;
+            }
+        }
+        let addr = |slot| addrs.get(slot).copied().unwrap_or(Ipv4Addr::UNSPECIFIED);
+        select::digest(self.slots(ring).map(addr))
+    }
+
+    /// Rows of `backends` up to the last that is in use.
+    fn backend_rows(&self) -> usize {
+        self.backends.last_key_value().and_then(|(last, _)| usize::try_from(*last).ok()).map_or(0, |last| last + 1)
+    }
+
+    /// The rows of `backends` that the slots of a ring lead to; those of a slot without one are beyond all rows.
+    fn slots(&self, ring: u32) -> impl Iterator<Item = usize> {
+        let slots = self.rings.get(&ring).into_iter().flatten();
+        slots.map(|slot| usize::try_from(*slot).unwrap_or(usize::MAX))
     }
 
     /// What to write, in order, to get from `current` to `self`. Empty when nothing changes.
