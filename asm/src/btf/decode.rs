@@ -104,41 +104,36 @@ impl<'a> Btf<'a> {
         if fine { Ok(()) } else { Err(Error::Strings { offset: self.strings.start }) }
     }
 
-    /// Walks over all types once and notes where each starts.
+    /// Walks over all types once and notes where each starts. A kernel has 100,000 types and more, and whoever asks for one
+    /// of them waits for this: what is the same for all is made out before.
     fn index(&mut self, layout: &Range<usize>) -> Result<(), Error> {
-        let mut at = self.types.start;
-        while at < self.types.end {
-            let id = TypeId(self.first_id() + u32::try_from(self.offsets.len()).unwrap_or(u32::MAX));
-            let tail = self.bytes.get(at..self.types.end).unwrap_or_default();
-            let size = self.size_in_file(id, tail, at, layout)?;
-            self.offsets.push(u32::try_from(at).map_err(|_| Error::TooLarge { id })?);
-            at += size;
+        let known = self.layouts(layout);
+        let strings = self.strings_len();
+        let types = self.bytes.get(self.types.clone()).unwrap_or_default();
+        // A type takes twelve bytes at least.
+        let mut offsets = Vec::with_capacity(types.len() / size_of::<wire::Type>());
+        let mut tail = types;
+        while !tail.is_empty() {
+            let id = TypeId(self.first_id() + u32::try_from(offsets.len()).unwrap_or(u32::MAX));
+            let at = self.types.end - tail.len();
+            let size = size_in_file(id, tail, at, &known, strings)?;
+            offsets.push(u32::try_from(at).map_err(|_| Error::TooLarge { id })?);
+            tail = tail.get(size..).unwrap_or_default();
         }
+        self.offsets = offsets;
         Ok(())
     }
 
-    /// Bytes that the type at the start of `tail` takes with all its records.
-    fn size_in_file(&self, id: TypeId, tail: &[u8], offset: usize, layout: &Range<usize>) -> Result<usize, Error> {
-        let have = tail.len();
-        let Ok((header, _)) = wire::Type::ref_from_prefix(tail) else {
-            return Err(Error::TruncatedType { id, kind: Kind::VOID, offset, need: 12, have });
-        };
-        let kind = Kind(header.kind());
-        let told = || {
-            let records = <[wire::Layout]>::ref_from_bytes(self.bytes.get(layout.clone())?).ok()?;
-            records.get(usize::from(kind.0)).map(|l| (usize::from(l.info_size), usize::from(l.elem_size)))
-        };
-        let known = if kind == Kind::VOID { None } else { kind.layout().or_else(told) };
-        let (info, elem) = known.ok_or(Error::UnknownKind { id, kind, offset })?;
-        let vlen = usize::try_from(header.vlen()).unwrap_or(usize::MAX);
-        let need = elem.saturating_mul(vlen).saturating_add(info + size_of::<wire::Type>());
-        if need > have {
-            return Err(Error::TruncatedType { id, kind, offset, need, have });
-        }
-        // The strings end with a zero, so inside of them every offset is a string; what it holds is checked when asked for.
-        let name = StrOff(header.name_off.get());
-        self.string_tail(name).ok_or(Error::Name { id, name: name.0 })?;
-        Ok(need)
+    /// For each kind the bytes of a type without records, and of each record: as we know them, or as the file tells.
+    fn layouts(&self, told: &Range<usize>) -> [Option<(usize, usize)>; KINDS] {
+        let told = self.bytes.get(told.clone()).and_then(|bytes| <[wire::Layout]>::ref_from_bytes(bytes).ok());
+        let told =
+            |kind: usize| told?.get(kind).map(|layout| (usize::from(layout.info_size), usize::from(layout.elem_size)));
+        std::array::from_fn(|number| {
+            let kind = Kind(u8::try_from(number).ok()?);
+            let known = if kind == Kind::VOID { None } else { kind.layout().or_else(|| told(number)) };
+            known.map(|(info, elem)| (size_of::<wire::Type>() + info, elem))
+        })
     }
 
     /// The number of the first type of its own.
@@ -207,9 +202,13 @@ impl<'a> Btf<'a> {
         ty.try_map_names(|&name| self.name_at(id, name))
     }
 
-    /// The strings from a type's name on; the name ends at the first zero.
-    pub(super) fn name_tail(&self, id: TypeId) -> Option<&[u8]> {
-        self.string_tail(StrOff(self.raw(id).ok()?.0.name_off.get()))
+    /// Its own types that have a name, with the strings from there on; the name ends at the first zero.
+    pub(super) fn own_names(&self) -> impl Iterator<Item = (TypeId, &[u8])> {
+        let header = |at: u32| wire::Type::ref_from_prefix(self.bytes.get(usize::try_from(at).ok()?..)?).ok();
+        (self.first_id()..).zip(&self.offsets).filter_map(move |(id, &at)| {
+            let name = header(at)?.0.name_off.get();
+            if name == 0 { None } else { Some((TypeId(id), self.string_tail(StrOff(name))?)) }
+        })
     }
 
     /// A name, checked to be short text.
@@ -242,6 +241,37 @@ impl<'a> Btf<'a> {
         let own = u32::try_from(self.strings.len()).unwrap_or(u32::MAX);
         own.saturating_add(self.base.as_ref().map_or(0, |base| base.strings_len()))
     }
+}
+
+/// How many kinds a header can name.
+const KINDS: usize = 1 << 7;
+
+/// Bytes that the type at the start of `tail` takes with all its records.
+fn size_in_file(
+    id: TypeId,
+    tail: &[u8],
+    offset: usize,
+    known: &[Option<(usize, usize)>; KINDS],
+    strings: u32,
+) -> Result<usize, Error> {
+    let have = tail.len();
+    let Ok((header, _)) = wire::Type::ref_from_prefix(tail) else {
+        return Err(Error::TruncatedType { id, kind: Kind::VOID, offset, need: 12, have });
+    };
+    let kind = Kind(header.kind());
+    let layout = known.get(usize::from(kind.0)).copied().flatten();
+    let (fixed, record) = layout.ok_or(Error::UnknownKind { id, kind, offset })?;
+    let vlen = usize::try_from(header.vlen()).unwrap_or(usize::MAX);
+    let need = record.saturating_mul(vlen).saturating_add(fixed);
+    if need > have {
+        return Err(Error::TruncatedType { id, kind, offset, need, have });
+    }
+    // The strings end with a zero, so inside of them every offset is a string; what it holds is checked when asked for.
+    let name = header.name_off.get();
+    if name > strings {
+        return Err(Error::Name { id, name });
+    }
+    Ok(need)
 }
 
 /// Decodes one type. `None` when its kind is not known (or when records are missing, which the index rules out).

@@ -92,8 +92,10 @@ impl<'a> Btf<'a> {
         let mut starts = vec![false; 1 << 16];
         let names: Vec<&'n str> = names.iter().copied().filter(|name| !name.is_empty()).collect();
         names.iter().for_each(|name| starts[key(name.as_bytes())] = true);
-        for id in self.ids() {
-            let Some(tail) = self.name_tail(id).filter(|tail| starts[key(tail)]) else { continue };
+        for (id, tail) in self.own_names() {
+            if !starts[key(tail)] {
+                continue;
+            }
             let fits = |name: &str| {
                 let rest = tail.strip_prefix(name.as_bytes());
                 rest.is_some_and(|rest| matches!(rest, [0, ..] | [b'_', b'_', b'_', ..]))
