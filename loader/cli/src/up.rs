@@ -30,6 +30,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
     set: Vec<(String, String)>,
 
+    /// At most so many exchanges in each trial of a lab
+    #[arg(long, value_name = "N")]
+    exchanges: Option<u32>,
+
     /// Print what would be done, and do nothing
     #[arg(long)]
     dry_run: bool,
@@ -58,6 +62,10 @@ pub(crate) fn run(args: Args, out: &mut Out) -> Result<()> {
     let begin = Instant::now();
     let mut manifest = read(&args.manifest, args.set)?;
     let probe = if args.dry_run { None } else { bypass::settle(&mut manifest)? };
+    if let Some(most) = args.exchanges {
+        let labs = manifest.deployments.iter_mut().filter_map(|one| one.lab.as_mut());
+        labs.flat_map(|lab| &mut lab.trials).for_each(|trial| trial.exchanges = trial.exchanges.min(most));
+    }
     let systems = systems::all();
     let systems = systems::refs(&systems);
     let prepared: Vec<Prepared<'_>> =
