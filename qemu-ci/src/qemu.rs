@@ -127,6 +127,9 @@ fn command_line(machine: &Machine) -> String {
         // indirect calls by a detour. The verifier's own care against speculation stays as it is: `mitigations=off` would
         // change its verdicts.
         words.extend(["init_on_alloc=0", "spectre_v2=off", "retbleed=off"].map(str::to_owned));
+        // Who waits for the last reader of something waits a jiffy or more on an idle machine, and most tests do: the kernel
+        // is told to hurry. Nobody reads its account of pressure, which it keeps at each change of tasks.
+        words.extend(["rcupdate.rcu_expedited=1", "psi=0"].map(str::to_owned));
         // QEMU translates code by its address: a program that lies elsewhere each time is translated each time.
         words.push("norandmaps".to_owned());
         // Under emulation on a busy host the check of the timer fails although the timer works.
@@ -173,7 +176,7 @@ mod tests {
         let want = "-nodefaults -no-user-config -display none -monitor none -nic none -no-reboot -M pc -accel tcg \
                     -cpu max,la57=off,erms=off,fsrm=off -smp 1 -m 256 -kernel /k/vmlinux -initrd \
                     /i,1.cpio -append console=ttyS0 panic=-1 quiet loglevel=5 lsm=bpf init_on_alloc=0 \
-                    spectre_v2=off retbleed=off norandmaps no_timer_check \
+                    spectre_v2=off retbleed=off rcupdate.rcu_expedited=1 psi=0 norandmaps no_timer_check \
                     tsc_early_khz=2596120 -chardev file,id=console,path=/out/a,,b.log -serial chardev:console \
                     -chardev stdio,id=results,signal=off -serial chardev:results";
         assert_eq!(text(&machine()), want);

@@ -76,6 +76,8 @@ struct Tests {
     env: BTreeMap<String, String>,
     timeout_seconds: Option<u64>,
     memory_mb: Option<u64>,
+    #[serde(default)]
+    alone: Vec<String>,
 }
 
 /// Network cards that the tests of drivers are run on.
@@ -218,6 +220,7 @@ impl Suites {
                 cwd: binary.directory.to_string_lossy().into_owned(),
                 timeout_ms: seconds * 1000,
                 env: row.map(|row| row.env.clone()).unwrap_or_default(),
+                test: row.is_none_or(|row| !row.alone.iter().any(|name| name == test)).then(|| test.to_owned()),
                 ..Item::default()
             },
             modules: row.and_then(|row| row.modules.clone()).unwrap_or_else(|| self.defaults.modules.clone()),

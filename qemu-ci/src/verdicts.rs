@@ -204,9 +204,12 @@ fn matches(pattern: &str, test: &str) -> bool {
     }
 }
 
-/// True when the test runner says that it ran exactly one test.
+/// True when the test runner says that it ran exactly one test: by its closing line, or, where it ran others too, by the line that
+/// begins with the test's name and the word that ends it.
 fn ran_one(detail: &str) -> bool {
-    detail.lines().rev().find_map(Tally::of_line) == Some(Tally { passed: 1, failed: 0, skipped: 0 })
+    let alone = detail.lines().rev().find_map(Tally::of_line);
+    alone == Some(Tally { passed: 1, failed: 0, skipped: 0 })
+        || alone.is_none() && detail.starts_with("test ") && detail.ends_with("ok\n")
 }
 
 #[cfg(test)]
@@ -240,6 +243,8 @@ mod tests {
             ("l a", "6.1", reported(Status::Pass, ONE), Ok("pass")),
             ("l a", "6.1", reported(Status::Pass, none), red("did not run it")),
             ("l a", "6.1", reported(Status::Pass, ""), red("did not run it")),
+            ("l a", "6.1", reported(Status::Pass, "test a ... said\nok\n"), Ok("pass")),
+            ("l a", "6.1", reported(Status::Pass, "test a ... said\n"), red("did not run it")),
             ("l a", "6.1", reported(Status::Fail, ONE), red("failed")),
             ("l a", "6.1", reported(Status::Timeout, ""), red("time was over")),
             ("l a", "6.1", complained("WARNING: CPU: 0 at x.c:1 check+0x1\n trace\n"), red("complained")),

@@ -35,26 +35,30 @@ const PROGRAMS: [&str; 3] = ["sh", "chrt", "sleep"];
 /// Guest milliseconds for each script.
 const TIMEOUT_MS: u64 = 1500;
 
-/// What the scripts become: one item each, of one guest.
-fn work(repo: &Repo, scripts: &[&str]) -> Work {
+/// What a script becomes.
+fn item((index, script): (usize, &&str)) -> Item {
+    Item {
+        name: format!("script {}", index + 1),
+        commands: vec![["/bin/sh", "-euc", script].map(str::to_owned).to_vec()],
+        cwd: "/".to_owned(),
+        timeout_ms: TIMEOUT_MS,
+        ..Item::default()
+    }
+}
+
+/// The items of one guest, and what they need.
+fn work(repo: &Repo, items: Vec<Item>) -> Work {
     let built = build::build_programs(repo, Arch::X86_64, &[]).expect("process 1 builds");
     let mut tree = base(&built).expect("process 1 is there");
     for program in PROGRAMS {
         host::add(&mut tree, program).expect("a program that every machine has");
     }
-    let task = |(index, script): (usize, &&str)| Task {
-        item: Item {
-            name: format!("script {}", index + 1),
-            commands: vec![["/bin/sh", "-euc", script].map(str::to_owned).to_vec()],
-            cwd: "/".to_owned(),
-            timeout_ms: TIMEOUT_MS,
-            ..Item::default()
-        },
-        modules: Vec::new(),
-        of_runner: false,
+    let task = |item: Item| {
+        let of_runner = item.test.is_some();
+        Task { item, modules: Vec::new(), of_runner }
     };
     Work {
-        tasks: scripts.iter().enumerate().map(task).collect(),
+        tasks: items.into_iter().map(task).collect(),
         shared: archive(&tree).expect("packed"),
         env: environment(),
         memory_mb: 128,
@@ -64,12 +68,17 @@ fn work(repo: &Repo, scripts: &[&str]) -> Work {
 
 /// Boots a guest that runs these scripts, one after the other; meanwhile something is done to it from outside.
 fn boot(scripts: &[&str], meanwhile: impl FnOnce(&Path) + Send) -> Report {
+    boot_items(scripts.iter().enumerate().map(item).collect(), meanwhile)
+}
+
+/// The same with items.
+fn boot_items(items: Vec<Item>, meanwhile: impl FnOnce(&Path) + Send) -> Report {
     let repo = Repo::find().expect("the workspace");
     let scratch = tempfile::tempdir().expect("a directory");
     let patience = Patience { silence: Duration::from_secs(5), ..Patience::default() };
     let options = Options { patience, ..Options::default() };
     let chosen = kernels::chosen(&repo, Arch::X86_64, Some(KERNEL)).expect("kernels.toml has it");
-    let work = work(&repo, scripts);
+    let work = work(&repo, items);
     let begin = Instant::now();
     let done = thread::scope(|scope| {
         scope.spawn(|| meanwhile(&scratch.path().join(KERNEL)));
@@ -175,4 +184,28 @@ fn what_the_kernel_complains_of_is_red_though_the_test_passes() {
     assert_eq!(letters, "RP", "{red}");
     assert!(red.contains("script 1: the kernel complained while it ran"), "{red}");
     assert!(red.contains("BUG: made up by a test"), "{red}");
+}
+
+/// A script in the place of Rust's test runner: it runs the tests that it is given the names of.
+const RUNNER: &str = "for name; do printf 'test %s ... ' $name; case $name in crash) kill -9 $$;; hang) sleep 60;; leave) exit 0;; \
+                      fail) echo FAILED;; *) echo ok;; esac; done; printf '\\ntest result: ok. '";
+
+#[test]
+fn of_tests_in_one_process_each_has_its_own_end() {
+    let names = ["a", "crash", "b", "hang", "leave", "c", "fail", "d"];
+    let test = |name: &str| Item {
+        name: name.to_owned(),
+        commands: vec![["/bin/sh", "-uc", RUNNER, "runner", name].map(str::to_owned).to_vec()],
+        cwd: "/".to_owned(),
+        timeout_ms: TIMEOUT_MS,
+        test: Some(name.to_owned()),
+        ..Item::default()
+    };
+    let report = boot_items(names.map(test).to_vec(), |_| ());
+    let (letters, red) = said(&report);
+    assert_eq!(letters, "PRPRRPRP", "{red}");
+    assert!(red.contains("crash: failed") && red.contains("guest-init: signal: 9"), "{red}");
+    assert!(red.contains("hang: its time was over"), "{red}");
+    assert!(red.contains("the process ended before the test runner did"), "{red}");
+    assert!(!red.contains("guest of"), "{red}");
 }

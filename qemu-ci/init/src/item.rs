@@ -1,6 +1,6 @@
 //! One item of the plan: its modules, its namespaces and cgroup, its commands, its time.
 //!
-//! In: an [`Item`]. Out: its [`End`]. The item runs inside a second process of this same program ([`inside`]), which
+//! In: an [`Item`], or several that are tests of one binary. Out: a report of each. The item runs inside a second process of this same program ([`inside`]), which
 //! leaves the guest's namespaces and enters the item's cgroup before it starts the first command; so whatever the item
 //! leaves behind goes away with the namespaces, and whoever it leaves running is found in the cgroup.
 //! Next to read: `mounts.rs`.
@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{PipeReader, Read, pipe};
 use std::os::fd::AsFd;
-use std::os::unix::process::ExitStatusExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -23,36 +23,101 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, waitid, waitpid};
 use nix::unistd::Pid;
 
-use crate::{DETAIL_LIMIT, Item, Status, kmsg, mounts, process, shorten};
+use crate::batch::{self, Said, Words};
+use crate::port::Report;
+use crate::{Item, Status, mounts, process};
 
 /// Exit status of the wrapper when the item could not even be started.
 const CANNOT_START: i32 = 125;
 
-/// How often a running item is looked at when it prints nothing.
-const LOOK_MS: u8 = 10;
+/// How often a running item is looked at when it prints nothing. Its end is seen at once, by the end of its output; each look
+/// takes the processor from it, and makes an emulated one forget where code and data lie.
+const LOOK_MS: u8 = 100;
 
-/// What is reported of an item.
-pub(crate) struct End {
-    pub(crate) status: Status,
-    pub(crate) ms: u64,
-    pub(crate) detail: String,
-    pub(crate) splat: String,
+/// Runs the first of some items to its end or its timeout, together with its neighbours where one process can run them, clears
+/// up after it and reports. Out: how many have ended. When a process ends early or hangs, that is the end of the test that ran;
+/// those that had not begun are the next call's.
+///
+/// # Errors
+/// The port takes no more.
+pub(crate) fn run(
+    index: usize,
+    items: &[Item],
+    env: &BTreeMap<String, String>,
+    inserted: &mut Vec<String>,
+    report: &mut Report<'_>,
+) -> Result<usize> {
+    let items = items.get(..batch::together(items)).unwrap_or_default();
+    match (items, batch::merged(items)) {
+        ([_, _, ..], Some(merged)) => run_together(index, items, &merged, env, inserted, report),
+        ([item, ..], _) => run_alone(index, item, env, inserted, report),
+        ([], _) => Ok(0),
+    }
 }
 
-/// Runs an item to its end or its timeout and clears up after it.
-pub(crate) fn run(
+/// Runs one item.
+fn run_alone(
     index: usize,
     item: &Item,
     env: &BTreeMap<String, String>,
     inserted: &mut Vec<String>,
-    log: &mut kmsg::Log,
-) -> End {
-    let begin = Instant::now();
-    let cgroup = PathBuf::from(format!("/sys/fs/cgroup/item-{index}"));
-    let ended = insert(&item.modules, inserted).and_then(|()| supervise(index, item, env, &cgroup));
-    let ms = u64::try_from(begin.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let (status, output) = ended.unwrap_or_else(|error| (Status::Fail, format!("guest-init: {error:#}\n")));
-    End { status, ms, detail: shorten(&output, item.output_limit.unwrap_or(DETAIL_LIMIT)), splat: log.splats() }
+    report: &mut Report<'_>,
+) -> Result<usize> {
+    report.begin(index)?;
+    let ended = insert(&item.modules, inserted).and_then(|()| supervise(index, item, env, &mut |_| Ok(false)));
+    let (status, output) = ended.map_or_else(not_started, |ended| ended.verdict(item));
+    report.end(index, item, status, &output)?;
+    Ok(1)
+}
+
+/// Runs the tests of `items` in one process, that of `merged`.
+fn run_together(
+    first: usize,
+    items: &[Item],
+    merged: &Item,
+    env: &BTreeMap<String, String>,
+    inserted: &mut Vec<String>,
+    report: &mut Report<'_>,
+) -> Result<usize> {
+    let mut words = Words::new(batch::names(items));
+    let mut heard = |words: &mut Words<'_>, text: &mut Vec<u8>| {
+        let said = words.read(text);
+        for one in &said {
+            match one {
+                Said::Begun(number) => report.begin(first + number)?,
+                Said::Ended { number, passed, output } => {
+                    report.end(first + number, merged, status_of(*passed), output)?;
+                }
+            }
+        }
+        Ok(!said.is_empty())
+    };
+    let ended = insert(&merged.modules, inserted)
+        .and_then(|()| supervise(first, merged, env, &mut |text| heard(&mut words, text)));
+    let (status, output) = match &ended {
+        Ok(Ended { exit: Some(_), output }) if let Some((output, passed)) = batch::closed(output) => {
+            (status_of(passed), output.to_owned())
+        }
+        _ => ended.map_or_else(not_started, |ended| ended.early(merged)),
+    };
+    let last = match words.running() {
+        Some(number) => number,
+        None => {
+            report.begin(first)?;
+            0
+        }
+    };
+    report.end(first + last, merged, status, &output)?;
+    Ok(last + 1)
+}
+
+/// The end of an item whose process could not be started.
+fn not_started(error: anyhow::Error) -> (Status, String) {
+    (Status::Fail, format!("guest-init: {error:#}\n"))
+}
+
+fn status_of(passed: bool) -> Status {
+    if passed { Status::Pass } else { Status::Fail }
 }
 
 /// Inserts modules, dependencies first; the host has put them in that order.
@@ -73,9 +138,44 @@ pub(crate) fn insert(modules: &[String], inserted: &mut Vec<String>) -> Result<(
     Ok(())
 }
 
-/// Starts the wrapper and watches it.
-fn supervise(index: usize, item: &Item, env: &BTreeMap<String, String>, cgroup: &Path) -> Result<(Status, String)> {
-    fs::create_dir(cgroup).with_context(|| format!("create {}", cgroup.display()))?;
+/// The end of a process.
+struct Ended {
+    /// `None`: it was still running when its time was over.
+    exit: Option<ExitStatus>,
+    /// What it printed, without what was taken meanwhile.
+    output: String,
+}
+
+impl Ended {
+    /// What the end of an item's process says of the item.
+    fn verdict(self, item: &Item) -> (Status, String) {
+        let Self { exit, mut output } = self;
+        let (status, words) = match exit {
+            Some(exit) if exit.success() => return (Status::Pass, output),
+            Some(exit) => (Status::Fail, exit.to_string()),
+            None => (Status::Timeout, format!("still running after {} ms, killed", item.timeout_ms)),
+        };
+        output.push_str(&format!("\nguest-init: {words}\n"));
+        (status, output)
+    }
+
+    /// The same of a test whose runner did not come to its end: then no exit status is a good one.
+    fn early(self, item: &Item) -> (Status, String) {
+        let (status, mut output) = self.verdict(item);
+        if status == Status::Pass {
+            output.push_str("\nguest-init: the process ended before the test runner did\n");
+        }
+        (if status == Status::Timeout { status } else { Status::Fail }, output)
+    }
+}
+
+/// Looks at what was printed so far, and may take of it; true when the time begins anew.
+type Follow<'a> = &'a mut dyn FnMut(&mut Vec<u8>) -> Result<bool>;
+
+/// Starts the wrapper, watches it, and clears up after it.
+fn supervise(index: usize, item: &Item, env: &BTreeMap<String, String>, follow: Follow<'_>) -> Result<Ended> {
+    let cgroup = PathBuf::from(format!("/sys/fs/cgroup/item-{index}"));
+    fs::create_dir(&cgroup).with_context(|| format!("create {}", cgroup.display()))?;
     let (output, input) = pipe().context("create a pipe")?;
     let child = process::wrapper(index, item)?
         .env_clear()
@@ -87,15 +187,15 @@ fn supervise(index: usize, item: &Item, env: &BTreeMap<String, String>, cgroup: 
         .spawn()
         .context("start the item's wrapper")?;
     let pid = Pid::from_raw(i32::try_from(child.id()).context("process id")?);
-    let watched = watch(pid, output, Duration::from_millis(item.timeout_ms));
-    clear(cgroup);
+    let watched = watch(pid, output, Duration::from_millis(item.timeout_ms), follow);
+    clear(&cgroup);
     watched
 }
 
 /// Collects output and waits for the wrapper; orphans that land at process 1 meanwhile are reaped.
-fn watch(pid: Pid, mut output: PipeReader, limit: Duration) -> Result<(Status, String)> {
+fn watch(pid: Pid, mut output: PipeReader, limit: Duration, follow: Follow<'_>) -> Result<Ended> {
     fcntl(&output, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).context("make a pipe non-blocking")?;
-    let begin = Instant::now();
+    let mut begin = Instant::now();
     let mut text = Vec::new();
     let exit = loop {
         // An error here (a signal) only means to look earlier; a closed pipe must not make this a busy loop.
@@ -105,6 +205,9 @@ fn watch(pid: Pid, mut output: PipeReader, limit: Duration) -> Result<(Status, S
             watched[0].revents().is_some_and(|seen| seen == PollFlags::POLLHUP)
         };
         let _ = output.read_to_end(&mut text);
+        if follow(&mut text)? {
+            begin = Instant::now();
+        }
         if let Some(exit) = reap(pid, closed)? {
             break Some(exit);
         }
@@ -113,18 +216,8 @@ fn watch(pid: Pid, mut output: PipeReader, limit: Duration) -> Result<(Status, S
         }
     };
     let _ = output.read_to_end(&mut text);
-    let mut text = String::from_utf8_lossy(&text).into_owned();
-    Ok(match exit {
-        Some(exit) if exit.success() => (Status::Pass, text),
-        Some(exit) => {
-            text.push_str(&format!("\nguest-init: {exit}\n"));
-            (Status::Fail, text)
-        }
-        None => {
-            text.push_str(&format!("\nguest-init: still running after {} ms, killed\n", limit.as_millis()));
-            (Status::Timeout, text)
-        }
-    })
+    follow(&mut text)?;
+    Ok(Ended { exit, output: String::from_utf8_lossy(&text).into_owned() })
 }
 
 /// Reaps ended processes; returns the wrapper's status when it was among them. With `pause`, sleeps a little first.
@@ -199,9 +292,9 @@ pub(crate) fn inside(index: &str, item: &str) -> i32 {
     }
 }
 
-/// Runs the commands until one fails.
+/// Runs the commands until one fails. It returns only where the last was not reached or could not be started.
 fn commands(index: &str, item: &str) -> Result<i32> {
-    let item: Item = serde_json::from_str(item).context("what the wrapper was started with is no item")?;
+    let item: &Item = &serde_json::from_str(item).context("what the wrapper was started with is no item")?;
     fs::write(format!("/sys/fs/cgroup/item-{index}/cgroup.procs"), "0").context("enter the item's cgroup")?;
     let network = if item.machine_network { CloneFlags::empty() } else { CloneFlags::CLONE_NEWNET };
     unshare(network | CloneFlags::CLONE_NEWNS).context("leave the guest's namespaces")?;
@@ -209,23 +302,36 @@ fn commands(index: &str, item: &str) -> Result<i32> {
     if !item.machine_network {
         mounts::own_sysfs()?;
     }
-    for command in &item.commands {
-        let (program, arguments) = command.split_first().context("an empty command")?;
-        if item.commands.len() > 1 {
-            println!("$ {}", command.join(" "));
-        }
-        let status = Command::new(program)
-            .args(arguments)
-            .current_dir(&item.cwd)
-            .status()
-            .with_context(|| format!("run {program} in {}", item.cwd))?;
+    let Some((last, before)) = item.commands.split_last() else { return Ok(0) };
+    for command in before {
+        println!("$ {}", command.join(" "));
+        let mut process = process_of(command, item)?;
+        let status = process.status().with_context(|| cannot_run(command, item))?;
         if let Some(signal) = status.signal() {
-            println!("guest-init: {program} was ended by signal {signal}");
+            println!("guest-init: {} was ended by signal {signal}", command.join(" "));
             return Ok(1);
         }
         if !status.success() {
             return Ok(status.code().unwrap_or(1));
         }
     }
-    Ok(0)
+    if !before.is_empty() {
+        println!("$ {}", last.join(" "));
+    }
+    // The last takes this process's place: each process costs an emulated processor some ten milliseconds.
+    let refused = process_of(last, item)?.exec();
+    Err(refused).with_context(|| cannot_run(last, item))
+}
+
+/// A command of the item, ready to be started.
+fn process_of(command: &[String], item: &Item) -> Result<Command> {
+    let (program, arguments) = command.split_first().context("an empty command")?;
+    let mut process = Command::new(program);
+    process.args(arguments).current_dir(&item.cwd);
+    Ok(process)
+}
+
+/// What is said of a command that cannot be started.
+fn cannot_run(command: &[String], item: &Item) -> String {
+    format!("run {} in {}", command.first().map_or("", String::as_str), item.cwd)
 }

@@ -5,6 +5,7 @@
 //! they cannot drift apart. Next to read: `process.rs`.
 #![forbid(unsafe_code)]
 
+mod batch;
 mod item;
 mod kmsg;
 mod mounts;
@@ -58,6 +59,10 @@ pub struct Item {
     /// True: it stays in the guest's own network, where the machine's network cards are, in place of an empty one.
     #[serde(default)]
     pub machine_network: bool,
+    /// The name by which the command chooses one test of Rust's test runner. Neighbours that differ in nothing else are run in
+    /// one process, one after the other.
+    #[serde(default)]
+    pub test: Option<String>,
     /// Bytes of output to report, in place of [`DETAIL_LIMIT`]. The port takes 0.6 MB a second.
     pub output_limit: Option<usize>,
 }

@@ -5,13 +5,13 @@
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use nix::sys::reboot::{RebootMode, reboot};
 use nix::sys::termios::{SetArg, cfmakeraw, tcdrain, tcgetattr, tcsetattr};
 
-use crate::{Event, Line};
+use crate::{DETAIL_LIMIT, Event, Item, Line, Status, kmsg, shorten};
 
 /// The result stream.
 pub(crate) struct Port {
@@ -50,6 +50,40 @@ impl Port {
     /// The wait was broken off.
     pub(crate) fn drain(&self) -> Result<()> {
         tcdrain(&self.tty).context("drain the result port")
+    }
+}
+
+/// Reports of items, with what the kernel complained about while each ran.
+pub(crate) struct Report<'a> {
+    port: &'a mut Port,
+    nonce: &'a str,
+    log: &'a mut kmsg::Log,
+    begin: Instant,
+}
+
+impl<'a> Report<'a> {
+    /// Reports of this run's items on this port.
+    pub(crate) fn new(port: &'a mut Port, nonce: &'a str, log: &'a mut kmsg::Log) -> Self {
+        Self { port, nonce, log, begin: Instant::now() }
+    }
+
+    /// The item begins.
+    ///
+    /// # Errors
+    /// The port takes no more.
+    pub(crate) fn begin(&mut self, index: usize) -> Result<()> {
+        self.begin = Instant::now();
+        self.port.send(self.nonce, Event::Start { item: index })
+    }
+
+    /// The item that has begun last has ended.
+    ///
+    /// # Errors
+    /// The port takes no more.
+    pub(crate) fn end(&mut self, index: usize, item: &Item, status: Status, output: &str) -> Result<()> {
+        let ms = u64::try_from(self.begin.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let detail = shorten(output, item.output_limit.unwrap_or(DETAIL_LIMIT));
+        self.port.send(self.nonce, Event::End { item: index, status, ms, detail, splat: self.log.splats() })
     }
 }
 

@@ -11,7 +11,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use nix::unistd::setsid;
 
-use crate::port::Port;
+use crate::port::{Port, Report};
 use crate::{Event, INIT_PATH, Item, PLAN_PATH, Plan, item, kmsg, mounts, port};
 
 /// True when a guest's kernel has started this program as its process 1, or process 1 has as the wrapper of an item.
@@ -62,12 +62,10 @@ fn run() -> Result<()> {
         splat: log.splats(),
     };
     port.send(&plan.nonce, hello)?;
-    let mut inserted = Vec::new();
-    for (index, item) in plan.items.iter().enumerate() {
-        port.send(&plan.nonce, Event::Start { item: index })?;
-        let end = item::run(index, item, &plan.env, &mut inserted, &mut log);
-        let item::End { status, ms, detail, splat } = end;
-        port.send(&plan.nonce, Event::End { item: index, status, ms, detail, splat })?;
+    let (mut inserted, mut index) = (Vec::new(), 0);
+    let mut report = Report::new(&mut port, &plan.nonce, &mut log);
+    while let Some(items) = plan.items.get(index..).filter(|items| !items.is_empty()) {
+        index += item::run(index, items, &plan.env, &mut inserted, &mut report)?;
     }
     port.send(&plan.nonce, Event::Bye { ended: plan.items.len() })?;
     port.drain()
