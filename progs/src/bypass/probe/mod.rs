@@ -56,9 +56,9 @@ pub struct Seen {
     pub retries: Trial<u32>,
     /// Bytes that came of those sent before it was taken down, and one after, of [`trials::LEFT`].
     pub left: Trial<usize>,
-    /// What `splice` took of [`trials::TEN`] redirected bytes.
+    /// What `splice` took of `trials::TEN` redirected bytes.
     pub spliced: Trial<u64>,
-    /// What `FIONREAD` said of [`trials::TEN`] redirected bytes.
+    /// What `FIONREAD` said of `trials::TEN` redirected bytes.
     pub readable_redirected: Trial<u64>,
     /// What it said of as many that came by TCP to an enrolled socket.
     pub readable_by_tcp: Trial<u64>,
