@@ -31,7 +31,7 @@ pub struct End {
     pub remote_port: u16,
 }
 
-/// What a rule says.
+/// What a rule says. Rules that hold at the same time are bits of one number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Layout)]
 #[repr(u32)]
 pub enum Rule {
@@ -189,46 +189,48 @@ pub(super) fn follow_rules(me: ValRef<Me>) {
 pub(super) fn judge(key: u64) -> u32 {
     let Some(end) = ENDS.get(&key) else { return 0 };
     let command = by_command(end);
-    if command == Rule::Deny {
+    if command & DENY != 0 {
         return Refusal::Command.number();
     }
     let cgroup = by_cgroup(end);
-    if cgroup == Rule::Deny {
+    if cgroup & DENY != 0 {
         return Refusal::Cgroup.number();
     }
     let net = by_net(end);
-    if net == Rule::Deny {
+    if net & DENY != 0 {
         return Refusal::Net.number();
     }
     let port = by_port(end);
-    if port == Rule::Deny {
+    if port & DENY != 0 {
         return Refusal::Port.number();
     }
-    let named = command == Rule::Allow || cgroup == Rule::Allow || net == Rule::Allow || port == Rule::Allow;
-    if POLICY.place().only_allowed != 0 && !named { Refusal::Unlisted.number() } else { 0 }
+    if POLICY.place().only_allowed != 0 && (command | cgroup | net | port) == 0 {
+        return Refusal::Unlisted.number();
+    }
+    0
 }
+
+/// [`Rule::Deny`] among several rules that hold, as bits.
+const DENY: u32 = Rule::Deny as u32;
 
 /// What the rules about commands say of it.
 #[bpf_fn]
-fn by_command(end: ValRef<End>) -> Rule {
+fn by_command(end: ValRef<End>) -> u32 {
     let command = end.comm;
     match POLICY_COMMAND.get(&Command { command }) {
-        Some(rule) => *rule,
-        None => Rule::None,
+        Some(rule) => *rule as u32,
+        None => 0,
     }
 }
 
-/// The rules about cgroups: its own and those above; a denial of any of them holds.
+/// The rules about cgroups, all of them: its own and those above.
 #[bpf_fn]
-fn by_cgroup(end: ValRef<End>) -> Rule {
-    let mut found = Rule::None;
+fn by_cgroup(end: ValRef<End>) -> u32 {
+    let mut found: u32 = 0;
     let mut cgroup = end.cgroup;
     for _ in 0..LEVELS {
         if let Some(rule) = POLICY_CGROUP.get(&cgroup) {
-            found = *rule;
-            if found == Rule::Deny {
-                return Rule::Deny;
-            }
+            found |= *rule as u32;
         }
         let Some(above) = ABOVE.get(&cgroup) else { break };
         cgroup = *above;
@@ -238,39 +240,40 @@ fn by_cgroup(end: ValRef<End>) -> Rule {
 
 /// The rules about addresses. An IPv6 socket that talks to an IPv4 host is judged by the rules of IPv4.
 #[bpf_fn]
-fn by_net(end: ValRef<End>) -> Rule {
+fn by_net(end: ValRef<End>) -> u32 {
     let address = end.remote;
     let mapped = (end.remote[0].raw() | end.remote[1].raw()) == 0 && end.remote[2] == Be32::new(0xffff);
     if mapped {
         match POLICY_NET4.get(&Net4 { bits: 32, address: end.remote[3] }) {
-            Some(rule) => *rule,
-            None => Rule::None,
+            Some(rule) => *rule as u32,
+            None => 0,
         }
     } else {
         match POLICY_NET6.get(&Net6 { bits: 128, address }) {
-            Some(rule) => *rule,
-            None => Rule::None,
+            Some(rule) => *rule as u32,
+            None => 0,
         }
     }
 }
 
-/// The rules about ports; a denial of any of them holds.
+/// The rules about ports, all of them. Without a branch, so that the verifier goes through it once.
 #[bpf_fn]
-fn by_port(end: ValRef<End>) -> Rule {
-    let mut found = Rule::None;
+fn by_port(end: ValRef<End>) -> u32 {
+    let (local, remote) = (end.local_port as u64, end.remote_port as u64);
+    let mut found: u32 = 0;
     for number in 0..PORT_RULES {
         let Some(ports) = POLICY_PORT.get(&number) else { break };
-        if ports.rule == Rule::None {
-            continue;
-        }
-        let local = ports.first <= end.local_port && end.local_port <= ports.last && ports.of != Port::Remote;
-        let remote = ports.first <= end.remote_port && end.remote_port <= ports.last && ports.of != Port::Local;
-        if local || remote {
-            found = ports.rule;
-            if found == Rule::Deny {
-                return Rule::Deny;
-            }
-        }
+        let (first, last, of) = (ports.first as u64, ports.last as u64, ports.of as u32);
+        // 1 if it is outside, or not meant.
+        let not_local = (outside(local, first, last)) | (of >> 1);
+        let not_remote = (outside(remote, first, last)) | (of & 1);
+        found |= ports.rule as u32 & ((not_local & not_remote & 1) - 1);
     }
     found
+}
+
+/// 1 if a number is below the first or above the last one: then one of the differences is negative.
+#[bpf_fn]
+fn outside(number: u64, first: u64, last: u64) -> u32 {
+    (((number - first) | (last - number)) >> 63) as u32
 }
