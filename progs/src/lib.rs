@@ -90,7 +90,7 @@ pub fn built_in() -> &'static [BuiltIn] {
         BuiltIn {
             name: "bypass",
             about: "TCP between processes of one host, past the stack",
-            programs: &["made", "enrol", "redirect", "heard", "heard_fexit"],
+            programs: &["made", "enrol", "redirect", "heard", "heard_fexit", "spliced", "asked", "optioned", "calls"],
             module: bypass::module,
         },
         BuiltIn {

@@ -73,8 +73,9 @@ impl Counting {
     }
 }
 
-/// Programs that may be missing: without `made`, nobody knows whose a socket is, and rules about commands and cgroups name nobody.
-const OPTIONAL: [&str; 1] = ["made"];
+/// Programs that may be missing: without `made`, nobody knows whose a socket is, and rules about commands and cgroups name nobody; without
+/// one of the others, what it sees brings nobody into quarantine.
+const OPTIONAL: [&str; 5] = ["made", "spliced", "asked", "optioned", "calls"];
 
 /// The programs, at their places as long as this lives.
 #[derive(Debug)]
@@ -134,6 +135,10 @@ impl Bypass {
         if let Some(name) = counting.program() {
             links.push(tracing::attach(prog(name)?)?);
         }
+        for watching in ["spliced", "asked"].into_iter().filter_map(|name| loaded.prog(name).ok()) {
+            // Architectures without trampolines take the program and refuse its place.
+            links.extend(tracing::attach(watching));
+        }
         let verdict = sockmap::attach(prog("redirect")?, map("peers")?, AttachType::SK_MSG_VERDICT)?;
         Ok(Self { links, verdict, loaded, counting })
     }
@@ -144,11 +149,24 @@ impl Bypass {
     ///
     /// [`Error::Link`].
     pub fn attach(&mut self, cgroup: &Cgroup) -> Result<(), Error> {
-        if let Ok(made) = self.loaded.prog("made") {
-            self.links.push(cgroup.attach(made, AttachType::CGROUP_INET_SOCK_CREATE)?);
+        let optional = [("made", AttachType::CGROUP_INET_SOCK_CREATE), ("optioned", AttachType::CGROUP_SETSOCKOPT)];
+        for (name, attach_type) in optional {
+            if let Ok(prog) = self.loaded.prog(name) {
+                self.links.push(cgroup.attach(prog, attach_type)?);
+            }
         }
         let enrol = self.loaded.prog("enrol").map_err(Box::new)?;
         self.links.push(cgroup.attach(enrol, AttachType::CGROUP_SOCK_OPS)?);
+        Ok(())
+    }
+
+    /// Looks at every system call of the machine, for what only a call shows: it makes each of them slower.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Load`] if the kernel did not take the program, [`Error::Link`].
+    pub fn watch_calls(&mut self) -> Result<(), Error> {
+        self.links.push(tracing::attach(self.loaded.prog("calls").map_err(Box::new)?)?);
         Ok(())
     }
 

@@ -12,6 +12,7 @@ pub mod naive;
 pub mod origin;
 pub mod policy;
 pub mod probe;
+pub mod quarantine;
 mod read;
 mod redirect;
 pub mod rules;
@@ -30,6 +31,10 @@ pub fn module() -> Module {
         .prog(redirect::redirect())
         .prog(read::heard())
         .prog(read::heard_fexit())
+        .prog(quarantine::spliced())
+        .prog(quarantine::asked())
+        .prog(quarantine::optioned())
+        .prog(quarantine::calls())
 }
 
 /// The ELF object, for the oldest kernel.

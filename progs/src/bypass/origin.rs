@@ -9,6 +9,8 @@
 use asm::dsl::prelude::*;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
+use super::quarantine::{Misfit, hold};
+
 /// Who made a socket, or the listener that it was accepted from. All zeros where that was before the programs came.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Layout)]
 #[repr(C)]
@@ -37,6 +39,8 @@ pub static ABOVE: LruHashMap<u64, u64, 16384> = map();
 
 /// `SOCK_STREAM`.
 const STREAM: u32 = 1;
+/// `IPPROTO_MPTCP`.
+const MPTCP: u32 = 262;
 
 /// A socket is made.
 #[cgroup_sock(sock_create, default = Access::Allow)]
@@ -50,6 +54,9 @@ pub(super) fn made(ctx: &mut CgroupSock) -> Result<Access> {
     }
     let origin = ORIGINS.get_or_zero(ctx)?;
     *origin = Origin { cgroup, comm: comm(), pid: pid(), pad: 0 };
+    if ctx.protocol() == MPTCP {
+        hold(origin, Misfit::Mptcp.number());
+    }
     Ok(Access::Allow)
 }
 

@@ -7,6 +7,7 @@ use asm::dsl::prelude::*;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::origin::{ABOVE, LEVELS};
+use super::quarantine::is_held;
 use super::types::Me;
 
 /// One end of a connection, as it sees itself.
@@ -129,11 +130,15 @@ pub struct Settings {
     /// Another number than before: living connections are judged again at their next message. Without that they are within some hundred
     /// milliseconds.
     pub generation: u32,
+    /// How long somebody stays in quarantine.
+    pub quarantine_seconds: u32,
+    /// 1: who asks for `FIONREAD` comes into quarantine, because the kernel does not count all.
+    pub hold_fionread: u32,
 }
 
 /// Written by user space at any time.
 #[data(".data.policy")]
-pub static POLICY: Settings = Settings { only_allowed: 0, generation: 0 };
+pub static POLICY: Settings = Settings { only_allowed: 0, generation: 0, quarantine_seconds: 3600, hold_fionread: 1 };
 
 /// Ends of connections that are enrolled here, by the socket's key.
 #[map]
@@ -157,6 +162,8 @@ pub enum Refusal {
     Port = 4,
     /// No rule allows it, and only whom one allows is enrolled.
     Unlisted = 5,
+    /// Who made its socket is in quarantine.
+    Quarantine = 6,
 }
 
 impl Refusal {
@@ -203,6 +210,9 @@ pub(super) fn judge(key: u64) -> u32 {
     let port = by_port(end);
     if port & DENY != 0 {
         return Refusal::Port.number();
+    }
+    if is_held(end) {
+        return Refusal::Quarantine.number();
     }
     if POLICY.place().only_allowed != 0 && (command | cgroup | net | port) == 0 {
         return Refusal::Unlisted.number();

@@ -4,6 +4,7 @@
 //! and its like, and `loader map set` does at any time. Next file to read: `control.rs`.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use asm::dsl::{Be32, Chars};
 use loader::map::{self, Map};
@@ -11,6 +12,7 @@ use zerocopy::IntoBytes;
 
 use super::control::{Bypass, Error};
 use super::policy::{Command, Net4, Net6, Port, Refusal, Rule, Settings};
+use super::quarantine::{Quarantined, Who};
 
 /// Whom a rule is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +84,39 @@ impl Bypass {
     pub fn refused(&self, why: Refusal) -> Result<u64, Error> {
         let refused = self.map("refused")?.typed::<u32, u64>()?;
         Ok(refused.get_per_cpu(&why.number())?.unwrap_or_default().iter().sum())
+    }
+
+    /// How long somebody stays in quarantine from now on, in whole seconds; for no time, nobody comes there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Map`].
+    pub fn quarantine_for(&self, time: Duration) -> Result<(), Error> {
+        let quarantine_seconds = u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
+        self.set_settings(Settings { quarantine_seconds, ..self.settings()? })
+    }
+
+    /// Who is in quarantine.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Map`].
+    pub fn quarantine(&self) -> Result<Vec<(Who, Quarantined)>, Error> {
+        Ok(self.map("quarantine")?.typed()?.entries()?)
+    }
+
+    /// Puts somebody into quarantine; `None` takes him out of it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Map`].
+    pub fn set_quarantine(&self, who: &Who, held: Option<&Quarantined>) -> Result<(), Error> {
+        let quarantine = self.map("quarantine")?.typed::<Who, Quarantined>()?;
+        match held {
+            Some(held) => quarantine.set(who, held)?,
+            None => drop(quarantine.delete(who)?),
+        }
+        self.rules_changed()
     }
 
     /// Living connections are judged again at their next message.

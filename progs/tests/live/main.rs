@@ -11,6 +11,7 @@ mod kinds;
 mod order;
 mod policy;
 mod probe;
+mod quarantine;
 mod queue;
 mod rig;
 mod roads;

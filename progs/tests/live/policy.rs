@@ -8,21 +8,21 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, bind, connect, socket};
-use progs::bypass::control::Counting;
+use progs::bypass::control::{Bypass, Counting};
 use progs::bypass::policy::{Port, Refusal, Rule};
 use progs::bypass::rules::Subject;
 
 use crate::rig::{Mode, Rig, accept, exchange, in_netns, loopback_up};
 
 /// Who opens connections, and from where.
-const CLIENT: &str = "bp-opens";
+pub(crate) const CLIENT: &str = "bp-opens";
 /// Who accepts them.
-const SERVER: &str = "bp-accepts";
+pub(crate) const SERVER: &str = "bp-accepts";
 
 /// Two cgroups below the rig's, one for each end, gone at the end.
-struct Apart {
-    client: PathBuf,
-    server: PathBuf,
+pub(crate) struct Apart {
+    pub(crate) client: PathBuf,
+    pub(crate) server: PathBuf,
 }
 
 impl Apart {
@@ -44,12 +44,17 @@ impl Drop for Apart {
     }
 }
 
-fn id(path: &Path) -> u64 {
+pub(crate) fn id(path: &Path) -> u64 {
     fs::metadata(path).expect("it is a directory").ino()
 }
 
 /// Runs `work` on a thread of that name, while the process is in that cgroup.
-fn done_by<T: Send + 'static>(name: &str, rig: &Rig, cgroup: &Path, work: impl FnOnce() -> T + Send + 'static) -> T {
+pub(crate) fn done_by<T: Send + 'static>(
+    name: &str,
+    rig: &Rig,
+    cgroup: &Path,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> T {
     fs::write(cgroup.join("cgroup.procs"), "0").expect("we may enter it");
     let done = thread::Builder::new().name(name.to_owned()).spawn(work).expect("a thread").join();
     rig.cgroup.come_in();
@@ -65,7 +70,7 @@ fn connected(from: SocketAddr, to: SocketAddr) -> TcpStream {
 }
 
 /// Of four messages on it, two each way, how many are redirected. Both ends have read before.
-fn redirected(rig: &Rig, (client, server): &mut (TcpStream, TcpStream)) -> u64 {
+pub(crate) fn redirected(rig: &Rig, (client, server): &mut (TcpStream, TcpStream)) -> u64 {
     let talk = |client: &mut TcpStream, server: &mut TcpStream| {
         for _ in 0..2 {
             exchange(client, server, b"question");
@@ -80,20 +85,20 @@ fn redirected(rig: &Rig, (client, server): &mut (TcpStream, TcpStream)) -> u64 {
 
 /// The way from one end of a connection to the other: where the client is bound, where the server listens, whom the client calls.
 #[derive(Clone, Copy)]
-struct Way {
+pub(crate) struct Way {
     from: &'static str,
     listening: &'static str,
     to: &'static str,
 }
 
-const IP4: Way = Way { from: "127.0.0.2", listening: "127.0.0.1", to: "127.0.0.1" };
+pub(crate) const IP4: Way = Way { from: "127.0.0.2", listening: "127.0.0.1", to: "127.0.0.1" };
 const IP6: Way = Way { from: "::1", listening: "::1", to: "::1" };
 /// The server's socket is one of IPv6, and takes IPv4 too.
 const BOTH: Way = Way { from: "127.0.0.2", listening: "::", to: "127.0.0.1" };
 
 impl Way {
     /// A connection of which each end was made by its own thread in its own cgroup: client, server.
-    fn open(self, rig: &Rig, apart: &Apart) -> (TcpStream, TcpStream) {
+    pub(crate) fn open(self, rig: &Rig, apart: &Apart) -> (TcpStream, TcpStream) {
         let [from, listening, to] = [self.from, self.listening, self.to].map(|text| text.parse().expect("an address"));
         let address = move |ip: IpAddr| SocketAddr::new(ip, 0);
         let listens = move || TcpListener::bind(address(listening)).expect("the port is free");
@@ -126,13 +131,20 @@ fn subjects(apart: &Apart) -> Vec<(&'static str, Way, Subject, Refusal)> {
 }
 
 /// Plays in a namespace, with the programs up, unless the kernel cannot count what is read: there nothing is enrolled anyway.
-fn with_rules(play: fn(&Rig, &Apart)) {
+pub(crate) fn with_rules(play: fn(&Rig, &Apart)) {
+    with_rules_and(|_| (), play);
+}
+
+/// The same with more done to the programs before.
+pub(crate) fn with_rules_and(prepare: fn(&mut Bypass), play: fn(&Rig, &Apart)) {
     in_netns(move || {
         loopback_up();
-        let rig = Rig::new(Mode::Ours);
-        if rig.ours.as_ref().is_none_or(|ours| ours.counting() == Counting::None) {
+        let mut rig = Rig::new(Mode::Ours);
+        let ours = rig.ours.as_mut().expect("they are up");
+        if ours.counting() == Counting::None {
             return println!("skip: counting what is read needs Linux 5.19");
         }
+        prepare(ours);
         let apart = Apart::new(&rig);
         play(&rig, &apart);
     });

@@ -44,6 +44,10 @@ fn rules_in_the_manifest_and_by_hand() {
         loopback();
         let cgroup = Cgroup::make("bypass-rules");
         let up = ground.up(&manifest(ground, &cgroup, ""));
+        if dump(ground, "_data")[0]["value"]["open"] == 0 {
+            ground.run(["down", "bypass"]);
+            return println!("skip: counting what is read needs Linux 5.19");
+        }
         let home = cgroup.enter();
         let mut living = talking();
         let ends = dump(ground, "ends");
