@@ -7,11 +7,15 @@ use asm_macros::Layout;
 
 use super::{Context, called, contexts, cookies, field, set_field};
 use crate::dsl::be::Be32;
+use crate::dsl::bytes;
+use crate::dsl::layout::Layout as _;
 use crate::dsl::map::Status;
 use crate::dsl::packet::Packet;
+use crate::dsl::rec;
 use crate::dsl::sock::{self, Maybe, Sock};
 use crate::dsl::value::{IntoVal, Val};
 use crate::insn::helper;
+use crate::ir::Ty;
 
 /// State of a TCP connection. C: `enum bpf_tcp_state`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Layout)]
@@ -180,6 +184,18 @@ impl SockOps {
     #[track_caller]
     pub fn set_cb_flags(&self, flags: impl IntoVal<u32>) -> Status {
         called(self, helper::SOCK_OPS_CB_FLAGS_SET, flags)
+    }
+
+    /// Sets an option of the connection that is a number: level and name are those of `setsockopt`. Which ones may be set differs from kernel to kernel; a refusal is a status. C: `bpf_setsockopt`, Linux 4.13.
+    #[track_caller]
+    pub fn set_option(&self, level: u32, name: u32, value: impl IntoVal<u32>) -> Status {
+        let value = value.into_val();
+        rec::with(|r| {
+            let (value, at) = (value.value(r), r.b.stack(u32::SIZE, bytes::STACK_ALIGN));
+            r.b.store(at, 0, value);
+            let [level, name, size] = [level, name, u32::SIZE].map(|number| r.number(Ty::I64, number.into()));
+            Status::of(r.b.call(helper::SETSOCKOPT, &[self.pointer(), level, name, at, size]).unwrap_or(size))
+        })
     }
 
     /// A cursor at the TCP header of the packet of this event. Linux 5.10.
