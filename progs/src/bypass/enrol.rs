@@ -1,11 +1,12 @@
 //! Events of connections: who is enrolled, and who leaves.
 //!
 //! Stage: kernel programs, `sock_ops`. Input: both ends of a connection being established, each on its own. Output: their entries in
-//! `peers` and `inboxes`. Next file to read: `redirect.rs`; `leave.rs` for the end.
+//! `peers` and `inboxes`. Next file to read: `acked.rs`, then `redirect.rs`; `leave.rs` for the end.
 
 use asm::dsl::prelude::*;
 
-use super::leave::{closing, gone};
+use super::acked::acked;
+use super::leave::{gone, left};
 use super::origin::ORIGINS;
 use super::policy::{ENDS, End, REFUSED, judge, now};
 use super::types::{INBOXES, Inbox, ME, Me, OPEN, PEERS};
@@ -16,54 +17,42 @@ const INET: u32 = 2;
 /// All events of a connection.
 #[sock_ops(default = Reply::None)]
 pub(super) fn enrol(ops: &mut SockOps) -> Result<Reply> {
-    let events = match ops.op() {
+    let new = match ops.op() {
         // This end comes first. Whether the other one is on this host, its first acknowledgement will tell.
-        SockOps::ACTIVE_ESTABLISHED => SockOps::WANT_STATE | SockOps::WANT_RTT,
+        SockOps::ACTIVE_ESTABLISHED => true,
         SockOps::PASSIVE_ESTABLISHED => {
             let key = (ops.snd_nxt() as u64) << 32 | ops.rcv_nxt() as u64;
             // The other end was established before this one, so it has been here if it is on this host. And what came with the SYN
             // (TCP Fast Open) was sent before it could be counted: such a connection stays with TCP.
-            if INBOXES.get(&key.rotate_left(32)).is_some() && ops.bytes_received() == 0 {
-                SockOps::WANT_STATE
-            } else {
-                0
-            }
+            INBOXES.get(&key.rotate_left(32)).is_some() && ops.bytes_received() == 0
         }
         SockOps::RTT => {
-            // Data was acknowledged, so the other end is established, and has been here or never will be.
-            let sk = ops.sk()?;
-            let me = ME.get(&sk)?;
-            ops.set_cb_flags(ops.cb_flags() & !SockOps::WANT_RTT);
-            if !INBOXES.get(&me.peer).is_some() {
-                let key = me.key;
-                PEERS.remove(&key);
-                INBOXES.remove(&key);
-                ENDS.remove(&key);
-                ME.remove(&sk);
-            }
-            0
+            acked(ops);
+            false
         }
         SockOps::STATE => {
             let sk = ops.sk()?;
             let me = ME.get(&sk)?;
             match ops.new_state() {
-                TcpState::FinWait1 | TcpState::FinWait2 => closing(me),
+                TcpState::FinWait1 | TcpState::FinWait2 => {
+                    left(me);
+                }
                 TcpState::Close => gone(me),
                 _ => {}
             }
-            0
+            false
         }
-        _ => 0,
+        _ => false,
     };
-    if events != 0 {
-        join(ops, events);
+    if new {
+        join(ops);
     }
     Ok(Reply::None)
 }
 
 /// Enrols a socket. Whatever fails, the connection goes by TCP.
 #[bpf_fn]
-fn join(ops: &SockOps, events: u32) {
+fn join(ops: &SockOps) {
     if OPEN.place() == 0 {
         return;
     }
@@ -76,7 +65,7 @@ fn join(ops: &SockOps, events: u32) {
     if !welcome(ops, key) {
         return;
     }
-    let first = Me { key, peer, sent: 0, burst: 0, pad: 0, judged: now(), refused: 0 };
+    let first = Me { key, peer, sent: 0, seq: ops.snd_nxt(), burst: 0, size: 0, pad: 0, judged: now(), refused: 0 };
     let Some(_me) = ME.get_or_init(&sk, &first) else { return };
     if PEERS.add(ops, &key, Update::NoExist).code() != 0 {
         ENDS.remove(&key);
@@ -95,7 +84,7 @@ fn join(ops: &SockOps, events: u32) {
         young: 0,
         ready: 1,
         heard: 0,
-        by_tcp: 0,
+        by_tcp: 1,
         reason: 0,
     };
     if INBOXES.set(&key, &inbox, Update::NoExist).code() != 0 {
@@ -104,7 +93,7 @@ fn join(ops: &SockOps, events: u32) {
         ME.remove(&sk);
         return;
     }
-    ops.set_cb_flags(ops.cb_flags() | events);
+    ops.set_cb_flags(ops.cb_flags() | SockOps::WANT_STATE | SockOps::WANT_RTT);
 }
 
 /// Writes down what this end is, and asks the rules whether it may be enrolled.

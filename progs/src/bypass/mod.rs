@@ -3,8 +3,9 @@
 //! Stage: kernel programs. A message that one local socket sends to another is put straight into the other's queue. The pair that
 //! everybody writes first stands in `naive.rs`, with what is wrong in it; the rest is how to do it without that. TCP stays where it is
 //! under all of it: a connection that is not enrolled, a message that is in doubt, goes by TCP. Next file to read: `naive.rs`, then
-//! `types.rs`, `origin.rs`, `policy.rs`, `enrol.rs`, `redirect.rs`, `leave.rs`, `read.rs`.
+//! `types.rs`, `origin.rs`, `policy.rs`, `enrol.rs`, `acked.rs`, `redirect.rs`, `leave.rs`, `read.rs`.
 
+mod acked;
 pub mod control;
 mod enrol;
 mod leave;

@@ -7,7 +7,7 @@ use asm::dsl::prelude::*;
 
 use super::policy::follow_rules;
 use super::types::{
-    COUNTED, CREDIT_BYTES, CREDIT_MESSAGES, INBOXES, Inbox, ME, Me, OPEN, PEERS, Reason, SMALL, STREAM,
+    BULK, COUNTED, CREDIT_MESSAGES, HELD, INBOXES, Inbox, LITTLE, ME, Me, OPEN, PEERS, Reason, SMALL, STREAM, Tcp,
 };
 
 /// Puts a message where it belongs.
@@ -15,22 +15,27 @@ use super::types::{
 pub(super) fn redirect(msg: &mut SkMsg) -> Result<SkAction> {
     let me = ME.get(&msg.sk())?;
     follow_rules(me);
-    let size = msg.size() as u64;
-    let before = me.sent;
-    me.sent = before + size;
-    let stream = streams(me, size);
     let to = INBOXES.get(&me.peer)?;
-    let read = to.read;
+    let size = msg.size() as u64;
+    let stream = streams(me, size);
+    if to.by_tcp != 0 {
+        taken(msg, me);
+    }
+    let (before, read) = (me.sent, to.read);
     if read == before {
         // Nothing is on its way: the order is sure, whichever way the next one goes.
         to.by_tcp = 0;
     }
     to.sent = before + size;
-    let reason = doubt(me, to, stream, before - read + size);
+    let mut reason = doubt(me, to, stream);
+    if reason == 0 && full(msg, to, before - read + size) {
+        reason = Reason::Credit.number();
+    }
     if reason != 0 {
         to.by_tcp = 1;
         to.reason = reason;
         to.passed += 1;
+        me.size = size as u32;
         return Ok(SkAction::Pass);
     }
     // This is to be seen before readiness is looked at: `leave.rs` says why.
@@ -41,18 +46,29 @@ pub(super) fn redirect(msg: &mut SkMsg) -> Result<SkAction> {
         to.reason = Reason::Leaving.number();
         return Ok(SkAction::Pass);
     }
-    to.redirected += size;
-    to.young += 1;
     if PEERS.redirect_msg(msg, &me.peer, Toward::Ingress) == SkAction::Drop {
         // The socket was closed a moment ago.
         to.by_tcp = 1;
+        return Ok(SkAction::Pass);
     }
+    me.sent = before + size;
+    to.redirected += size;
+    to.young += 1;
     Ok(SkAction::Pass)
 }
 
-/// Why a message is not redirected, or 0. `waiting`: bytes that would be on their way with it.
+/// Counts what TCP has taken. It has a counter of its own, which is right also where it took a part of a message only.
 #[bpf_fn]
-fn doubt(me: ValRef<Me>, to: ValRef<Inbox>, stream: u32, waiting: u64) -> u32 {
+fn taken(msg: &SkMsg, me: ValRef<Me>) {
+    let Some(tcp) = msg.sk().kernel_tcp::<Tcp>() else { return };
+    let seq = tcp.write_seq.load();
+    me.sent += (seq - me.seq) as u64;
+    me.seq = seq;
+}
+
+/// Why a message is not redirected, or 0.
+#[bpf_fn]
+fn doubt(me: ValRef<Me>, to: ValRef<Inbox>, stream: u32) -> u32 {
     if OPEN.place() == 0 {
         return Reason::Closed.number();
     }
@@ -68,16 +84,33 @@ fn doubt(me: ValRef<Me>, to: ValRef<Inbox>, stream: u32, waiting: u64) -> u32 {
     if stream != 0 {
         return Reason::Stream.number();
     }
+    0
+}
+
+/// Would more lie in the other end's queue than may? `waiting`: bytes that would be on their way.
+///
+/// That is as much as TCP's own buffer takes, so that a sender whose reader does not read gets as far as it would without us, and what
+/// the application wants of the buffer holds here, too. Where TCP is not held back, it takes a buffer of its own on top: then most is
+/// left to it.
+#[bpf_fn]
+fn full(msg: &SkMsg, to: ValRef<Inbox>, waiting: u64) -> bool {
     // How many messages were read nobody says. But once all bytes up to the mark were, all messages before it were.
     if to.read >= to.mark {
         to.old = to.young;
         to.young = 0;
         to.mark = to.sent;
     }
-    if waiting > CREDIT_BYTES || to.old + to.young >= CREDIT_MESSAGES {
-        return Reason::Credit.number();
+    if to.old + to.young >= CREDIT_MESSAGES {
+        return true;
     }
-    0
+    if waiting <= LITTLE {
+        return false;
+    }
+    let Some(tcp) = msg.sk().kernel_tcp::<Tcp>() else { return true };
+    let buffer = tcp.inet_conn.icsk_inet.sk.sk_sndbuf.load() as u64;
+    let lowat = tcp.notsent_lowat.load();
+    let credit = if lowat != 0 && lowat <= HELD { buffer } else { buffer.min((buffer >> 3).max(BULK)) };
+    waiting > credit
 }
 
 /// 1 in a stream of small messages that nobody answers.

@@ -6,6 +6,7 @@
 //! it sees, in whatever namespace. A socket's *key* is its own number in the upper half and the other end's in the lower one; the other
 //! end's key is the same with its halves changed. A remote host cannot have the same pair but by a chance of 2⁻⁶⁴.
 
+use asm::dsl::kernel::kernel_struct;
 use asm::dsl::prelude::*;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -38,7 +39,7 @@ pub struct Inbox {
     pub ready: u32,
     /// Has the receiver ever read by a call that sees the queue? Written by readers.
     pub heard: u32,
-    /// Has something gone by TCP that may be unread? Written by the sender.
+    /// Has something gone by TCP that may be unread? 1 at first, because it may have come with the SYN. Written by the sender.
     pub by_tcp: u32,
     /// Why the last message that went by TCP did: a [`Reason`]'s number. Written by the sender.
     pub reason: u32,
@@ -52,16 +53,54 @@ pub struct Me {
     pub key: u64,
     /// The other end's.
     pub peer: u64,
-    /// Bytes that it has offered since it was enrolled. Written by itself, under its lock.
+    /// Bytes that it has sent by both ways since it was enrolled. Written by itself, under its lock.
     pub sent: u64,
+    /// Where TCP's stream was when `sent` was counted: what TCP has taken since comes on top. Written by itself, under its lock.
+    pub seq: u32,
     /// Small messages since it read last, or sent a large one.
     pub burst: u32,
+    /// Bytes of the last message that went by TCP. Written by itself, under its lock.
+    pub size: u32,
     /// Nothing.
     pub pad: u32,
     /// When both ends were judged last, as `policy.rs` counts.
     pub judged: u32,
     /// Why the rules leave it with TCP now: a [`Refusal`](super::policy::Refusal)'s number, or 0.
     pub refused: u32,
+}
+
+/// What a socket of TCP's knows of itself.
+#[kernel_struct("tcp_sock")]
+pub(super) struct Tcp {
+    /// Behind the last byte that TCP has taken.
+    pub(super) write_seq: u32,
+    /// So many bytes may wait unsent before the sender has to; 0 is the system's setting.
+    pub(super) notsent_lowat: u32,
+    /// The connection.
+    pub(super) inet_conn: Connection,
+}
+
+/// A connection.
+#[kernel_struct("inet_connection_sock")]
+pub(super) struct Connection {
+    /// Its socket, as IP knows it.
+    pub(super) icsk_inet: Inet,
+}
+
+/// A socket of IP's.
+#[kernel_struct("inet_sock")]
+pub(super) struct Inet {
+    /// The socket.
+    pub(super) sk: Buffered,
+}
+
+/// A socket.
+#[kernel_struct("sock")]
+pub(super) struct Buffered {
+    /// Bytes that may wait to be sent.
+    pub(super) sk_sndbuf: i32,
+    /// Bytes a second that may be sent.
+    pub(super) sk_max_pacing_rate: u64,
 }
 
 /// Why a message goes by TCP.
@@ -126,9 +165,22 @@ pub static ME: SkStorage<Me> = map();
 #[rodata]
 pub static COUNTED: u32 = 1;
 
-/// Bytes that may lie in a queue.
+/// Large messages in bytes of which so many are on their way by TCP are a stream, which is held back; and so many may be on their way
+/// whatever the sender's buffer is.
 #[rodata]
-pub static CREDIT_BYTES: u64 = 512 << 10;
+pub static BULK: u64 = 64 << 10;
+
+/// So many bytes fit into the smallest buffer that there is.
+#[rodata]
+pub static LITTLE: u64 = 4 << 10;
+
+/// So much of a stream that is held back may wait unsent: `TCP_NOTSENT_LOWAT`.
+#[rodata]
+pub static HELD: u32 = 64 << 10;
+
+/// And TCP sends so many bytes of it in a second: `SO_MAX_PACING_RATE`. A reader reads several times as many from its queue.
+#[rodata]
+pub static HELD_PACE: u32 = 1_000_000_000;
 
 /// Messages that may lie in a queue: the kernel spends a kilobyte on each, however small it is.
 #[rodata]
@@ -141,6 +193,10 @@ pub static SMALL: u64 = 16 << 10;
 /// So many small messages without reading in between are a stream.
 #[rodata]
 pub static STREAM: u32 = 16;
+
+/// After so many it leaves the map.
+#[rodata]
+pub static LEAVE: u32 = 1024;
 
 /// 0 when nothing new may be redirected: it is about to be taken down. Written by user space at any time.
 #[data]

@@ -254,7 +254,7 @@ fn both_ways(rig: &mut Rig) -> Option<String> {
 const POURED: usize = 2 << 20;
 
 /// What stands at a place of the stream.
-fn letter(at: usize) -> u8 {
+pub(crate) fn letter(at: usize) -> u8 {
     (at.wrapping_mul(0x9e37_79b9) >> 13).to_le_bytes()[0]
 }
 

@@ -17,3 +17,4 @@ mod rig;
 mod roads;
 mod soak;
 mod strangers;
+mod streams;
