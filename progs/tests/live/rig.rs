@@ -207,6 +207,11 @@ impl Rig {
         u64::from_ne_bytes(value[..8].try_into().expect("eight bytes"))
     }
 
+    /// Is it the usual pair?
+    pub(crate) fn is_naive(&self) -> bool {
+        self.naive.is_some()
+    }
+
     /// Is it ours, and is what is read counted? Where it is not, all of ours goes by TCP.
     pub(crate) fn counted(&self) -> bool {
         self.ours.as_ref().is_some_and(|ours| ours.counting() != Counting::None)
