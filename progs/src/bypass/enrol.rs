@@ -9,7 +9,7 @@ use super::acked::acked;
 use super::leave::{gone, left};
 use super::origin::ORIGINS;
 use super::policy::{ENDS, End, REFUSED, judge, now};
-use super::types::{INBOXES, Inbox, ME, Me, OPEN, PEERS};
+use super::types::{EMPTY, INBOXES, ME, NOTHING, OPEN, PEERS};
 
 /// Address family of IPv4.
 const INET: u32 = 2;
@@ -62,36 +62,31 @@ fn join(ops: &SockOps) {
     if key == peer {
         return;
     }
+    // Large structs are not put together on the stack: the rules need that.
+    let Some(empty) = EMPTY.get(&0) else { return };
+    let Some(nothing) = NOTHING.get(&0) else { return };
     if !welcome(ops, key) {
         return;
     }
-    let first = Me { key, peer, sent: 0, seq: ops.snd_nxt(), burst: 0, size: 0, pad: 0, judged: now(), refused: 0 };
-    let Some(_me) = ME.get_or_init(&sk, &first) else { return };
+    let Some(me) = ME.get_or_init(&sk, &nothing) else { return };
+    me.key = key;
+    me.peer = peer;
+    me.seq = ops.snd_nxt();
+    me.judged = now();
     if PEERS.add(ops, &key, Update::NoExist).code() != 0 {
         ENDS.remove(&key);
         ME.remove(&sk);
         return;
     }
-    let inbox = Inbox {
-        sent: 0,
-        read: 0,
-        redirected: 0,
-        messages: 0,
-        passed: 0,
-        tail: 0,
-        mark: 0,
-        old: 0,
-        young: 0,
-        ready: 1,
-        heard: 0,
-        by_tcp: 1,
-        reason: 0,
-    };
-    if INBOXES.set(&key, &inbox, Update::NoExist).code() != 0 {
+    if INBOXES.set(&key, &empty, Update::NoExist).code() != 0 {
         PEERS.remove(&key);
         ENDS.remove(&key);
         ME.remove(&sk);
         return;
+    }
+    if let Some(inbox) = INBOXES.get(&key) {
+        inbox.by_tcp = 1;
+        inbox.ready = 1;
     }
     ops.set_cb_flags(ops.cb_flags() | SockOps::WANT_STATE | SockOps::WANT_RTT);
 }

@@ -152,6 +152,14 @@ impl Reason {
 #[map]
 pub static INBOXES: HashMap<u64, Inbox, 65536> = map();
 
+/// A direction in which nothing has happened: what a new one begins as. Nobody writes it.
+#[map]
+pub(super) static EMPTY: Array<Inbox, 1> = map();
+
+/// What a socket remembers before it is told. Nobody writes it.
+#[map]
+pub(super) static NOTHING: Array<Me, 1> = map();
+
 /// Enrolled sockets by key. The kernel takes a socket out when it is closed.
 #[map]
 pub static PEERS: SockHash<u64, 65536> = map();
