@@ -29,30 +29,25 @@ pub(super) fn acked(ops: &SockOps) {
     let Some(to) = INBOXES.get(&me.peer) else {
         // The other end is established, and has been here or never will be.
         ignore(ops);
-        let key = me.key;
-        PEERS.remove(&key);
-        INBOXES.remove(&key);
-        ENDS.remove(&key);
+        PEERS.remove(&me.key);
+        INBOXES.remove(&me.key);
+        ENDS.remove(&me.key);
         ME.remove(&sk);
         return;
     };
-    if me.burst > LEAVE || to.ready == 0 {
-        // A plain socket sends small messages faster, and one whose other end has left has nobody to redirect to.
+    // A plain socket sends small messages faster, and one whose other end has left has nobody to redirect to.
+    let leaves = me.burst > LEAVE || to.ready == 0;
+    if leaves {
         if left(me) {
             ignore(ops);
-            free(ops);
         }
-    } else if me.burst > STREAM || OPEN.place() == 0 {
-        free(ops);
-    } else if to.read >= BULK && to.sent - to.read >= BULK {
-        wait(ops, 0, HELD);
+    }
+    let free = leaves || me.burst > STREAM || OPEN.place() == 0;
+    let bulk = to.read >= BULK && to.sent - to.read >= BULK;
+    if free || bulk {
         // A sender that waits in the middle of a message has to send its rest by TCP, too: the larger it is, the longer that takes. And
         // the smaller, the more a reader that has caught up switches the processor back and forth.
-        if me.size >= HELD / 2 && me.size <= HELD {
-            pace(ops, UNPACED.1, HELD_PACE);
-        } else {
-            pace(ops, HELD_PACE as u64, UNPACED.0);
-        }
+        hold(ops, !free, !free && me.size >= HELD / 2 && me.size <= HELD);
     }
 }
 
@@ -62,29 +57,15 @@ fn ignore(ops: &SockOps) {
     ops.set_cb_flags(ops.cb_flags() & !SockOps::WANT_RTT);
 }
 
-/// Lets so many bytes wait unsent, if it is not the application that has set this.
+/// Sets or takes back how much may wait unsent, and how much may be sent in a second, where it is not the application that has set it.
 #[bpf_fn]
-fn wait(ops: &SockOps, from: u32, to: u32) {
+fn hold(ops: &SockOps, wait: bool, pace: bool) {
     let Some(sk) = ops.sk() else { return };
     let Some(tcp) = sk.kernel_tcp::<Tcp>() else { return };
-    if tcp.notsent_lowat == from {
-        ops.set_option(LOWAT.0, LOWAT.1, to);
+    if tcp.notsent_lowat == if wait { 0 } else { HELD } {
+        ops.set_option(LOWAT.0, LOWAT.1, if wait { HELD } else { 0 });
     }
-}
-
-/// Lets so many bytes be sent in a second, if it is not the application that has set this.
-#[bpf_fn]
-fn pace(ops: &SockOps, from: u64, to: u32) {
-    let Some(sk) = ops.sk() else { return };
-    let Some(tcp) = sk.kernel_tcp::<Tcp>() else { return };
-    if tcp.inet_conn.icsk_inet.sk.sk_max_pacing_rate == from {
-        ops.set_option(PACE.0, PACE.1, to);
+    if tcp.inet_conn.icsk_inet.sk.sk_max_pacing_rate == if pace { UNPACED.1 } else { HELD_PACE as u64 } {
+        ops.set_option(PACE.0, PACE.1, if pace { HELD_PACE } else { UNPACED.0 });
     }
-}
-
-/// Takes both back.
-#[bpf_fn]
-fn free(ops: &SockOps) {
-    wait(ops, HELD, 0);
-    pace(ops, HELD_PACE as u64, UNPACED.0);
 }

@@ -183,12 +183,10 @@ pub static BULK: u64 = 64 << 10;
 pub static LITTLE: u64 = 4 << 10;
 
 /// So much of a stream that is held back may wait unsent: `TCP_NOTSENT_LOWAT`.
-#[rodata]
-pub static HELD: u32 = 64 << 10;
+pub const HELD: u32 = 64 << 10;
 
 /// And TCP sends so many bytes of it in a second: `SO_MAX_PACING_RATE`. A reader reads several times as many from its queue.
-#[rodata]
-pub static HELD_PACE: u32 = 1_000_000_000;
+pub const HELD_PACE: u32 = 1_000_000_000;
 
 /// Messages that may lie in a queue: the kernel spends a kilobyte on each, however small it is.
 #[rodata]
