@@ -13,7 +13,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::apply::record::Stage;
+use crate::apply::record::{LinkRecord, Stage};
 use crate::manifest::Hook;
 use crate::manifest::lab::{Protocol, SWITCH, Trial};
 use maps::Fate;
@@ -100,6 +100,8 @@ impl Planner<'_> {
         if fresh {
             self.make_lab();
         }
+        let drained = if fresh { Vec::new() } else { self.drained(&reload) };
+        self.steps.extend(drained.iter().map(|object| Step::Drain { object: object.clone() }));
         self.renew_maps();
         for at in 0..self.wanted.objects.len() {
             if self.sets(at) {
@@ -119,6 +121,8 @@ impl Planner<'_> {
         if !fresh {
             self.pins(&reload);
         }
+        let wanted = |object: &&String| self.wanted.objects.iter().any(|one| one.name == **object);
+        self.steps.extend(drained.iter().filter(wanted).map(|object| Step::Resume { object: object.clone() }));
         if !self.steps.is_empty() {
             self.trials();
         }
@@ -126,6 +130,23 @@ impl Planner<'_> {
             self.left_overs();
         }
         Ok(())
+    }
+
+    /// The objects there are that hold something for others, and of which a program, map or attachment goes or becomes another.
+    fn drained(&self, reload: &BTreeSet<usize>) -> Vec<String> {
+        let changes = |object: &String| match self.wanted.objects.iter().position(|one| one.name == *object) {
+            None => true,
+            Some(at) => reload.contains(&at) || self.loses_link(object),
+        };
+        self.observed.holders.iter().filter(|object| changes(object)).cloned().collect()
+    }
+
+    /// Whether a program of the object is taken off something.
+    fn loses_link(&self, object: &str) -> bool {
+        let Some(record) = &self.observed.record else { return false };
+        let of_object = |link: &LinkRecord| record.progs.get(&link.program).is_some_and(|prog| prog.object == object);
+        let gone = |pin: &String| self.wanted.links.iter().all(|link| link.pin != *pin);
+        record.links.iter().any(|(pin, link)| of_object(link) && gone(pin))
     }
 
     fn renew_maps(&mut self) {

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -49,6 +50,28 @@ pub trait System: Sync {
     /// # Errors
     /// When the kernel refuses.
     fn counters(&self, config: &serde_json::Value, maps: &MapSet) -> Result<Counters, SystemError>;
+
+    /// Whether it holds something for others, such as what lies in queues of connections, so that it has to be drained.
+    fn drains(&self) -> bool {
+        false
+    }
+
+    /// Lets go of what it holds, before its programs go or are replaced: nothing new comes to it, and what there is is waited for, so
+    /// long at most. Returns how it was before, for [`System::resume`], and what was done in words; `None` where there is nothing to do.
+    ///
+    /// # Errors
+    /// When others do not take what is theirs in time: who, and how much. Then it works as before.
+    fn drain(&self, _maps: &MapSet, _patience: Duration) -> Result<Option<(serde_json::Value, String)>, SystemError> {
+        Ok(None)
+    }
+
+    /// Works again: as it did before [`System::drain`], or after `null` as it does when it is new.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    fn resume(&self, _maps: &MapSet, _before: &serde_json::Value) -> Result<(), SystemError> {
+        Ok(())
+    }
 
     /// How much it has taken over of what the connections carry that stand now; `None` for systems that take over nothing.
     ///

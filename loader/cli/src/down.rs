@@ -3,12 +3,13 @@
 //! Input: [`Args`]. Output: the ids of everything that is gone. Read next: `loader::apply`'s `down`.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Result, bail};
-use loader::apply::{self, Removed};
+use loader::apply::{self, Draining, Removed};
 
 use crate::render::Out;
-use crate::up;
+use crate::{systems, up};
 
 /// What `loader down` is asked for.
 #[derive(Debug, clap::Args)]
@@ -20,6 +21,10 @@ pub(crate) struct Args {
     /// Every deployment there is
     #[arg(long)]
     all: bool,
+
+    /// How long to wait for readers of what programs have put into their queues
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = up::seconds)]
+    drain: Duration,
 }
 
 /// Runs the command.
@@ -28,10 +33,13 @@ pub(crate) fn run(args: Args, out: &mut Out) -> Result<()> {
         None => apply::deployments()?,
         Some(target) => resolve(&target, out)?,
     };
+    let systems = systems::all();
+    let systems = systems::refs(&systems);
+    let draining = Draining { systems: &systems, patience: args.drain };
     // One that cannot be taken away must not keep the others.
     let (mut removed, mut failed) = (Vec::new(), Vec::new());
     for name in names {
-        match apply::down(&name) {
+        match apply::down(&name, draining) {
             Ok(one) => removed.push(one),
             Err(error) => failed.push((name, error)),
         }
@@ -78,6 +86,9 @@ fn text(removed: &Removed) -> String {
         removed.maps.len(),
         removed.namespaces.len()
     );
+    for drained in &removed.drained {
+        text += &format!("  {drained}\n");
+    }
     for moved in &removed.moved {
         text += &format!("  {moved}\n");
     }

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use asm::codegen::Profile;
@@ -11,6 +12,7 @@ use asm::dsl::Module;
 use loader::manifest::{Diagnostic, Section};
 use loader::system::{Counters, MapSet, Share, Site, System, SystemError, Wants};
 use progs::BuiltIn;
+use progs::bypass::drain::{self, Maps};
 use progs::bypass::share::share;
 use progs::bypass::types::Inbox;
 use progs::lb::control::config::{ConfigError, Vip};
@@ -158,6 +160,25 @@ impl System for BuiltInSystem {
             }
             Kind::Bypass | Kind::Plain => Ok(Counters::default()),
         }
+    }
+
+    fn drains(&self) -> bool {
+        self.kind == Kind::Bypass
+    }
+
+    fn drain(&self, maps: &MapSet, patience: Duration) -> Result<Option<(Value, String)>, SystemError> {
+        // Pins, and so maps opened by them, have no dots in their names. What an interrupted run left may lack some.
+        let (Some(open), Some(inboxes), Some(peers)) = (maps.get("_data"), maps.get("inboxes"), maps.get("peers"))
+        else {
+            return Ok(None);
+        };
+        let drained = drain::drain(&Maps { open, inboxes, peers, ends: maps.get("ends") }, patience)?;
+        Ok(Some((drained.was_open.into(), drained.to_string())))
+    }
+
+    fn resume(&self, maps: &MapSet, before: &Value) -> Result<(), SystemError> {
+        let Some(data) = maps.get("_data") else { return Ok(()) };
+        Ok(drain::open(data, before.as_bool().unwrap_or(true)).map(drop)?)
     }
 
     fn share(&self, maps: &MapSet) -> Result<Option<Share>, SystemError> {

@@ -4,12 +4,13 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use loader::apply::{self, Prepared, Report};
+use loader::apply::{self, Draining, Prepared, Report};
 use loader::manifest;
 use loader::plan::{Observed, Plan};
+use loader::system::System;
 use progs::bypass::probe::Verdicts;
 use serde::Serialize;
 
@@ -37,6 +38,16 @@ pub(crate) struct Args {
     /// Print what would be done, and do nothing
     #[arg(long)]
     dry_run: bool,
+
+    /// How long to wait for readers of what programs that change have put into their queues
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
+    drain: Duration,
+}
+
+/// A number of seconds.
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().filter(|seconds| *seconds <= 86_400.0);
+    seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).ok_or_else(|| "0 to 86400".to_owned())
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {
@@ -71,19 +82,20 @@ pub(crate) fn run(args: Args, out: &mut Out) -> Result<()> {
     let prepared: Vec<Prepared<'_>> =
         manifest.deployments.iter().map(|one| apply::prepare(one, &systems)).collect::<Result<_, _>>()?;
     if args.dry_run {
-        return dry_run(&prepared, out);
+        return dry_run(&prepared, &systems, out);
     }
     let cancel = interrupt::watch()?;
-    let reports = apply::up(&prepared, &cancel, &mut |event| out.progress(event))?;
+    let draining = Draining { systems: &systems, patience: args.drain };
+    let reports = apply::up(&prepared, draining, &cancel, &mut |event| out.progress(event))?;
     let result = UpResult { deployments: reports, probe, total_ms: begin.elapsed().as_secs_f64() * 1e3 };
     out.result(&result, text)
 }
 
 /// The plans as they would be carried out now. Where the present state cannot be read, they are those of a fresh machine.
-fn dry_run(prepared: &[Prepared<'_>], out: &mut Out) -> Result<()> {
+fn dry_run(prepared: &[Prepared<'_>], systems: &[&dyn System], out: &mut Out) -> Result<()> {
     let mut plans = Vec::new();
     for one in prepared {
-        let observed = match apply::observe(&one.wanted.name, one.wanted.lab.as_ref()) {
+        let observed = match apply::observe(&one.wanted.name, one.wanted.lab.as_ref(), systems) {
             Ok(observed) if observed.bpffs => observed,
             Ok(observed) => {
                 out.progress("bpffs is not mounted; `up` mounts it first");

@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 use asm::object::{AttachType, MapType, ProgType};
 use serde::Serialize;
 
+use super::drain::{Draining, holders};
 use super::error::Error;
 use super::observe::pin_in;
-use super::record::Record;
+use super::record::{Record, Stage};
 use super::{owner, privilege, store};
 use crate::lab::{self, netns::Netns};
 use crate::link::{Link, sockmap};
@@ -28,6 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub struct Removed {
     /// The deployment.
     pub name: String,
+    /// What systems did before, to lose nothing, in words.
+    pub drained: Vec<String>,
     /// Links, by id.
     pub links: Vec<u32>,
     /// What was taken off the sockets of a map that had it without a link, in words.
@@ -57,12 +60,12 @@ pub fn deployments() -> Result<Vec<String>, Error> {
     }
 }
 
-/// Takes a deployment away.
+/// Takes a deployment away, after its systems have let go of what they hold for others.
 ///
 /// # Errors
-/// [`Error::NoDeployment`], a lock that somebody else holds, and what the kernel refuses; then another `down` goes on
-/// where this one stopped.
-pub fn down(name: &str) -> Result<Removed, Error> {
+/// [`Error::NoDeployment`], a lock that somebody else holds, a system that cannot let go (then all is as before), and what the kernel
+/// refuses; then another `down` goes on where this one stopped.
+pub fn down(name: &str, draining: Draining<'_>) -> Result<Removed, Error> {
     privilege::check("loader down", false)?;
     let there = deployments()?;
     let bpffs = Bpffs::find()?.filter(|_| there.iter().any(|other| other == name));
@@ -73,15 +76,15 @@ pub fn down(name: &str) -> Result<Removed, Error> {
         // It must not keep its pins alive; only the names of the lab's namespaces are lost with it.
         Err(error) => (None, Some(format!("{error}: namespaces of a lab, if there was one, are left (`ip netns`)"))),
     };
-    let mut removed = clear(name, lock.path(), record.as_ref())?;
+    let mut removed = clear(name, lock.path(), record.as_ref(), draining)?;
     removed.left.extend(unread);
     lock.remove_if_empty()?;
     Ok(removed)
 }
 
 /// Takes away everything below a locked directory, the lab included; the directory itself stays.
-pub(super) fn clear(name: &str, dir: &Path, record: Option<&Record>) -> Result<Removed, Error> {
-    let mut removed = Removed { name: name.to_owned(), ..Removed::default() };
+pub(super) fn clear(name: &str, dir: &Path, record: Option<&Record>, draining: Draining<'_>) -> Result<Removed, Error> {
+    let mut removed = Removed { name: name.to_owned(), drained: drain(dir, record, draining)?, ..Removed::default() };
     for pin in pin::list(dir, Kind::Link)? {
         removed.links.extend(detach(&pin_in(dir, Kind::Link, &pin))?);
     }
@@ -112,6 +115,19 @@ pub(super) fn clear(name: &str, dir: &Path, record: Option<&Record>) -> Result<R
     }
     store::remove(dir)?;
     Ok(removed)
+}
+
+/// Has all systems let go. Whoever finds this interrupted must not take it for what `up` has left.
+fn drain(dir: &Path, record: Option<&Record>, draining: Draining<'_>) -> Result<Vec<String>, Error> {
+    let Some(record) = record.filter(|record| !holders(draining.systems, Some(record)).is_empty()) else {
+        return Ok(Vec::new());
+    };
+    store::write(dir, &Record { stage: Stage::Changing, ..record.clone() })?;
+    let drained = draining.drain_all(dir, Some(record));
+    if drained.is_err() {
+        store::write(dir, record)?;
+    }
+    drained
 }
 
 /// Removes a link's pin, closes it, and makes sure that the kernel no longer knows it; returns its id.

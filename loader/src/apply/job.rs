@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use super::drain::Draining;
 use super::error::Error;
 use super::event::{Event, Report, Tell, Took};
 use super::prepare::Prepared;
@@ -25,6 +26,7 @@ use crate::plan::{Observed, Plan, Step, Wanted, netns_name};
 /// A deployment being brought up.
 pub(super) struct Job<'p, 's> {
     pub(super) prepared: &'p Prepared<'s>,
+    pub(super) draining: Draining<'s>,
     lock: pin::Deployment,
     pub(super) observed: Observed,
     pub(super) plan: Plan,
@@ -46,10 +48,10 @@ pub(super) struct Job<'p, 's> {
 
 impl<'p, 's> Job<'p, 's> {
     /// Locks, looks, plans; changes nothing but the lock's directory.
-    pub(super) fn begin(prepared: &'p Prepared<'s>, bpffs: &Bpffs) -> Result<Self, Error> {
+    pub(super) fn begin(prepared: &'p Prepared<'s>, draining: Draining<'s>, bpffs: &Bpffs) -> Result<Self, Error> {
         let wanted = &prepared.wanted;
         let lock = bpffs.lock(&wanted.name)?;
-        match Self::look(prepared, &lock) {
+        match Self::look(prepared, draining, &lock) {
             Ok((observed, plan)) => {
                 let clears = plan.steps.iter().any(|step| matches!(step, Step::Clear { .. }));
                 let fresh = clears || observed.record.is_none();
@@ -67,6 +69,7 @@ impl<'p, 's> Job<'p, 's> {
                 let (written_down, migrated) = (false, Vec::new());
                 Ok(Self {
                     prepared,
+                    draining,
                     lock,
                     observed,
                     plan,
@@ -90,9 +93,13 @@ impl<'p, 's> Job<'p, 's> {
     }
 
     /// What is there, the plan, and whether the hooks outside of labs can be had: better refused now than half way.
-    fn look(prepared: &Prepared<'_>, lock: &pin::Deployment) -> Result<(Observed, Plan), Error> {
+    fn look(
+        prepared: &Prepared<'_>,
+        draining: Draining<'_>,
+        lock: &pin::Deployment,
+    ) -> Result<(Observed, Plan), Error> {
         let wanted = &prepared.wanted;
-        let observed = observe::observe(&wanted.name, wanted.lab.as_ref())?;
+        let observed = observe::observe(&wanted.name, wanted.lab.as_ref(), draining.systems)?;
         debug_assert_eq!(observed.directory, lock.path().is_dir());
         let plan = Plan::new(wanted, &observed)?;
         if let Some(name) = foreign_netns(prepared, &observed) {

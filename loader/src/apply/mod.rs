@@ -10,10 +10,11 @@
 //! let manifest = manifest::read(Path::new("lb.toml"), &[], &BTreeMap::new())?;
 //! let systems = []; // whoever brings built-in objects names them here
 //! let prepared: Vec<_> = manifest.deployments.iter().map(|one| apply::prepare(one, &systems)).collect::<Result<_, _>>()?;
-//! for report in apply::up(&prepared, &AtomicBool::new(false), &mut |event| eprintln!("{event}"))? {
+//! let draining = apply::Draining { systems: &systems, patience: apply::DRAIN_PATIENCE };
+//! for report in apply::up(&prepared, draining, &AtomicBool::new(false), &mut |event| eprintln!("{event}"))? {
 //!     println!("{}: {} steps", report.name, report.plan.steps.len());
 //! }
-//! let removed = apply::down("lb")?;
+//! let removed = apply::down("lb", draining)?;
 //! assert!(removed.left.is_empty());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -21,6 +22,7 @@
 mod attach;
 pub mod contents;
 mod down;
+mod drain;
 mod error;
 mod event;
 mod hook;
@@ -38,6 +40,7 @@ mod up;
 mod work;
 
 pub use down::{Removed, deployments, down};
+pub use drain::{Draining, PATIENCE as DRAIN_PATIENCE};
 pub use error::Error;
 pub use event::{Event, Report, Tell, Took};
 pub use observe::observe;

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use asm::object::AttachType;
 
+use super::drain::holders;
 use super::error::Error;
 use super::record::{LinkRecord, Stage};
 use super::store;
@@ -16,12 +17,13 @@ use crate::map::{Found, Map};
 use crate::pin::{self, Bpffs, Kind};
 use crate::plan::{Observed, SeenLink, SeenProg};
 use crate::prog::Prog;
+use crate::system::System;
 
-/// Looks at a deployment; `lab` is what its lab should be, if it should have one.
+/// Looks at a deployment; `lab` is what its lab should be, if it should have one, `systems` those there are.
 ///
 /// # Errors
 /// What cannot be read; a deployment that is not there is no error.
-pub fn observe(name: &str, lab: Option<&Lab>) -> Result<Observed, Error> {
+pub fn observe(name: &str, lab: Option<&Lab>, systems: &[&dyn System]) -> Result<Observed, Error> {
     let Some(bpffs) = Bpffs::find()? else { return Ok(Observed::default()) };
     let dir = bpffs.deployment_path(name)?;
     let mut seen = Observed { bpffs: true, directory: dir.is_dir(), ..Observed::default() };
@@ -29,6 +31,7 @@ pub fn observe(name: &str, lab: Option<&Lab>) -> Result<Observed, Error> {
         return Ok(seen);
     }
     seen.record = store::read(&dir, name)?;
+    seen.holders = holders(systems, seen.record.as_ref());
     for pin in pin::list(&dir, Kind::Prog)? {
         let info = Prog::from_pin(pin_in(&dir, Kind::Prog, &pin))?.info()?;
         seen.progs.insert(pin, SeenProg { id: info.id, tag: info.tag });

@@ -12,7 +12,7 @@ use super::error::Error;
 use super::observe::{observe, pin_in};
 use super::owner::Owner;
 use super::record::{LinkRecord, Record, Refusal, Stage};
-use super::{hook, privilege};
+use super::{drain, hook, privilege};
 use crate::lab::build;
 use crate::lab::netns::Netns;
 use crate::link::xdp::Mode;
@@ -21,7 +21,7 @@ use crate::map::Map;
 use crate::pin::{Bpffs, Kind};
 use crate::plan::{Observed, hook_name};
 use crate::prog::Prog;
-use crate::system::{Counters, MapSet, System};
+use crate::system::{Counters, System};
 
 /// A deployment as it is now.
 #[derive(Debug, Clone, Serialize)]
@@ -120,7 +120,7 @@ pub fn status(name: &str, systems: &[&dyn System]) -> Result<Status, Error> {
     let bpffs = Bpffs::find()?.filter(|_| there.iter().any(|other| other == name));
     let Some(bpffs) = bpffs else { return Err(Error::NoDeployment { name: name.to_owned(), there }) };
     let dir = bpffs.deployment_path(name)?;
-    let observed = observe(name, None)?;
+    let observed = observe(name, None, systems)?;
     let record = observed.record.clone();
     let mut drift = drift(record.as_ref(), &observed);
     let ours: Vec<u32> = observed.links.values().map(|link| link.prog_id).collect();
@@ -141,7 +141,7 @@ pub fn status(name: &str, systems: &[&dyn System]) -> Result<Status, Error> {
         maps: maps(&dir, &observed)?,
         links,
         namespaces: record.as_ref().and_then(|r| r.lab.clone()).map(|lab| lab.namespaces).unwrap_or_default(),
-        counters: counters(&dir, record.as_ref(), &observed, systems)?,
+        counters: counters(&dir, record.as_ref(), systems)?,
         left_out: record.as_ref().map(|record| record.left_out.clone()).unwrap_or_default(),
         drift,
         foreign,
@@ -280,22 +280,11 @@ fn mode_drift(link: &LinkStatus, record: &Record) -> Option<String> {
     (got != now).then(|| format!("{} runs in {now} mode, it was attached in {got}", link.at))
 }
 
-fn counters(
-    dir: &Path,
-    record: Option<&Record>,
-    observed: &Observed,
-    systems: &[&dyn System],
-) -> Result<BTreeMap<String, Counters>, Error> {
+fn counters(dir: &Path, record: Option<&Record>, systems: &[&dyn System]) -> Result<BTreeMap<String, Counters>, Error> {
     let mut all = BTreeMap::new();
     for object in record.iter().flat_map(|record| &record.objects) {
         let Some(system) = systems.iter().find(|system| system.name() == object.name) else { continue };
-        let mut maps = MapSet::default();
-        for pin in observed.maps.keys() {
-            let map = Map::from_pin(pin_in(dir, Kind::Map, pin))?;
-            // A pin that had to differ from the map's name carries the object's before it.
-            let name = pin.strip_prefix(&format!("{}:", object.name)).unwrap_or(pin);
-            maps.insert(name.to_owned(), map);
-        }
+        let maps = drain::pinned_maps(dir, &object.name)?;
         let failed = |source| Error::System { object: object.name.clone(), step: "reading its counters", source };
         let counters = system.counters(&object.config, &maps).map_err(failed)?;
         if !counters.values.is_null() {

@@ -10,6 +10,7 @@ use asm::object::AttachType;
 use serde_json::Value;
 
 use super::contents::Contents;
+use super::drain::Drained;
 use super::error::Error;
 use super::hook::Displaced;
 use super::record::{LinkRecord, Record};
@@ -39,6 +40,8 @@ pub(super) enum Undo {
     Contents(Vec<SetMap>, Contents),
     /// The maps of the object at this place were configured anew; this was their configuration.
     Reconfigure(usize, Value),
+    /// A system has let go of what it held.
+    Resume(Drained),
     /// The record was written anew; this was there before.
     Record(Box<Record>),
 }
@@ -57,6 +60,7 @@ impl fmt::Display for Undo {
             Self::Repin(pin, None) => write!(f, "unpin {}", pin.display()),
             Self::Contents(..) => f.write_str("put the old contents back into the maps"),
             Self::Reconfigure(_, _) => f.write_str("put the old configuration back"),
+            Self::Resume(drained) => write!(f, "let {} go on", drained.object),
             Self::Record(_) => f.write_str("put the old record back"),
         }
     }

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::contents::{self, Contents};
 use super::down;
+use super::drain::Drained;
 use super::error::Error;
 use super::event::{Event, Tell};
 use super::job::Job;
@@ -33,8 +34,10 @@ impl Job<'_, '_> {
         match step {
             Step::Clear { .. } => {
                 let record = self.observed.record.as_ref();
-                down::clear(&self.prepared.wanted.name, self.dir(), record).map(drop)
+                down::clear(&self.prepared.wanted.name, self.dir(), record, self.draining).map(drop)
             }
+            Step::Drain { object } => self.drain(object, tell),
+            Step::Resume { object } => self.resume(object),
             Step::MakeHost { host, .. } => self.make_host(host),
             Step::Renew { map, migrate, .. } => {
                 if *migrate {
@@ -52,6 +55,35 @@ impl Job<'_, '_> {
             Step::Unpin { pin } => store::forget(&self.dir().join(pin)),
             Step::Load { .. } | Step::Try { .. } => Ok(()),
         }
+    }
+
+    /// Has the system of an object let go of what it holds; if something fails later, it goes on as before.
+    fn drain(&mut self, object: &str, tell: &mut Tell<'_>) -> Result<(), Error> {
+        let mut told = Vec::new();
+        let drained = self.draining.drain(self.dir(), object, &mut told)?;
+        told.into_iter().for_each(|words| tell(Event::Note(format!("  {words}"))));
+        if let Some(drained) = drained {
+            self.remember(Undo::Resume(drained));
+        }
+        Ok(())
+    }
+
+    /// Has it work again, as the manifest says: what it switched off to let go may be in a map that was kept.
+    fn resume(&mut self, name: &str) -> Result<(), Error> {
+        self.draining.resume(self.dir(), &Drained::forgotten(name))?;
+        let Some((at, object)) = self.object(name) else { return Ok(()) };
+        let maps = self.map_set(at)?;
+        for spec in self.prepared.objects[at]
+            .spec
+            .maps
+            .iter()
+            .filter(|spec| spec.origin.is_data() && !spec.origin.is_read_only())
+        {
+            if let Some(map) = maps.get(&spec.name) {
+                contents::change(map, spec, &Contents::default(), &object.contents)?;
+            }
+        }
+        Ok(())
     }
 
     fn object(&self, name: &str) -> Option<(usize, &WantedObject)> {
@@ -348,8 +380,9 @@ impl Job<'_, '_> {
                 if let Some(lab) = record.as_mut().and_then(|record| record.lab.as_mut()) {
                     lab.namespaces.retain(|host, _| self.hosts.all().contains_key(host));
                 }
-                down::clear(&self.prepared.wanted.name, self.dir(), record.as_ref()).map(drop)
+                down::clear(&self.prepared.wanted.name, self.dir(), record.as_ref(), self.draining).map(drop)
             }
+            Undo::Resume(drained) => self.draining.resume(self.dir(), &drained),
             Undo::Detach(path) => down::detach(&path).map(drop),
             Undo::DetachBare(prog, map, kind) => Ok(sockmap::detach(&prog, &map, kind)?),
             Undo::PutBackBare(prog, map, kind) => Ok(sockmap::replace(&prog, &map, kind)?),

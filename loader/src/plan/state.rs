@@ -109,6 +109,8 @@ pub struct Observed {
     pub links: BTreeMap<String, SeenLink>,
     /// What is wrong with the lab, in words; `None` when all of it stands.
     pub lab_damage: Option<String>,
+    /// The objects whose systems hold something for others, and let go of it before their programs change.
+    pub holders: Vec<String>,
 }
 
 /// A pinned program.

@@ -48,6 +48,16 @@ pub enum Step {
         /// What is written, in words.
         config: Vec<String>,
     },
+    /// Have an object's system let go of what it holds for others.
+    Drain {
+        /// The object.
+        object: String,
+    },
+    /// Have it go on.
+    Resume {
+        /// The object.
+        object: String,
+    },
     /// Take away everything there is of the deployment.
     Clear {
         /// Why.
@@ -120,6 +130,8 @@ impl fmt::Display for Step {
             }
             Self::Set { object, contents } => write!(f, "set in {object}: {}", list(contents)),
             Self::Configure { object, config } => write!(f, "configure {object}: {}", config.join("; ")),
+            Self::Drain { object } => write!(f, "drain {object}: what it holds goes to whom it belongs"),
+            Self::Resume { object } => write!(f, "resume {object}"),
             Self::Clear { why } => write!(f, "clear away what is there: {why}"),
             Self::MakeHost { host, netns, addresses } => {
                 write!(f, "make host {host} in network namespace {netns}: {}", list(addresses))

@@ -235,6 +235,27 @@ fn an_object_that_left_the_manifest_is_unpinned() {
     assert_eq!(steps(&wanted, &observed), "Detach Unpin Unpin");
 }
 
+/// What a system holds for others is let go of before a program changes, and only then.
+#[test]
+fn a_holder_is_drained_before_its_programs_change() {
+    type Change = fn(&mut Wanted, &mut Observed);
+    let table: [(&str, Change, &str); 6] = [
+        ("as it was", |_, _| {}, ""),
+        ("new weights", |w, _| w.objects[0].config = 5.into(), "Configure"),
+        ("new bytes", |w, _| w.objects[0].digest = "d2".into(), "Load Drain Configure Replace Pin Resume"),
+        ("interrupted", |_, o| record(o).stage = Stage::Changing, "Load Drain Configure Replace Pin Resume"),
+        ("no attachment", |w, _| w.links.clear(), "Drain Resume Detach"),
+        ("no object", |w, _| (w.objects, w.links) = Default::default(), "Drain Detach Unpin Unpin"),
+    ];
+    for (name, change, want) in table {
+        let mut wanted = wanted(false);
+        let mut observed = standing(&wanted);
+        observed.holders = vec!["lb".to_owned()];
+        change(&mut wanted, &mut observed);
+        assert_eq!(steps(&wanted, &observed), want, "{name}");
+    }
+}
+
 #[test]
 fn pins_without_a_record_are_cleared() {
     let wanted = wanted(false);

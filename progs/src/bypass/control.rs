@@ -4,7 +4,7 @@
 //! under all of it. Next file to read: `../../tests/live/main.rs`.
 
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use asm::object::AttachType;
 use loader::btf::KernelBtf;
@@ -15,6 +15,7 @@ use loader::map::{self, Map};
 use loader::{LoadOptions, Loaded, Spec};
 use zerocopy::IntoBytes;
 
+use super::drain::{self, Drained, Maps, Unread};
 use super::types::Inbox;
 
 /// Why it could not be brought up, or down.
@@ -38,15 +39,15 @@ pub enum Error {
     Map(#[from] map::Error),
     /// Bytes lie in queues that nobody reads.
     #[error(
-        "after {waited:?} there are {bytes} unread bytes in {queues} queues; the sockets stay enrolled, and nothing is lost"
+        "after {waited:.1?} there are unread bytes in {} queues: {}; nothing is lost, and nothing was taken off",
+        unread.len(),
+        drain::named(unread)
     )]
     Unread {
         /// How long was waited.
         waited: Duration,
-        /// Bytes in queues.
-        bytes: u64,
-        /// Queues with bytes in them.
-        queues: usize,
+        /// The sockets that do not read.
+        unread: Vec<Unread>,
     },
 }
 
@@ -197,8 +198,7 @@ impl Bypass {
     ///
     /// [`Error::Map`].
     pub fn open(&self, open: bool) -> Result<(), Error> {
-        let data = self.map(".data")?;
-        Ok(data.update(&[0; 4], u32::from(open).as_bytes(), loader::sys::uapi::UpdateFlags::empty())?)
+        drain::open(self.map(".data")?, open).map(drop)
     }
 
     /// Takes everything down: nothing new is redirected, queues are left to their readers, and only then do the sockets become plain
@@ -206,35 +206,20 @@ impl Bypass {
     ///
     /// # Errors
     ///
-    /// [`Error::Unread`] if that takes longer than `patience`: then everything is as it was but that nothing is redirected.
+    /// [`Error::Unread`] if that takes longer than `patience`: then everything is as it was.
     pub fn down(mut self, patience: Duration) -> Result<(), Box<(Self, Error)>> {
-        match self.open(false).and_then(|()| self.drain(patience)).and_then(|()| self.detach()) {
+        match self.drain(patience).and_then(|_| self.detach()) {
             Ok(()) => Ok(()),
             Err(error) => Err(Box::new((self, error))),
         }
     }
 
-    /// Waits until nothing that was redirected is unread.
-    fn drain(&self, patience: Duration) -> Result<(), Error> {
-        let begun = Instant::now();
-        loop {
-            let unread: Vec<u64> = self.inboxes()?.iter().filter_map(|(_, inbox)| unread(inbox)).collect();
-            if unread.is_empty() {
-                return Ok(());
-            }
-            let waited = begun.elapsed();
-            if waited >= patience {
-                return Err(Error::Unread { waited, bytes: unread.iter().sum(), queues: unread.len() });
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
+    fn drain(&self, patience: Duration) -> Result<Drained, Error> {
+        let (open, inboxes, peers) = (self.map(".data")?, self.map("inboxes")?, self.map("peers")?);
+        drain::drain(&Maps { open, inboxes, peers, ends: self.map("ends").ok() }, patience)
     }
 
     fn detach(&mut self) -> Result<(), Error> {
-        let peers = self.map("peers")?;
-        for key in peers.keys().filter_map(Result::ok).collect::<Vec<_>>() {
-            peers.delete(&key)?;
-        }
         for link in self.links.drain(..) {
             link.close_proven()?;
         }
@@ -317,10 +302,4 @@ fn object() -> Result<&'static [u8], Error> {
 fn kernel_types() -> Option<Arc<KernelBtf>> {
     static TYPES: OnceLock<Option<Arc<KernelBtf>>> = OnceLock::new();
     TYPES.get_or_init(|| KernelBtf::running().ok().map(Arc::new)).clone()
-}
-
-/// Bytes up to which a queue has to be read before it is empty; `None` if it is.
-fn unread(inbox: &Inbox) -> Option<u64> {
-    let left = inbox.tail.saturating_sub(inbox.read);
-    (left > 0).then_some(left)
 }

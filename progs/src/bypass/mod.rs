@@ -7,6 +7,7 @@
 
 mod acked;
 pub mod control;
+pub mod drain;
 mod enrol;
 mod leave;
 pub mod naive;

@@ -8,6 +8,7 @@ mod broken;
 mod bypass;
 mod change;
 mod contents;
+mod drain;
 mod ground;
 mod hooks;
 mod inspect;

@@ -1,0 +1,200 @@
+//! What programs hold for connections is let go of before they go: `loader down bypass`, and an `up` with other programs, in the middle of
+//! streams on real sockets.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::ground::{Ground, alone, are_gone, ids, rounds, shipped};
+use crate::hooks::{Cgroup, steps};
+use crate::sockets::{loopback, say};
+
+/// The manifest as it is shipped on a cgroup of the test's own, with another line in its `[data]`.
+fn manifest(ground: &Ground, cgroup: &Cgroup, data: &str) -> PathBuf {
+    let own = format!("\ncgroup = \"{}\"\n", cgroup.0.display());
+    let text = shipped("bypass.toml").replace("\ncgroup = \"lab\"\n", &own);
+    ground.file("bypass.toml", text.replace("[data]\n", &format!("[data]\n{data}\n")))
+}
+
+/// A connection on which each end has read: what is sent from now on is redirected, where this kernel can.
+fn talking() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let mut client = TcpStream::connect(listener.local_addr().expect("its address")).expect("a connection");
+    let mut server = listener.accept().expect("its other end").0;
+    for _ in 0..2 {
+        say(&mut client, &mut server);
+        say(&mut server, &mut client);
+    }
+    (client, server)
+}
+
+/// Bytes that lie in queues.
+fn queued(ground: &Ground) -> u64 {
+    let inboxes = ground.json(["map", "dump", "/sys/fs/bpf/loader/bypass/maps/inboxes", "--json"]);
+    let each = inboxes.as_array().into_iter().flatten().map(|one| &one["value"]);
+    each.map(|inbox| inbox["tail"].as_u64().unwrap_or(0).saturating_sub(inbox["read"].as_u64().unwrap_or(0))).sum()
+}
+
+fn is_open(up: &Value) -> bool {
+    up["probe"]["choice"]["open"] == true
+}
+
+#[test]
+fn who_does_not_read_is_named_and_loses_nothing() {
+    alone(|ground| {
+        loopback();
+        let cgroup = Cgroup::make("drain-unread");
+        let text = manifest(ground, &cgroup, "");
+        let up = ground.up(&text);
+        let home = cgroup.enter();
+        let (mut client, mut server) = talking();
+        drop(home);
+        client.write_all(&[7; 1000]).expect("it is taken");
+        if is_open(&up) {
+            assert_eq!(queued(ground), 1000);
+            let before = ground.status("bypass");
+            let address = server.local_addr().expect("its address");
+            let words = [
+                "bypass: leaving its connections to TCP failed",
+                "1000 bytes at",
+                &address.to_string(),
+                "nothing is lost",
+            ];
+            ground.run(["down", "bypass", "--drain", "0.1"]).failed(&words);
+            // Other programs would take the queue along too.
+            let other = manifest(ground, &cgroup, "credit_messages = 77");
+            let args = ["up".as_ref(), other.as_os_str(), "--drain".as_ref(), "0.1".as_ref()];
+            ground.run(args).failed(&["1000 bytes at", "nothing is lost"]);
+            let after = ground.status("bypass");
+            assert_eq!((ids(&after), &after["drift"]), (ids(&before), &json!([])), "everything is as it was");
+            // It works as before: what is sent now is redirected too.
+            client.write_all(&[8; 500]).expect("it is taken");
+            assert_eq!(queued(ground), 1500);
+            let mut got = [0; 1500];
+            server.read_exact(&mut got).expect("it comes");
+            assert!(got[..1000].iter().all(|byte| *byte == 7) && got[1000..].iter().all(|byte| *byte == 8));
+        }
+        let status = ground.status("bypass");
+        let down = ground.json(["down", "--json", "bypass"]);
+        let told = down[0]["drained"][0].as_str().expect("it says what it did");
+        let sockets = if is_open(&up) { "left 2 sockets to TCP" } else { "left 0 sockets to TCP" };
+        assert!(told.starts_with(sockets), "{told}");
+        are_gone(&ids(&status));
+        ground.is_clean("after down");
+        for _ in 0..2 {
+            say(&mut server, &mut client);
+        }
+    });
+}
+
+/// What a stream's bytes repeat: a prime number of them, so that no loss of whole blocks goes unnoticed.
+const PERIOD: usize = 65_521;
+
+/// The bytes from a place of a stream on.
+fn bytes(at: u64, len: usize) -> &'static [u8] {
+    static TWICE: OnceLock<Vec<u8>> = OnceLock::new();
+    let once = || (0..PERIOD as u64).map(|at| at.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes()[0]);
+    let start = usize::try_from(at % PERIOD as u64).expect("it is small");
+    &TWICE.get_or_init(|| once().chain(once()).collect())[start..start + len]
+}
+
+/// One way of a connection, until told to stop: bursts with pauses, and a reader who takes most of a pause for a burst, so that there is
+/// nearly always something in the queue, and now and then nothing.
+fn stream(mut from: TcpStream, mut to: TcpStream, stop: &AtomicBool) {
+    let sent = AtomicU64::new(u64::MAX);
+    to.set_read_timeout(Some(Duration::from_millis(20))).expect("it is a socket");
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut at = 0_u64;
+            while !stop.load(Ordering::Relaxed) {
+                for len in [40_000, 100, 30_000] {
+                    from.write_all(bytes(at, len)).expect("the connection stands");
+                    at += len as u64;
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            sent.store(at, Ordering::Relaxed);
+        });
+        let (mut part, mut at, mut waited) = ([0; 8 << 10], 0_u64, 0);
+        while at != sent.load(Ordering::Relaxed) {
+            match to.read(&mut part) {
+                Ok(got) => {
+                    assert!(got > 0 && part[..got] == *bytes(at, got), "other bytes at {at}");
+                    (at, waited) = (at + got as u64, 0);
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock && waited < 500 => waited += 1,
+                Err(error) => panic!("at byte {at} of {sent:?}: {error}"),
+            }
+            std::thread::sleep(Duration::from_micros(300));
+        }
+    });
+}
+
+/// Streams on connections made while it was up, and in the middle of them something that takes programs away.
+fn streams(ground: &Ground, cgroup: &Cgroup, change: impl FnOnce(bool)) {
+    let up = ground.up(&manifest(ground, cgroup, ""));
+    let home = cgroup.enter();
+    let pairs = [talking(), talking()];
+    drop(home);
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for (client, server) in pairs {
+            let stop = &stop;
+            let back = (server.try_clone().expect("a second handle"), client.try_clone().expect("a second handle"));
+            scope.spawn(move || stream(client, server, stop));
+            scope.spawn(move || stream(back.0, back.1, stop));
+        }
+        let begin = Instant::now();
+        while is_open(&up) && queued(ground) == 0 {
+            assert!(begin.elapsed().as_secs() < 10, "nothing was ever in a queue");
+        }
+        change(is_open(&up));
+        stop.store(true, Ordering::Relaxed);
+    });
+    ground.run(["down", "--all"]);
+    ground.is_clean("after down");
+}
+
+#[test]
+fn streams_lose_nothing_by_downs_ups_and_kills() {
+    alone(|ground| {
+        loopback();
+        let cgroup = Cgroup::make("drain-streams");
+        streams(ground, &cgroup, |_| assert_eq!(ground.run(["down", "bypass"]).code, Some(0)));
+        if rounds(2) == 1 {
+            return; // in a guest, where everything takes ten times as long
+        }
+        streams(ground, &cgroup, |_| {
+            let up = ground.up(&manifest(ground, &cgroup, "credit_messages = 77"));
+            let steps = steps(&up);
+            let at =
+                |name| steps.iter().position(|step| *step == name).unwrap_or_else(|| panic!("no {name}: {steps:?}"));
+            assert!(at("load") < at("drain") && at("drain") < at("replace") && at("pin") < at("resume"), "{steps:?}");
+            assert_eq!(
+                ground.up(&manifest(ground, &cgroup, "credit_messages = 77"))["deployments"][0]["changed"],
+                false
+            );
+        });
+        // Killed at any instant of taking it down: the next `up` puts it right, and new connections are redirected again.
+        for instant in 0..u64::from(rounds(3)) {
+            streams(ground, &cgroup, |is_open| {
+                let mut down = ground.command(["down", "bypass"]).spawn().expect("start loader");
+                std::thread::sleep(Duration::from_millis(4 + 12 * instant));
+                drop(down.kill()); // it may be done already
+                down.wait().expect("it ends");
+                ground.up(&manifest(ground, &cgroup, ""));
+                let home = cgroup.enter();
+                let (mut client, mut server) = talking();
+                drop(home);
+                client.write_all(&[1; 100]).expect("it is taken");
+                assert!(!is_open || queued(ground) >= 100, "it is up, and redirects nothing");
+                server.read_exact(&mut [0; 100]).expect("they come");
+            });
+        }
+    });
+}

@@ -1,0 +1,156 @@
+//! Letting go of connections without losing a byte: nothing new is redirected, queues are left to their readers, and only then are the
+//! sockets plain TCP's again.
+//!
+//! Stage: control plane. Input: the programs' maps, wherever they come from. Output: no socket in `peers`; or who does not read, with
+//! everything working as before. There is one such road, for [`Bypass::down`](super::control::Bypass::down) and for deployments. Next
+//! file to read: `control.rs`.
+
+use std::fmt;
+use std::net::{Ipv6Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use asm::dsl::Ip6;
+use loader::map::Map;
+use loader::sys::uapi::UpdateFlags;
+use rustix::thread::{MembarrierCommand, membarrier};
+use zerocopy::IntoBytes;
+
+use super::control::Error;
+use super::policy::End;
+use super::types::Inbox;
+
+/// The only key of a map of variables.
+const ONLY: [u8; 4] = [0; 4];
+
+/// So many sockets that do not read are named.
+const NAMED: usize = 5;
+
+/// What it takes.
+#[derive(Clone, Copy, Debug)]
+pub struct Maps<'a> {
+    /// `.data`: the switch.
+    pub open: &'a Map,
+    /// The directions there are.
+    pub inboxes: &'a Map,
+    /// The enrolled sockets.
+    pub peers: &'a Map,
+    /// Their addresses.
+    pub ends: Option<&'a Map>,
+}
+
+/// What was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drained {
+    /// Whether it was switched on.
+    pub was_open: bool,
+    /// Sockets that were left to TCP.
+    pub sockets: usize,
+    /// How long their readers took.
+    pub took: Duration,
+}
+
+impl fmt::Display for Drained {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "left {} sockets to TCP, with nothing unread after {} ms", self.sockets, self.took.as_millis())
+    }
+}
+
+/// A socket with bytes in its queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unread {
+    /// Its key.
+    pub key: u64,
+    /// Bytes.
+    pub bytes: u64,
+    /// Its addresses, if they are known.
+    pub end: Option<End>,
+}
+
+impl fmt::Display for Unread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes at ", self.bytes)?;
+        let Some(end) = &self.end else { return write!(f, "socket {:#x}", self.key) };
+        let address = |ip: Ip6, port: u16| SocketAddr::new(Ipv6Addr::from(ip).to_canonical(), port);
+        write!(f, "{} from {}", address(end.local, end.local_port), address(end.remote, end.remote_port))?;
+        if end.pid == 0 { Ok(()) } else { write!(f, ", process {} ({})", end.pid, end.comm) }
+    }
+}
+
+/// The first few of them.
+pub(super) fn named(all: &[Unread]) -> String {
+    let mut text: Vec<_> = all.iter().take(NAMED).map(ToString::to_string).collect();
+    if all.len() > NAMED {
+        text.push(format!("{} more", all.len() - NAMED));
+    }
+    text.join("; ")
+}
+
+/// Switches redirection off or on; whether it was on.
+///
+/// # Errors
+///
+/// [`Error::Map`].
+pub fn open(data: &Map, open: bool) -> Result<bool, Error> {
+    let before = data.lookup(&ONLY)?.is_some_and(|value| value.iter().any(|byte| *byte != 0));
+    data.update(&ONLY, u32::from(open).as_bytes(), UpdateFlags::empty())?;
+    Ok(before)
+}
+
+/// Lets go of all connections.
+///
+/// # Errors
+///
+/// [`Error::Unread`] if somebody does not read in time; then it is switched on again, if it was.
+pub fn drain(maps: &Maps<'_>, patience: Duration) -> Result<Drained, Error> {
+    let begun = Instant::now();
+    let was_open = open(maps.open, false)?;
+    settle();
+    match wait(maps, begun, patience).and_then(|()| leave(maps.peers)) {
+        Ok(sockets) => Ok(Drained { was_open, sockets, took: begun.elapsed() }),
+        Err(error) => {
+            open(maps.open, was_open)?;
+            Err(error)
+        }
+    }
+}
+
+/// Programs that looked at the switch before have said by now what they redirect: none of them runs any longer.
+fn settle() {
+    // Waits for a grace period of RCU, under which these programs run. A kernel whose CPUs are without ticks has none of it for the asking.
+    if membarrier(MembarrierCommand::Global).is_err() {
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// Waits until nothing that was redirected is unread.
+fn wait(maps: &Maps<'_>, begun: Instant, patience: Duration) -> Result<(), Error> {
+    loop {
+        let unread = unread(maps.inboxes)?;
+        if unread.is_empty() {
+            return Ok(());
+        }
+        let waited = begun.elapsed();
+        if waited >= patience {
+            let ends = maps.ends.map(|ends| ends.typed::<u64, End>()).transpose()?;
+            let end = |key: &u64| ends.as_ref().and_then(|ends| ends.get(key).ok().flatten());
+            let unread = unread.into_iter().map(|one| Unread { end: end(&one.key), ..one }).collect();
+            return Err(Error::Unread { waited, unread });
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn unread(inboxes: &Map) -> Result<Vec<Unread>, Error> {
+    let all = inboxes.typed::<u64, Inbox>()?.entries()?.into_iter();
+    let left = |(key, inbox): (u64, Inbox)| Unread { key, bytes: inbox.tail.saturating_sub(inbox.read), end: None };
+    Ok(all.map(left).filter(|one| one.bytes > 0).collect())
+}
+
+/// Takes every socket out; how many there were.
+fn leave(peers: &Map) -> Result<usize, Error> {
+    let keys: Vec<_> = peers.keys().filter_map(Result::ok).collect();
+    for key in &keys {
+        peers.delete(key)?;
+    }
+    Ok(keys.len())
+}
