@@ -12,7 +12,7 @@ use asm::dsl::prelude::*;
 
 use super::leave::left;
 use super::policy::ENDS;
-use super::types::{BULK, HELD, HELD_PACE, INBOXES, LEAVE, ME, OPEN, PEERS, STREAM, Tcp};
+use super::types::{BULK, HELD, HELD_PACE, INBOXES, LEAVE, LITTLE, ME, OPEN, PEERS, STREAM, Tcp};
 
 /// `IPPROTO_TCP` and its `TCP_NOTSENT_LOWAT`, which the kernel lets programs set since Linux 5.11.
 const LOWAT: (u32, u32) = (6, 25);
@@ -43,7 +43,10 @@ pub(super) fn acked(ops: &SockOps) {
         }
     }
     let free = leaves || me.burst > STREAM || OPEN.place() == 0;
-    let bulk = to.read >= BULK && to.sent - to.read >= BULK;
+    // Who waits for something to read on a socket in the map is woken by room to write as well, and is given `EAGAIN`: only who hardly
+    // ever reads is made to wait for room.
+    let Some(own) = INBOXES.get(&me.key) else { return };
+    let bulk = own.sent < LITTLE && to.read >= BULK && to.sent - to.read >= BULK;
     if free || bulk {
         // A sender that waits in the middle of a message has to send its rest by TCP, too: the larger it is, the longer that takes. And
         // the smaller, the more a reader that has caught up switches the processor back and forth.
