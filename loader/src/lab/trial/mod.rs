@@ -166,7 +166,7 @@ pub fn run(trial: &Trial, lab: &Lab, hosts: &Hosts, shares: &Shares<'_>, cancel:
         let client = Place::of(&trial.from, lab, hosts)?;
         let asked = client.netns.run(|| ask::ask(trial, client.cgroup.as_deref(), shares, cancel))??;
         stop.store(true, Ordering::Relaxed);
-        let answered: Vec<u64> = servers.into_iter().map(|thread| thread.join().unwrap_or(0)).collect();
+        let answered: Vec<_> = servers.into_iter().map(|thread| thread.join().unwrap_or_default()).collect();
         Ok(report(trial, asked, &answered))
     })
 }
@@ -186,25 +186,27 @@ fn serve(
     number: u32,
     stop: &AtomicBool,
     ready: &mpsc::Sender<Result<(), Error>>,
-) -> u64 {
+) -> (u64, Option<std::io::Error>) {
     let (host, to) = (place.netns.name().to_owned(), trial.bound());
     let bind = || Server::bind(trial.protocol, to).map_err(|source| Error::Bind { host, to, source });
     ask::settle(trial);
     match place.netns.enter().map_err(Error::from).and_then(|()| ask::sockets(place.cgroup.as_deref(), bind)?) {
         Ok(server) => {
             let _ = ready.send(Ok(())); // the receiver is the caller, who waits for exactly this
-            server.serve(number, trial.rounds, stop).unwrap_or(0)
+            server.serve(number, trial.rounds, stop).unwrap_or_else(|error| (0, Some(error)))
         }
         Err(error) => {
             let _ = ready.send(Err(error));
-            0
+            (0, None)
         }
     }
 }
 
-fn report(trial: &Trial, asked: Asked, answered: &[u64]) -> Report {
-    let Asked { done, plain, tried, failures, shares } = asked;
-    let servers = (0_u32..).zip(&trial.servers).zip(answered).map(|((number, host), &answered)| {
+fn report(trial: &Trial, asked: Asked, answered: &[(u64, Option<std::io::Error>)]) -> Report {
+    let Asked { done, plain, tried, mut failures, shares } = asked;
+    let all = trial.servers.iter().zip(answered);
+    failures.extend(all.filter_map(|(host, (_, failed))| Some(format!("server {host}: {}", failed.as_ref()?))));
+    let servers = (0_u32..).zip(&trial.servers).zip(answered).map(|((number, host), &(answered, _))| {
         let own: Vec<_> = done.iter().filter(|one| one.server == number).collect();
         let times = Times::of(own.iter().flat_map(|one| one.round_trips.iter().copied()).collect());
         Served { host: host.clone(), served: own.len(), answered, times }
@@ -255,7 +257,7 @@ mod tests {
                 assert_eq!((asked.done.len(), asked.failures.len()), (20, 0), "{:?}", asked.failures);
                 assert!(asked.done.iter().all(|one| one.server == 3 && one.round_trips.len() == rounds as usize));
                 stop.store(true, Ordering::Relaxed);
-                assert_eq!(thread.join().unwrap().unwrap(), 20, "{protocol}");
+                assert_eq!(thread.join().unwrap().unwrap().0, 20, "{protocol}");
             });
         }
     }

@@ -43,26 +43,31 @@ impl Server {
         }
     }
 
-    /// Serves until `stop`; returns how many exchanges were answered, of `rounds` requests each.
-    pub(super) fn serve(self, number: u32, rounds: u32, stop: &AtomicBool) -> io::Result<u64> {
-        let mut served = 0;
+    /// Serves until `stop`; returns how many exchanges were answered, of `rounds` requests each, and the first that was not.
+    pub(super) fn serve(self, number: u32, rounds: u32, stop: &AtomicBool) -> io::Result<(u64, Option<io::Error>)> {
+        let (mut served, mut failed) = (0, None);
+        let mut count = |done: io::Result<()>| match done {
+            Ok(()) => served += 1,
+            Err(error) => drop(failed.get_or_insert(error)),
+        };
         // Connections that were answered, until their clients close them.
         let mut standing: Vec<TcpStream> = Vec::new();
         while !stop.load(Ordering::Relaxed) {
             let (is_called, ended) = self.wait(&standing)?;
-            // One broken client is that client's failure, which it reports; the server goes on.
+            // One broken client is no reason to stop; the server goes on.
             for at in ended.into_iter().rev() {
-                served += u64::from(end(&standing.swap_remove(at)).is_ok());
+                count(end(&standing.swap_remove(at)));
             }
             match &self {
                 _ if !is_called => {}
-                Self::Tcp(listener) => {
-                    standing.extend(accept(listener).and_then(|stream| answer_tcp(stream, number, rounds)));
-                }
-                Self::Udp(socket) => served += u64::from(answer_udp(socket, number).is_ok()),
+                Self::Tcp(listener) => match accept(listener).and_then(|stream| answer_tcp(stream, number, rounds)) {
+                    Ok(stream) => standing.push(stream),
+                    Err(error) => count(Err(error)),
+                },
+                Self::Udp(socket) => count(answer_udp(socket, number)),
             }
         }
-        Ok(served)
+        Ok((served, failed))
     }
 
     /// Waits for a moment; whether a client calls, and which of the standing connections have something to read.
