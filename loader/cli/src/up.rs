@@ -31,7 +31,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "KEY=VALUE", value_parser = key_value)]
     set: Vec<(String, String)>,
 
-    /// At most so many exchanges in each trial of a lab
+    /// At most so many exchanges in each trial of a lab, and requests on each connection
     #[arg(long, value_name = "N")]
     exchanges: Option<u32>,
 
@@ -75,7 +75,10 @@ pub(crate) fn run(args: Args, out: &mut Out) -> Result<()> {
     let probe = if args.dry_run { None } else { bypass::settle(&mut manifest)? };
     if let Some(most) = args.exchanges {
         let labs = manifest.deployments.iter_mut().filter_map(|one| one.lab.as_mut());
-        labs.flat_map(|lab| &mut lab.trials).for_each(|trial| trial.exchanges = trial.exchanges.min(most));
+        for trial in labs.flat_map(|lab| &mut lab.trials) {
+            trial.exchanges = trial.exchanges.min(most);
+            trial.rounds = trial.rounds.min(most.max(1));
+        }
     }
     let systems = systems::all();
     let systems = systems::refs(&systems);

@@ -105,7 +105,7 @@ fn a_change_that_fails_is_taken_back() {
 #[test]
 fn new_weights_change_the_maps_alone() {
     alone(|ground| {
-        let text = ground.lb(50);
+        let text = ground.lb(10);
         ground.up(&text);
         let old = ground.status("lb");
         let changed = std::fs::read_to_string(&text).expect("read").replace("weight = 2", "weight = 9");

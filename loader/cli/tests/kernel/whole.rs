@@ -11,7 +11,7 @@ use crate::ground::{Ground, alone, are_gone, ids, rounds, shipped};
 #[test]
 fn up_status_up_down() {
     alone(|ground| {
-        let (exchanges, requests) = (rounds(1_000), rounds(50));
+        let (exchanges, requests) = (rounds(500), rounds(50));
         ground.lb(exchanges);
         ground.bypass(requests);
         let all = ground.file("all.toml", shipped("all.toml"));
