@@ -48,7 +48,9 @@ fn without_rights_nothing_begins() {
         let manifest = ground.lb(10);
         // The build directory may be closed to others; the test's own is not. A copy is code that an emulator has not seen.
         let (built, binary) = (env!("CARGO_BIN_EXE_loader"), ground.dir().join("loader"));
-        std::fs::hard_link(built, &binary).or_else(|_| std::fs::copy(built, &binary).map(drop)).expect("copy the binary");
+        std::fs::hard_link(built, &binary)
+            .or_else(|_| std::fs::copy(built, &binary).map(drop))
+            .expect("copy the binary");
         for path in [ground.dir(), &binary] {
             std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).expect("open it to others");
         }
