@@ -35,11 +35,13 @@ pub(super) fn acked(ops: &SockOps) {
         ME.remove(&sk);
         return;
     };
-    // A plain socket sends small messages faster, and one whose other end has left has nobody to redirect to.
+    // A plain socket sends small messages faster, and one whose other end has left has nobody to redirect to. The other end goes along,
+    // because who only reads has no event in which it could: nobody but this end fills its queue, and that is empty.
     let leaves = me.burst > LEAVE || to.ready == 0;
-    if leaves {
+    if leaves && to.read >= to.tail {
         if left(me) {
             ignore(ops);
+            PEERS.remove(&me.peer);
         }
     }
     let free = leaves || me.burst > STREAM || OPEN.place() == 0;
