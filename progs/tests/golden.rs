@@ -60,7 +60,7 @@ fn objects_are_the_same_every_time() {
 #[test]
 fn verdicts() {
     use progs::bypass::control::Counting;
-    use progs::bypass::probe::{Seen, Verdicts};
+    use progs::bypass::probe::{Found, Seen, Verdicts};
 
     let newest = Seen {
         counting: Counting::Tracepoint,
@@ -70,12 +70,18 @@ fn verdicts() {
         woken: Ok(100),
         retries: Ok(0),
         left: Ok(4097),
+        found: Ok(Found { splice: true, fionread: false }),
         spliced: Ok(0),
         readable_redirected: Ok(10),
         readable_by_tcp: Ok(0),
     };
-    let older =
-        Seen { counting: Counting::Function, readable_redirected: Ok(0), readable_by_tcp: Ok(10), ..newest.clone() };
+    let older = Seen {
+        counting: Counting::Function,
+        found: Ok(Found { splice: true, fionread: true }),
+        readable_redirected: Ok(0),
+        readable_by_tcp: Ok(10),
+        ..newest.clone()
+    };
     let wrong = Seen {
         order: Err("another byte comes at 8108".to_owned()),
         held: Ok(16 << 20),

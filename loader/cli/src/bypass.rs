@@ -7,6 +7,8 @@ use anyhow::Result;
 use loader::manifest::Manifest;
 use progs::bypass::probe::{self, Verdicts};
 
+use serde_json::json;
+
 use crate::render::Out;
 
 /// What `loader bypass` is asked for.
@@ -50,6 +52,10 @@ pub(crate) fn settle(manifest: &mut Manifest) -> Result<Option<Verdicts>> {
         deployment.programs.retain(|program| program.object != OBJECT || verdicts.choice.wants(&program.name));
         if !verdicts.choice.open {
             deployment.settled.insert("open".to_owned(), 0.into());
+        }
+        if verdicts.choice.fionread {
+            // Where it counts all, nobody has to be kept from it.
+            deployment.settled.insert("policy".to_owned(), json!({ "hold_fionread": 0 }));
         }
     }
     Ok(Some(verdicts))

@@ -61,7 +61,13 @@ pub(super) fn read(deployment: &Deployment, spec: &Spec) -> Result<Given, Diagno
     let mut given = Given::default();
     let section = deployment.data.as_ref();
     let mut values: BTreeMap<String, Value> = section.map_or_else(|| Ok(BTreeMap::new()), Section::read)?;
-    values.extend(deployment.settled.clone());
+    for (name, value) in deployment.settled.clone() {
+        match (values.get_mut(&name), value) {
+            // Of a struct, the members that were found out.
+            (Some(Value::Object(written)), Value::Object(settled)) => written.extend(settled),
+            (_, value) => drop(values.insert(name, value)),
+        }
+    }
     for (name, value) in &values {
         if let Some(found) = variable(spec, name) {
             let place = section.map_or_else(|| deployment.place.clone(), |section| section.locate(name));

@@ -56,12 +56,23 @@ pub struct Seen {
     pub retries: Trial<u32>,
     /// Bytes that came of those sent before it was taken down, and one after, of [`trials::LEFT`].
     pub left: Trial<usize>,
+    /// Whether who splices, and who asks for `FIONREAD`, is found out and left with TCP from then on.
+    pub found: Trial<Found>,
     /// What `splice` took of `trials::TEN` redirected bytes.
     pub spliced: Trial<u64>,
     /// What `FIONREAD` said of `trials::TEN` redirected bytes.
     pub readable_redirected: Trial<u64>,
     /// What it said of as many that came by TCP to an enrolled socket.
     pub readable_by_tcp: Trial<u64>,
+}
+
+/// Who is found out here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Found {
+    /// Who splices.
+    pub splice: bool,
+    /// Who asks for `FIONREAD`.
+    pub fionread: bool,
 }
 
 /// The verdicts on this kernel.
@@ -119,6 +130,7 @@ fn look(ground: &Ground) -> Result<Seen, Error> {
             spliced: trials::spliced(&bypass),
             readable_redirected: trials::readable_redirected(&bypass),
             readable_by_tcp: trials::readable_by_tcp(&bypass),
+            found: trials::found(&bypass),
             left: trials::left(bypass, PATIENCE),
         });
     }
@@ -142,6 +154,7 @@ impl Seen {
             woken: Err(no()),
             retries: Err(no()),
             left: Err(no()),
+            found: Err(no()),
             spliced: Err(no()),
             readable_redirected: Err(no()),
             readable_by_tcp: Err(no()),

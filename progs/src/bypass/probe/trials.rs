@@ -11,8 +11,9 @@ use std::time::Duration;
 use rustix::event::{Timespec, epoll};
 use rustix::pipe::{PipeFlags, SpliceFlags, pipe_with, splice};
 
-use super::Trial;
+use super::{Found, Trial};
 use crate::bypass::control::Bypass;
+use crate::bypass::quarantine::Misfit;
 
 /// Far longer than a message takes on one host.
 const SOON: Duration = Duration::from_secs(1);
@@ -216,10 +217,14 @@ fn ask(to: std::net::SocketAddr) -> io::Result<u32> {
 /// What `splice` takes of redirected bytes.
 pub(super) fn spliced(bypass: &Bypass) -> Trial<u64> {
     let (_client, server) = on_their_way(bypass, false)?;
+    splice_from(&server)
+}
+
+fn splice_from(server: &TcpStream) -> Trial<u64> {
     words(server.set_nonblocking(true))?;
     let errno = |errno: rustix::io::Errno| errno.to_string();
     let (_reading, writing) = pipe_with(PipeFlags::NONBLOCK).map_err(errno)?;
-    match splice(&server, None, &writing, None, 64, SpliceFlags::NONBLOCK) {
+    match splice(server, None, &writing, None, 64, SpliceFlags::NONBLOCK) {
         Ok(taken) => Ok(taken as u64),
         Err(rustix::io::Errno::AGAIN) => Ok(0),
         Err(other) => Err(other.to_string()),
@@ -238,6 +243,26 @@ pub(super) fn readable_redirected(bypass: &Bypass) -> Trial<u64> {
 /// What it says of bytes that came by TCP to a socket that is enrolled.
 pub(super) fn readable_by_tcp(bypass: &Bypass) -> Trial<u64> {
     readable(on_their_way(bypass, true))
+}
+
+/// Whether who splices, and who asks for `FIONREAD`, is found out. Nobody is held for it afterwards.
+pub(super) fn found(bypass: &Bypass) -> Trial<Found> {
+    let control = |error: crate::bypass::control::Error| error.to_string();
+    let held = |misfit: Misfit| {
+        let held = bypass.quarantine().map_err(control)?;
+        let found = held.iter().any(|(_, held)| held.misfit == misfit.number());
+        held.iter().try_for_each(|(who, _)| bypass.set_quarantine(who, None)).map_err(control)?;
+        Trial::Ok(found)
+    };
+    let ends = on_their_way(bypass, true)?;
+    let held_for = |seconds| bypass.quarantine_for(Duration::from_secs(seconds)).map_err(control);
+    held_for(60)?;
+    let _taken = splice_from(&ends.1);
+    let splice = held(Misfit::Splice)?;
+    let _readable = rustix::io::ioctl_fionread(&ends.1);
+    let fionread = held(Misfit::Fionread)?;
+    held_for(0)?;
+    Ok(Found { splice, fionread })
 }
 
 /// What comes of a message that was redirected when everything is taken down, and of a byte after it.

@@ -117,11 +117,12 @@ pub(super) fn conclude(seen: &Seen) -> (Vec<Verdict>, Choice) {
     let open = rows.iter().all(|row| row.good);
     let ten = TEN as u64;
     let of = format!("{TEN} bytes");
-    let excluded = ["any reader may", "its users stay with TCP"];
+    let found = seen.found.clone().unwrap_or_default();
+    let so = |found| ["any reader may", if found { "its users are left with TCP" } else { "deny its users by a rule" }];
     rows.extend([
-        row("splice of redirected bytes", &seen.spliced, &ten, &of, excluded),
-        row("FIONREAD of redirected bytes", &seen.readable_redirected, &ten, &of, excluded),
-        row("FIONREAD of bytes by TCP", &seen.readable_by_tcp, &ten, &of, excluded),
+        row("splice of redirected bytes", &seen.spliced, &ten, &of, so(found.splice)),
+        row("FIONREAD of redirected bytes", &seen.readable_redirected, &ten, &of, so(found.fionread)),
+        row("FIONREAD of bytes by TCP", &seen.readable_by_tcp, &ten, &of, so(found.fionread)),
     ]);
     let sees = |name: &str| rows.iter().filter(|row| row.row.starts_with(name)).all(|row| row.good);
     let choice = Choice { open, counting: seen.counting, splice: sees("splice"), fionread: sees("FIONREAD") };
