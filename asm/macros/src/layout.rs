@@ -125,6 +125,10 @@ fn place_values(item: &DeriveInput) -> TokenStream {
             fn into_val(self) -> ::asm::dsl::Val<#name> {
                 ::asm::dsl::rt::loaded(self)
             }
+            #[track_caller]
+            fn put(self, to: ::asm::dsl::Addr) {
+                ::asm::dsl::rt::copied(self, to);
+            }
         }
 
         impl ::asm::dsl::AnyPlace for #place {

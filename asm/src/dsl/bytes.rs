@@ -133,6 +133,18 @@ fn store_piece(r: &mut Recorder, base: Value, off: i32, piece: Value) {
     store_piece(r, base, off + width / 2, high);
 }
 
+/// Copies from one place to another; what is too long for registers, piece by piece.
+pub(crate) fn copy<T: Layout>(r: &mut Recorder, to: Addr, from: Addr) {
+    let (into, base) = (to.base(r), from.base(r));
+    let places = [on_stack(r, into, to.off), on_stack(r, base, from.off)];
+    if pieces(T::SIZE, places).count() > PIECES {
+        copy_bytes(r, (into, to.off), (base, from.off), T::SIZE);
+    } else {
+        let value: Val<T> = load(r, from, T::SIZE);
+        store(r, to, value);
+    }
+}
+
 fn copy_bytes(r: &mut Recorder, to: (Value, i32), from: (Value, i32), size: u32) {
     let places = [on_stack(r, to.0, to.1), on_stack(r, from.0, from.1)];
     for (off, ty) in pieces(size, places) {

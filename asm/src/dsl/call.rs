@@ -91,7 +91,10 @@ pub fn ancestor_cgroup_id(level: impl IntoVal<u32>) -> Val<u64> {
 #[track_caller]
 pub fn comm() -> Val<[u8; 16]> {
     rec::with(|r| {
-        let (at, size) = (r.b.stack(16, bytes::STACK_ALIGN), r.number(Ty::I64, 16));
+        let (at, size, zero) = (r.b.stack(16, bytes::STACK_ALIGN), r.number(Ty::I64, 16), r.number(Ty::I64, 0));
+        // Some kernels leave what is behind the end of a short name as it was.
+        r.b.store(at, 0, zero);
+        r.b.store(at, 8, zero);
         r.b.call(helper::GET_CURRENT_COMM, &[at, size]);
         Val::new(Repr::Stack(at))
     })

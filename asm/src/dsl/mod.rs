@@ -128,7 +128,7 @@ pub mod rt {
         Assign, Indexed, Join, Mutable, Own, Refers, Stage, assign, deref, index, literal, mutable, own, stage, typed,
         value,
     };
-    pub use super::structs::{Free, Moved, address, greatest, loaded, object, pointer, total, whole, write};
+    pub use super::structs::{Free, Moved, address, copied, greatest, loaded, object, pointer, total, whole, write};
     pub use super::subprog::{Answer, Inline, Outcome, Subprog};
     pub use super::value::constant;
 }

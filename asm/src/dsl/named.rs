@@ -155,6 +155,13 @@ impl IntoVal<Ip6> for Val<[u8; 16]> {
     }
 }
 
+/// And four words, as the place of an address holds them.
+impl IntoVal<[Be32; 4]> for Val<[u8; 16]> {
+    fn into_val(self) -> Val<[Be32; 4]> {
+        Val::new(self.repr)
+    }
+}
+
 /// Four words are an address.
 impl IntoVal<Ip6> for Val<[Be32; 4]> {
     fn into_val(self) -> Val<Ip6> {

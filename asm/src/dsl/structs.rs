@@ -148,6 +148,12 @@ pub fn loaded<P: AnyPlace>(place: P) -> Val<P::Of> {
     rec::with(|r| bytes::load(r, place.addr(), P::Of::SIZE))
 }
 
+/// Copies what a place holds to where the address says.
+#[track_caller]
+pub fn copied<P: AnyPlace>(from: P, to: Addr) {
+    rec::with(|r| bytes::copy::<P::Of>(r, to, from.addr()));
+}
+
 /// A pointer to a place.
 #[track_caller]
 pub fn address<P: AnyPlace>(place: P) -> Value {

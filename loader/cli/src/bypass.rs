@@ -3,13 +3,20 @@
 //! Input: [`Args`], or a manifest. Output: the verdicts of the self-probe; a manifest in which they are obeyed. Read next:
 //! `progs::bypass::probe`.
 
-use anyhow::Result;
-use loader::manifest::Manifest;
-use progs::bypass::probe::{self, Verdicts};
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
+use anyhow::{Context, Result};
+use loader::manifest::Manifest;
+use loader::map::{Map, RingBuf};
+use loader::pin;
+use progs::bypass::flows::{self, Event, Flow};
+use progs::bypass::probe::{self, Verdicts};
 use serde_json::json;
 
-use crate::render::Out;
+use crate::interrupt;
+use crate::render::{Out, table};
 
 /// What `loader bypass` is asked for.
 #[derive(Debug, clap::Args)]
@@ -26,13 +33,72 @@ enum What {
     /// On real sockets in a network namespace and a cgroup of its own, with the programs that `up` would load; nothing stays behind.
     /// `!` marks what is not as in TCP. `up` tries the same before it brings `bypass` up, and obeys what follows.
     Probe,
+    /// The pairs that live: both ends, whose they are, what went past the stack and what by TCP
+    ///
+    /// With `--follow` the pairs that begin and end, one a line as it happens, until ^C: with `--json`, for a collector. Each is told once,
+    /// to one reader.
+    Flows(Flows),
+}
+
+/// What `loader bypass flows` is asked for.
+#[derive(Debug, clap::Args)]
+struct Flows {
+    /// The deployment that brought the programs up
+    #[arg(default_value = OBJECT)]
+    name: String,
+    /// Tell of those that begin and end instead
+    #[arg(long)]
+    follow: bool,
+    /// End after so many
+    #[arg(long, value_name = "N", requires = "follow")]
+    count: Option<usize>,
 }
 
 /// Runs the command.
 pub(crate) fn run(args: &Args, out: &mut Out) -> Result<()> {
-    match args.what {
+    match &args.what {
         What::Probe => out.result(&probe::run()?, text),
+        What::Flows(args) if args.follow => follow(args, out),
+        What::Flows(args) => {
+            let living = flows::living(&args.map("ends")?, &args.map("inboxes")?)?;
+            out.result(&living, |living| table(Flow::HEAD, living.iter().map(Flow::row)))
+        }
     }
+}
+
+impl Flows {
+    /// A map of the deployment.
+    fn map(&self, name: &str) -> Result<Map> {
+        let deployment = Path::new(pin::BPFFS).join("loader").join(&self.name);
+        Map::from_pin(pin::pin_path(&deployment, pin::Kind::Map, name)?)
+            .with_context(|| format!("`{}` is not up, or has no map `{name}`", self.name))
+    }
+}
+
+/// How long to wait at most before looking whether somebody wants to stop.
+const PATIENCE: Duration = Duration::from_millis(200);
+
+/// Tells of pairs as they begin and end.
+fn follow(args: &Flows, out: &mut Out) -> Result<()> {
+    let mut ring = RingBuf::new(&args.map("flows")?)?;
+    let stop = interrupt::watch()?;
+    let mut left = args.count.unwrap_or(usize::MAX);
+    while left > 0 && !stop.load(Ordering::Relaxed) {
+        ring.wait(Some(PATIENCE))?;
+        let mut events = Vec::new();
+        ring.read(|record| events.extend(flows::event(record)))?;
+        for event in events.iter().take(left) {
+            out.line(&serde_json::to_value(event)?, |_| line(event))?;
+        }
+        left = left.saturating_sub(events.len());
+    }
+    Ok(())
+}
+
+/// An event in a line.
+fn line(event: &Event) -> String {
+    let row = event.flow.row().join("  ");
+    format!("{}  {row}  client closed {}, server {}", event.event, event.flow.client.how, event.flow.server.how)
 }
 
 /// The table.
@@ -59,4 +125,56 @@ pub(crate) fn settle(manifest: &mut Manifest) -> Result<Option<Verdicts>> {
         }
     }
     Ok(Some(verdicts))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use progs::bypass::flows::{Received, Side};
+
+    fn side(pid: u32, command: &str, [local, remote]: [&str; 2], how: &'static str) -> Side {
+        Side {
+            pid,
+            command: command.to_owned(),
+            cgroup: 77,
+            local: local.parse().unwrap(),
+            remote: remote.parse().unwrap(),
+            since_ns: 1,
+            closed_ns: 0,
+            how,
+            received: Received {
+                redirected_bytes: 4096,
+                redirected_messages: 2,
+                passed_bytes: 12,
+                passed_messages: 1,
+                reason: "unheard",
+            },
+        }
+    }
+
+    /// A client behind a translation of addresses, and a server that was there before the programs were.
+    fn flow() -> Flow {
+        Flow {
+            state: "open",
+            client: side(12, "psql", ["10.0.0.2:40000", "10.96.0.1:5432"], "first"),
+            server: side(0, "", ["[2001:db8::1]:5432", "10.0.0.2:40000"], "second"),
+        }
+    }
+
+    #[test]
+    fn flows_as_a_table() {
+        let text = table(Flow::HEAD, [flow().row()]);
+        let want = "   CLIENT          WHO      SERVER              WHO  TO SERVER                       TO CLIENT                       STATE\n   \
+                    10.0.0.2:40000  12/psql  [2001:db8::1]:5432  -    4096 past, 12 by TCP (unheard)  4096 past, 12 by TCP (unheard)  open\n";
+        assert_eq!(text, want);
+    }
+
+    #[test]
+    fn an_event_as_a_line() {
+        let event = Event { event: "ended", at_ns: 5, flow: flow() };
+        assert!(line(&event).starts_with("ended  10.0.0.2:40000  12/psql  [2001:db8::1]:5432  -  4096 past"));
+        assert!(line(&event).ends_with("client closed first, server second"));
+        let json = serde_json::to_value(&event).unwrap();
+        assert_eq!((&json["event"], &json["client"]["remote"]), (&"ended".into(), &"10.96.0.1:5432".into()));
+    }
 }

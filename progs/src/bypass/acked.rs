@@ -27,8 +27,12 @@ pub(super) fn acked(ops: &SockOps) {
     let Some(sk) = ops.sk() else { return };
     let Some(me) = ME.get(&sk) else { return };
     let Some(to) = INBOXES.get(&me.peer) else {
-        // The other end is established, and has been here or never will be.
         ignore(ops);
+        if ENDS.get(&me.peer).is_some() {
+            // It is closed. What it has left in the queue is still read, and the pair is told of when this end closes.
+            return;
+        }
+        // The other end is established, and never will be here.
         PEERS.remove(&me.key);
         INBOXES.remove(&me.key);
         ENDS.remove(&me.key);

@@ -15,7 +15,9 @@ use loader::map::{self, Map};
 use loader::{LoadOptions, Loaded, Spec};
 use zerocopy::IntoBytes;
 
+use super::audit::Audit;
 use super::drain::{self, Drained, Maps, Unread};
+use super::flows::Flow;
 use super::types::Inbox;
 
 /// Why it could not be brought up, or down.
@@ -129,6 +131,8 @@ impl Bypass {
         options.variables.insert("counted".to_owned(), counted.as_bytes().to_vec());
         let sizes = ["inboxes", "peers", "ends"].into_iter().zip(entries.into_iter().cycle());
         options.max_entries = sizes.map(|(map, entries)| (map.to_owned(), entries)).collect();
+        // And room for a page of records.
+        options.max_entries.extend(entries.map(|_| ("flows".to_owned(), 4096)));
         let loaded = loader::load(&Spec::parse(object()?)?, &options).map_err(Box::new)?;
         let prog = |name| loaded.prog(name).map_err(Box::new);
         let map = |name| loaded.map(name).map_err(Box::new);
@@ -190,6 +194,25 @@ impl Bypass {
     /// [`Error::Map`].
     pub fn inboxes(&self) -> Result<Vec<(u64, Inbox)>, Error> {
         Ok(self.map("inboxes")?.typed::<u64, Inbox>()?.entries()?)
+    }
+
+    /// The pairs that live.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Map`].
+    pub fn flows(&self) -> Result<Vec<Flow>, Error> {
+        Ok(super::flows::living(self.map("ends")?, self.map("inboxes")?)?)
+    }
+
+    /// Records of pairs that found no room in the ring buffer.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Map`].
+    pub fn lost(&self) -> Result<u64, Error> {
+        let audit = self.map(".data.audit")?.typed::<u32, Audit>()?.get(&0)?;
+        Ok(audit.unwrap_or_default().lost)
     }
 
     /// Switches redirection off or on. What was redirected stays where it is until it is read.

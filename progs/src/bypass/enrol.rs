@@ -6,9 +6,10 @@
 use asm::dsl::prelude::*;
 
 use super::acked::acked;
+use super::audit::{Record, tell};
 use super::leave::{gone, left};
 use super::origin::ORIGINS;
-use super::policy::{ENDS, End, REFUSED, judge, now};
+use super::policy::{BLANK, ENDS, REFUSED, judge, now};
 use super::types::{EMPTY, INBOXES, ME, NOTHING, OPEN, PEERS};
 
 /// Address family of IPv4.
@@ -37,7 +38,7 @@ pub(super) fn enrol(ops: &mut SockOps) -> Result<Reply> {
                 TcpState::FinWait1 | TcpState::FinWait2 => {
                     left(me);
                 }
-                TcpState::Close => gone(me),
+                TcpState::Close => gone(me, ops.old_state() as u32),
                 _ => {}
             }
             false
@@ -65,10 +66,14 @@ fn join(ops: &SockOps) {
     // Large structs are not put together on the stack: the rules need that.
     let Some(empty) = EMPTY.get(&0) else { return };
     let Some(nothing) = NOTHING.get(&0) else { return };
-    if !welcome(ops, key) {
+    let opened = (ops.op() == SockOps::ACTIVE_ESTABLISHED) as u32;
+    if !welcome(ops, key, opened) {
         return;
     }
-    let Some(me) = ME.get_or_init(&sk, &nothing) else { return };
+    let Some(me) = ME.get_or_init(&sk, &nothing) else {
+        ENDS.remove(&key);
+        return;
+    };
     me.key = key;
     me.peer = peer;
     me.seq = ops.snd_nxt();
@@ -89,29 +94,35 @@ fn join(ops: &SockOps) {
         inbox.ready = 1;
     }
     ops.set_cb_flags(ops.cb_flags() | SockOps::WANT_STATE | SockOps::WANT_RTT);
+    if opened == 0 {
+        tell(key, peer, Record::BEGUN);
+    }
 }
 
 /// Writes down what this end is, and asks the rules whether it may be enrolled.
 #[bpf_fn]
-fn welcome(ops: &SockOps, key: u64) -> bool {
+fn welcome(ops: &SockOps, key: u64, opened: u32) -> bool {
     let Some(sk) = ops.sk() else { return false };
-    let end = End {
-        since: ktime_ns(),
-        cgroup: 0,
-        comm: Chars::EMPTY,
-        local: if ops.family() == INET { mapped(ops.local_ip4()) } else { ops.local_ip6() },
-        remote: if ops.family() == INET { mapped(ops.remote_ip4()) } else { ops.remote_ip6() },
-        pid: 0,
-        local_port: ops.local_port() as u16,
-        remote_port: (ops.remote_port().get() & 0xffff) as u16,
-    };
+    let Some(blank) = BLANK.get(&0) else { return false };
+    if ENDS.set(&key, &blank, Update::NoExist).code() != 0 {
+        return false;
+    }
+    let Some(end) = ENDS.get(&key) else { return false };
+    end.since = ktime_ns();
+    end.opened = opened;
+    if ops.family() == INET {
+        end.local = mapped(ops.local_ip4());
+        end.remote = mapped(ops.remote_ip4());
+    } else {
+        end.local = ops.local_ip6();
+        end.remote = ops.remote_ip6();
+    }
+    end.local_port = ops.local_port() as u16;
+    end.remote_port = (ops.remote_port().get() & 0xffff) as u16;
     if let Some(origin) = ORIGINS.get(&sk) {
         end.cgroup = origin.cgroup;
         end.comm = origin.comm;
         end.pid = origin.pid;
-    }
-    if ENDS.set(&key, &end, Update::NoExist).code() != 0 {
-        return false;
     }
     let refusal = judge(key);
     if refusal == 0 {

@@ -10,7 +10,7 @@
 
 use asm::dsl::prelude::*;
 
-use super::policy::ENDS;
+use super::audit::part;
 use super::types::{INBOXES, Me, PEERS};
 
 /// This end has nothing to gain from the map any more, because it sends no more, or because it sends what TCP is faster with. Once this was
@@ -30,7 +30,7 @@ pub(super) fn left(me: ValRef<Me>) -> bool {
 
 /// The socket ends: nobody reads from it any more.
 #[bpf_fn]
-pub(super) fn gone(me: ValRef<Me>) {
+pub(super) fn gone(me: ValRef<Me>, from: u32) {
+    part(me, from);
     INBOXES.remove(&me.key);
-    ENDS.remove(&me.key);
 }

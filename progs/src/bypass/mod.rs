@@ -6,9 +6,11 @@
 //! `types.rs`, `origin.rs`, `policy.rs`, `enrol.rs`, `acked.rs`, `redirect.rs`, `leave.rs`, `read.rs`.
 
 mod acked;
+pub mod audit;
 pub mod control;
 pub mod drain;
 mod enrol;
+pub mod flows;
 mod leave;
 pub mod naive;
 pub mod origin;

@@ -30,6 +30,24 @@ pub struct End {
     pub local_port: u16,
     /// The other end's.
     pub remote_port: u16,
+    /// When it was closed; 0 while it is not.
+    pub closed: u64,
+    /// 1 if it opened the connection, 0 if it accepted it.
+    pub opened: u32,
+    /// The state of TCP that it was closed in: 1, established, is a reset.
+    pub from: u32,
+    /// What came to it until then, as [`Inbox`](super::types::Inbox) counts: bytes, by both ways.
+    pub sent: u64,
+    /// Bytes of these that were redirected.
+    pub redirected: u64,
+    /// Messages that were redirected.
+    pub messages: u64,
+    /// Messages that went by TCP.
+    pub passed: u64,
+    /// Why the last of these did.
+    pub reason: u32,
+    /// Nothing.
+    pub pad: u32,
 }
 
 /// What a rule says. Rules that hold at the same time are bits of one number.
@@ -143,6 +161,10 @@ pub static POLICY: Settings = Settings { only_allowed: 0, generation: 0, quarant
 /// Ends of connections that are enrolled here, by the socket's key.
 #[map]
 pub static ENDS: HashMap<u64, End, 65536> = map();
+
+/// An end of which nothing is known: what a new one begins as. Nobody writes it.
+#[map]
+pub(super) static BLANK: Array<End, 1> = map();
 
 /// Ends that were left with TCP when they were established, by [`Refusal`].
 #[map]

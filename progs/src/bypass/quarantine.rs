@@ -102,13 +102,17 @@ const OOB: u64 = 1;
 /// Is who made this end's socket in quarantine?
 #[bpf_fn]
 pub(super) fn is_held(end: ValRef<End>) -> bool {
-    let (comm, now) = (end.comm, ktime_ns());
-    if let Some(held) = QUARANTINE.get(&Who { cgroup: 0, comm: Chars::EMPTY, pid: end.pid, pad: 0 }) {
+    let now = ktime_ns();
+    let mut who = Who { cgroup: 0, comm: Chars::EMPTY, pid: end.pid, pad: 0 };
+    if let Some(held) = QUARANTINE.get(&who) {
         if held.until > now {
             return true;
         }
     }
-    match QUARANTINE.get(&Who { cgroup: end.cgroup, comm, pid: 0, pad: 0 }) {
+    who.cgroup = end.cgroup;
+    who.comm = end.comm;
+    who.pid = 0;
+    match QUARANTINE.get(&who) {
         Some(held) => held.until > now,
         None => false,
     }

@@ -5,6 +5,7 @@
 //! They need root (CAP_BPF, CAP_NET_ADMIN), a cgroup v2 hierarchy, and nothing else, so that the same binary runs in a guest. Each
 //! test has a network namespace and a cgroup of its own. Next file to read: `rig.rs`, then `order.rs`.
 
+mod audit;
 mod calls;
 mod closing;
 mod kinds;

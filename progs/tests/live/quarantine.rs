@@ -28,6 +28,7 @@ fn held(rig: &Rig) -> Vec<(String, u32)> {
         .map(|(who, held)| (if who.pid == 0 { who.comm.to_string() } else { who.pid.to_string() }, held.misfit))
         .collect();
     held.sort();
+    held.dedup();
     held
 }
 

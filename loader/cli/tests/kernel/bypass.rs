@@ -75,6 +75,37 @@ fn rules_in_the_manifest_and_by_hand() {
     });
 }
 
+#[test]
+fn flows_are_shown_and_told_of() {
+    alone(|ground| {
+        loopback();
+        let cgroup = Cgroup::make("bypass-flows");
+        ground.run(["bypass", "flows"]).failed(&["`bypass` is not up"]);
+        ground.up(&manifest(ground, &cgroup, ""));
+        if dump(ground, "_data")[0]["value"]["open"] == 0 {
+            ground.run(["down", "bypass"]);
+            return println!("skip: counting what is read needs Linux 5.19");
+        }
+        let home = cgroup.enter();
+        let (client, server) = talking();
+        let flows = ground.json(["bypass", "flows", "--json"]);
+        let local = |end: &TcpStream| json!(end.local_addr().expect("its address").to_string());
+        assert_eq!(flows.as_array().map(Vec::len), Some(1), "{flows}");
+        assert_eq!((&flows[0]["client"]["local"], &flows[0]["server"]["local"]), (&local(&client), &local(&server)));
+        assert_eq!(flows[0]["client"]["pid"], std::process::id());
+        let redirected = flows[0]["server"]["received"]["redirected_bytes"].as_u64();
+        assert!(redirected > Some(0), "{flows}");
+        drop((client, server));
+        drop(home);
+        let told = ground.run(["bypass", "flows", "--follow", "--count", "2", "--json"]).stdout;
+        let events: Vec<Value> = told.lines().map(|line| serde_json::from_str(line).expect("a line is JSON")).collect();
+        assert_eq!(events.iter().map(|one| one["event"].as_str()).collect::<Vec<_>>(), [Some("begun"), Some("ended")]);
+        assert_eq!(events[1]["server"]["received"]["redirected_bytes"].as_u64(), redirected);
+        assert_eq!(ground.json(["bypass", "flows", "--json"]), json!([]));
+        ground.run(["down", "bypass"]);
+    });
+}
+
 /// Talks until both directions go by TCP because a rule says so.
 fn follows(ground: &Ground, (client, server): &mut (TcpStream, TcpStream)) {
     let begun = Instant::now();
