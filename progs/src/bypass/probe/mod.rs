@@ -50,11 +50,11 @@ pub struct Seen {
     pub held: Trial<usize>,
     /// The same on plain TCP.
     pub held_by_tcp: Trial<usize>,
-    /// Edge-triggered wake-ups that came, of [`trials::WAKE_UPS`].
+    /// Edge-triggered wake-ups that came, of `trials::WAKE_UPS`.
     pub woken: Trial<u32>,
-    /// Reads that block and were told to try again though nobody asked for that, of [`trials::HALF_CLOSES`].
+    /// Reads that block and were told to try again though nobody asked for that, of `trials::HALF_CLOSES`.
     pub retries: Trial<u32>,
-    /// Bytes that came of those sent before it was taken down, and one after, of [`trials::LEFT`].
+    /// Bytes that came of those sent before it was taken down, and one after, of `trials::LEFT`.
     pub left: Trial<usize>,
     /// Whether who splices, and who asks for `FIONREAD`, is found out and left with TCP from then on.
     pub found: Trial<Found>,
