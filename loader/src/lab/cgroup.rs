@@ -1,5 +1,5 @@
 //! Stage: lab. Cgroups of a lab's own, below the hierarchy's root and never the root: one for the lab, in it one for each host that
-//! wants one.
+//! wants one; and [`Inside`], one for this process while it tries or measures something.
 //!
 //! Input: a deployment's name, hosts. Output: directories of the cgroup v2 hierarchy, wherever that is mounted, and sockets that
 //! belong to them. Read next: `build.rs`, which makes them with the hosts.
@@ -19,11 +19,11 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub enum Error {
     /// There is no hierarchy to make one in.
     #[error(
-        "no cgroup v2 hierarchy is mounted here, and the lab has cgroups: `mount -t cgroup2 none /sys/fs/cgroup` mounts it"
+        "no cgroup v2 hierarchy is mounted here, and a cgroup is needed: `mount -t cgroup2 none /sys/fs/cgroup` mounts it"
     )]
     NotMounted,
     /// The process is in no cgroup that can be seen from here, so it could not come back.
-    #[error("this process's own cgroup, {}, is not below {}: it could not come back from one of the lab's", own.display(), mount.display())]
+    #[error("this process's own cgroup, {}, is not below {}: it could not come back from another", own.display(), mount.display())]
     NotSeen {
         /// As the kernel calls it.
         own: PathBuf,
@@ -112,6 +112,58 @@ pub fn within<T>(path: &Path, work: impl FnOnce() -> T) -> Result<T, Error> {
     Ok(done)
 }
 
+/// A cgroup below the one that this process is in, with the whole process in it, for as long as this value lives.
+#[derive(Debug)]
+pub struct Inside {
+    path: PathBuf,
+    before: PathBuf,
+}
+
+impl Inside {
+    /// Makes it, and enters it.
+    ///
+    /// # Errors
+    /// As [`own`], and what the kernel refuses: `name` is taken, or there are no rights.
+    pub fn enter(name: &str) -> Result<Self, Error> {
+        let before = own()?;
+        let path = before.join(name);
+        create(&path)?;
+        let inside = Self { path, before };
+        inside.come_in()?;
+        Ok(inside)
+    }
+
+    /// Its directory.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Sockets that are made from now on are the cgroup's.
+    ///
+    /// # Errors
+    /// What the kernel refuses.
+    pub fn come_in(&self) -> Result<(), Error> {
+        enter(&self.path)
+    }
+
+    /// Sockets that are made from now on are not.
+    ///
+    /// # Errors
+    /// What the kernel refuses.
+    pub fn go_out(&self) -> Result<(), Error> {
+        enter(&self.before)
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        // What fails here leaves an empty cgroup.
+        drop(self.go_out());
+        drop(remove(&self.path));
+    }
+}
+
 /// The way back, which is taken also when the work panics.
 struct Home(Option<PathBuf>);
 
@@ -137,7 +189,10 @@ fn step(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
 }
 
 /// The directory of the cgroup that this process is in.
-fn own() -> Result<PathBuf, Error> {
+///
+/// # Errors
+/// [`Error::NotMounted`], [`Error::NotSeen`].
+pub fn own() -> Result<PathBuf, Error> {
     let text = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let own = text.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or_default();
     Mount::find()?.directory(own)

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,6 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use loader::Loaded;
+use loader::lab::cgroup::Inside;
 use loader::link::cgroup::Cgroup;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, bind, setsockopt, socket, sockopt};
@@ -102,10 +103,9 @@ static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 /// No two cgroups have one name, also where one could not be removed.
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
-/// A cgroup of the test's own, with this process in it; it goes back where it was at the end.
+/// A cgroup of the test's own, with this process in it; it goes back where it was at the end, and only then is it the next test's turn.
 pub(crate) struct OwnCgroup {
-    own: PathBuf,
-    before: PathBuf,
+    inside: Inside,
     _one: MutexGuard<'static, ()>,
 }
 
@@ -113,38 +113,22 @@ impl OwnCgroup {
     fn enter() -> Self {
         assert!(nix::unistd::geteuid().is_root(), "these tests need root: run them with `cargo ci test` as root");
         let one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-        let mounts = fs::read_to_string("/proc/self/mounts").expect("procfs");
-        let mount = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>()).find(|row| row[2] == "cgroup2");
-        let root = PathBuf::from(mount.expect("a cgroup v2 hierarchy is mounted")[1]);
-        let path = fs::read_to_string("/proc/self/cgroup").expect("procfs");
-        let path = path.lines().find_map(|line| line.strip_prefix("0::/")).expect("we are in a cgroup");
-        let before = root.join(path);
-        let own = before.join(format!("bp-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed)));
-        fs::create_dir(&own).expect("a cgroup below ours");
-        let entered = Self { own, before, _one: one };
-        entered.come_in();
-        entered
+        let name = format!("bp-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        Self { inside: Inside::enter(&name).expect("a cgroup below ours"), _one: one }
     }
 
     pub(crate) fn path(&self) -> &Path {
-        &self.own
+        self.inside.path()
     }
 
     /// Sockets made from now on are the cgroup's.
     pub(crate) fn come_in(&self) {
-        fs::write(self.own.join("cgroup.procs"), "0").expect("we may enter it");
+        self.inside.come_in().expect("we may enter it");
     }
 
     /// Sockets made from now on are not.
     pub(crate) fn go_out(&self) {
-        fs::write(self.before.join("cgroup.procs"), "0").expect("we may leave it");
-    }
-}
-
-impl Drop for OwnCgroup {
-    fn drop(&mut self) {
-        let _moved = fs::write(self.before.join("cgroup.procs"), "0");
-        let _removed = fs::remove_dir(&self.own);
+        self.inside.go_out().expect("we may leave it");
     }
 }
 

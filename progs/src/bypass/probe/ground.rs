@@ -1,17 +1,14 @@
 //! Where the probe works: a network namespace with nothing but loopback, and a cgroup below the one in which the process is.
 //!
-//! Stage: control plane. Input: rights. Output: [`Ground`], which takes the process back and the cgroup away when it is dropped. What a
-//! killed probe has left, the next one clears up. Next file to read: `trials.rs`.
+//! Stage: control plane. Input: rights. Output: a namespace, and [`Inside`] a cgroup, which takes the process back when it is dropped. What
+//! a killed probe has left, the next one clears up. Next file to read: `trials.rs`.
 
 use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use loader::link::cgroup::Cgroup;
+use loader::lab::cgroup::{self, Inside};
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
-
-use super::Error;
 
 /// What is missing.
 #[derive(Debug, thiserror::Error)]
@@ -23,73 +20,18 @@ pub enum GroundError {
     /// Its loopback stays down.
     #[error("loopback of the new network namespace stays down")]
     Loopback(#[from] netlink::Error),
-    /// No cgroup v2 hierarchy.
-    #[error(
-        "no cgroup v2 hierarchy is mounted, or this process is not in it; `mount -t cgroup2 none DIRECTORY` mounts it"
-    )]
-    NoHierarchy,
-    /// A step in the hierarchy failed.
-    #[error("cannot {what} {path}")]
-    Cgroup {
-        /// What was tried.
-        what: &'static str,
-        /// On which file or directory.
-        path: PathBuf,
-        /// What the kernel said.
-        #[source]
-        source: io::Error,
-    },
+    /// No cgroup of its own.
+    #[error(transparent)]
+    Cgroup(#[from] cgroup::Error),
 }
 
 /// Begins the names of the cgroups.
 const PREFIX: &str = "bypass-probe-";
 
 /// The cgroup, with this process in it.
-#[derive(Debug)]
-pub(super) struct Ground {
-    own: PathBuf,
-    before: PathBuf,
-}
-
-impl Ground {
-    /// Makes the cgroup, and enters it with the whole process.
-    pub(super) fn enter() -> Result<Self, GroundError> {
-        let before = present().ok_or(GroundError::NoHierarchy)?;
-        clear(&before);
-        let own = before.join(format!("{PREFIX}{}", std::process::id()));
-        let failed = |what, path: &Path| {
-            let path = path.to_owned();
-            move |source| GroundError::Cgroup { what, path, source }
-        };
-        fs::create_dir(&own).map_err(failed("make the cgroup", &own))?;
-        let ground = Self { own, before };
-        let procs = ground.own.join("cgroup.procs");
-        fs::write(&procs, "0").map_err(failed("enter a cgroup by", &procs))?;
-        Ok(ground)
-    }
-
-    /// Opens it.
-    pub(super) fn cgroup(&self) -> Result<Cgroup, Error> {
-        Ok(Cgroup::open(&self.own)?)
-    }
-}
-
-impl Drop for Ground {
-    fn drop(&mut self) {
-        // What fails here leaves an empty cgroup, which the next probe removes.
-        let _moved = fs::write(self.before.join("cgroup.procs"), "0");
-        let _removed = fs::remove_dir(&self.own);
-    }
-}
-
-/// The directory of the cgroup in which this process is.
-fn present() -> Option<PathBuf> {
-    let mounts = fs::read_to_string("/proc/self/mounts").ok()?;
-    let mut rows = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
-    let root = rows.find_map(|row| (row.get(2) == Some(&"cgroup2")).then(|| row.get(1).map(PathBuf::from)))??;
-    let cgroups = fs::read_to_string("/proc/self/cgroup").ok()?;
-    let path = cgroups.lines().find_map(|line| line.strip_prefix("0::/"))?;
-    Some(root.join(path))
+pub(super) fn enter() -> Result<Inside, GroundError> {
+    clear(&cgroup::own()?);
+    Ok(Inside::enter(&format!("{PREFIX}{}", std::process::id()))?)
 }
 
 /// Removes what probes have left whose processes are gone. What somebody is in cannot be removed.

@@ -10,10 +10,11 @@ mod verdict;
 
 use std::time::{Duration, Instant};
 
+use loader::lab::cgroup::Inside;
+use loader::link::cgroup::Cgroup;
 use serde::Serialize;
 
 use super::control::{self, Bypass, Counting};
-use ground::Ground;
 
 pub use ground::GroundError;
 pub use verdict::{Choice, Verdict};
@@ -96,7 +97,7 @@ pub struct Verdicts {
 /// [`Error::Bypass`] where the programs do not load at all.
 pub fn run() -> Result<Verdicts, Error> {
     let begun = Instant::now();
-    let thread = std::thread::spawn(|| ground::in_netns(|| look(&Ground::enter()?))?);
+    let thread = std::thread::spawn(|| ground::in_netns(|| look(&ground::enter()?))?);
     let seen = thread.join().map_err(|_| Error::Panic)??;
     Ok(Verdicts { took_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX), ..Verdicts::of(seen) })
 }
@@ -110,11 +111,11 @@ impl Verdicts {
     }
 }
 
-fn look(ground: &Ground) -> Result<Seen, Error> {
+fn look(ground: &Inside) -> Result<Seen, Error> {
     let held_by_tcp = trials::held();
     for counting in [Counting::Tracepoint, Counting::Function] {
         let Ok(mut bypass) = Bypass::load_counting(counting) else { continue };
-        bypass.attach(&ground.cgroup()?)?;
+        bypass.attach(&Cgroup::open(ground.path())?)?;
         // What is tried here is what others are kept from for.
         bypass.quarantine_for(Duration::ZERO)?;
         if trials::counts(&bypass) != Ok(true) {

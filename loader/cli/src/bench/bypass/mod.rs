@@ -11,11 +11,11 @@ mod plot;
 mod traffic;
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
+use loader::lab::cgroup::Inside;
 use loader::link::cgroup::Cgroup;
 use nix::sched::{CloneFlags, unshare};
 use progs::bypass::control::{Bypass, Naive};
@@ -85,14 +85,14 @@ fn all_rounds(args: &Args, cases: &[Case], out: &mut Out) -> Result<Figures> {
     let mut route = netlink::route::Socket::open().context("netlink")?;
     let lo = route.link_by_name("lo").context("every namespace has a loopback")?.ifindex;
     route.link_set_up(lo).context("bring loopback up")?;
-    let cgroup = OwnCgroup::enter()?;
+    let cgroup = Inside::enter(&format!("bp-bench-{}", std::process::id()))?;
     let effort = Effort { trips: args.trips, stream: Duration::from_millis(args.stream) };
     let mut figures = Figures::default();
     for round in 1..=args.rounds.max(1) {
         out.progress(format!("round {round} of {}", args.rounds.max(1)));
         for case in cases {
             for mode in MODES {
-                let measured = measure(*case, effort, mode, &cgroup.path);
+                let measured = measure(*case, effort, mode, cgroup.path());
                 let (name, _) = case.names().swap_remove(0);
                 figures.note(mode, measured.with_context(|| format!("measure {name}, {}", mode.name()))?);
             }
@@ -108,35 +108,6 @@ fn measure(case: Case, effort: Effort, mode: Mode, cgroup: &Path) -> Result<Vec<
     // Nobody reads any more when it is dropped: there is nothing to wait for.
     let _ours = ours.map(|mut ours| ours.attach(&cgroup).map(|()| ours)).transpose()?;
     case.measure(effort)
-}
-
-/// A cgroup below the one that this process is in, and the process in it, which goes back at the end.
-struct OwnCgroup {
-    path: PathBuf,
-    before: PathBuf,
-}
-
-impl OwnCgroup {
-    fn enter() -> Result<Self> {
-        let mounts = fs::read_to_string("/proc/self/mounts").context("read the mounts")?;
-        let mut rows = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
-        let mount = rows.find(|row| row.get(2) == Some(&"cgroup2")).context("no cgroup v2 hierarchy is mounted")?;
-        let own = fs::read_to_string("/proc/self/cgroup").context("read the own cgroup")?;
-        let own = own.lines().find_map(|line| line.strip_prefix("0::/")).context("this process is in no cgroup v2")?;
-        let before = Path::new(mount[1]).join(own);
-        let path = before.join(format!("bp-bench-{}", std::process::id()));
-        fs::create_dir(&path).with_context(|| format!("make {}", path.display()))?;
-        let entered = Self { path, before };
-        fs::write(entered.path.join("cgroup.procs"), "0").context("enter the cgroup")?;
-        Ok(entered)
-    }
-}
-
-impl Drop for OwnCgroup {
-    fn drop(&mut self) {
-        let _moved = fs::write(self.before.join("cgroup.procs"), "0");
-        let _removed = fs::remove_dir(&self.path);
-    }
 }
 
 #[cfg(test)]
