@@ -13,7 +13,6 @@ use loader::map::{Map, RingBuf};
 use loader::pin;
 use progs::bypass::flows::{self, Event, Flow};
 use progs::bypass::probe::{self, Verdicts};
-use serde_json::json;
 
 use crate::interrupt;
 use crate::render::{Out, table};
@@ -119,9 +118,17 @@ pub(crate) fn settle(manifest: &mut Manifest) -> Result<Option<Verdicts>> {
         if !verdicts.choice.open {
             deployment.settled.insert("open".to_owned(), 0.into());
         }
+        let mut policy = serde_json::Map::new();
         if verdicts.choice.fionread {
             // Where it counts all, nobody has to be kept from it.
-            deployment.settled.insert("policy".to_owned(), json!({ "hold_fionread": 0 }));
+            policy.insert("hold_fionread".to_owned(), 0.into());
+        }
+        if !verdicts.choice.everybody && deployment.lab.is_none() {
+            // In a lab are none but its own, who read in no such way.
+            policy.insert("only_allowed".to_owned(), 1.into());
+        }
+        if !policy.is_empty() {
+            deployment.settled.insert("policy".to_owned(), policy.into());
         }
     }
     Ok(Some(verdicts))

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use progs::bypass::types::Reason;
 use serde_json::{Value, json};
 
-use crate::ground::{Ground, alone, shipped};
+use crate::ground::{EVERYBODY, Ground, alone, shipped};
 use crate::hooks::{Cgroup, steps};
 use crate::sockets::{loopback, say};
 
@@ -17,7 +17,7 @@ const MAPS: &str = "/sys/fs/bpf/loader/bypass/maps";
 fn manifest(ground: &Ground, cgroup: &Cgroup, rest: &str) -> PathBuf {
     let text =
         shipped("bypass.toml").replace("\ncgroup = \"lab\"\n", &format!("\ncgroup = \"{}\"\n", cgroup.0.display()));
-    ground.file("bypass.toml", format!("{text}\n{rest}"))
+    ground.file("bypass.toml", format!("{text}{EVERYBODY}{rest}"))
 }
 
 /// A connection on which each end has read.
@@ -144,6 +144,9 @@ fn up_obeys_the_self_probe() {
             .as_object()
             .and_then(|value| value.values().find_map(|v| v["open"].as_u64().or(v.as_u64())));
         assert_eq!(open == Some(1), choice["open"] == true, "{data:?}");
+        let policy = dump(ground, "_data_policy");
+        let only_allowed = &policy[0]["value"]["policy"]["only_allowed"];
+        assert_eq!(only_allowed == 1, choice["everybody"] == false, "{policy:?}");
         let again = ground.up(&manifest(ground, &cgroup, ""));
         assert_eq!(again["deployments"][0]["changed"], false, "{again}");
         ground.run(["down", "bypass"]);

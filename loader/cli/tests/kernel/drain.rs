@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::ground::{Ground, alone, are_gone, ids, rounds, shipped};
+use crate::ground::{EVERYBODY, Ground, alone, are_gone, ids, rounds, shipped};
 use crate::hooks::{Cgroup, steps};
 use crate::sockets::{loopback, say};
 
@@ -18,7 +18,7 @@ use crate::sockets::{loopback, say};
 fn manifest(ground: &Ground, cgroup: &Cgroup, data: &str) -> PathBuf {
     let own = format!("\ncgroup = \"{}\"\n", cgroup.0.display());
     let text = shipped("bypass.toml").replace("\ncgroup = \"lab\"\n", &own);
-    ground.file("bypass.toml", text.replace("[data]\n", &format!("[data]\n{data}\n")))
+    ground.file("bypass.toml", text.replace("[data]\n", &format!("[data]\n{data}\n")) + EVERYBODY)
 }
 
 /// A connection on which each end has read: what is sent from now on is redirected, where this kernel can.

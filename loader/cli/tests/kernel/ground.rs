@@ -22,6 +22,10 @@ pub(crate) fn rounds(full: u32) -> u32 {
     full.div_ceil(part.unwrap_or(1))
 }
 
+/// A rule of `bypass` by which everybody is enrolled on kernels too where it takes a rule.
+pub(crate) const EVERYBODY: &str =
+    "\n[[map.policy_port.entry]]\nkey = 31\nvalue = { first = 0, last = 65535, of = \"Either\", rule = \"Allow\" }\n";
+
 /// A private place to work in.
 pub(crate) struct Ground {
     dir: tempfile::TempDir,

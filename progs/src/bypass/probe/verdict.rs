@@ -34,6 +34,9 @@ pub struct Choice {
     pub splice: bool,
     /// `FIONREAD` sees what was redirected, and what came by TCP.
     pub fionread: bool,
+    /// May everybody be enrolled whom no rule denies? Not where `FIONREAD` misses bytes and nobody finds out who asks: there only whom a
+    /// rule allows. The variable `policy.only_allowed` is the opposite.
+    pub everybody: bool,
 }
 
 /// The programs that count, and the hook of each.
@@ -110,7 +113,7 @@ fn limit(seen: &Seen) -> Verdict {
 pub(super) fn conclude(seen: &Seen) -> (Vec<Verdict>, Choice) {
     if seen.counting == Counting::None {
         // Nothing is redirected then, and nothing else was tried.
-        let choice = Choice { open: false, counting: Counting::None, splice: true, fionread: true };
+        let choice = Choice { open: false, counting: Counting::None, splice: true, fionread: true, everybody: true };
         return (vec![counted(seen.counting)], choice);
     }
     let mut rows = needed(seen);
@@ -118,14 +121,16 @@ pub(super) fn conclude(seen: &Seen) -> (Vec<Verdict>, Choice) {
     let ten = TEN as u64;
     let of = format!("{TEN} bytes");
     let found = seen.found.clone().unwrap_or_default();
-    let so = |found| ["any reader may", if found { "its users are left with TCP" } else { "deny its users by a rule" }];
+    let so = |found| ["any reader may", if found { "its users are left with TCP" } else { "only whom a rule allows" }];
     rows.extend([
         row("splice of redirected bytes", &seen.spliced, &ten, &of, so(found.splice)),
         row("FIONREAD of redirected bytes", &seen.readable_redirected, &ten, &of, so(found.fionread)),
         row("FIONREAD of bytes by TCP", &seen.readable_by_tcp, &ten, &of, so(found.fionread)),
     ]);
     let sees = |name: &str| rows.iter().filter(|row| row.row.starts_with(name)).all(|row| row.good);
-    let choice = Choice { open, counting: seen.counting, splice: sees("splice"), fionread: sees("FIONREAD") };
+    let (splice, fionread) = (sees("splice"), sees("FIONREAD"));
+    let everybody = (splice || found.splice) && (fionread || found.fionread);
+    let choice = Choice { open, counting: seen.counting, splice, fionread, everybody };
     (rows, choice)
 }
 
@@ -139,8 +144,11 @@ impl Display for Verdicts {
             let mark = if one.good { ' ' } else { '!' };
             writeln!(f, " {mark} {:row$}  {:saw$}  {}", one.row, one.saw, one.so)?;
         }
-        let choice =
-            if self.choice.open { "connections of this host are redirected" } else { "everything goes by TCP" };
+        let choice = match self.choice {
+            Choice { open: false, .. } => "everything goes by TCP",
+            Choice { everybody: false, .. } => "connections of this host are redirected if a rule allows both ends",
+            _ => "connections of this host are redirected",
+        };
         writeln!(f, "   {choice}")
     }
 }
