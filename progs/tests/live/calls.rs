@@ -8,7 +8,7 @@ use rustix::event::epoll;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use rustix::pipe::{PipeFlags, SpliceFlags, pipe_with, splice};
 
-use crate::rig::{LONG, Rig, accept, connect, each_way, exchange, read_exactly, rounds};
+use crate::rig::{LONG, Mode, Rig, accept, connect, each_way, exchange, one_way, read_exactly, rounds};
 
 /// What `splice` takes from a socket on which nothing was read yet.
 fn spliced(rig: &mut Rig) -> Result<usize, ErrorKind> {
@@ -234,9 +234,10 @@ fn zero_length(rig: &mut Rig) -> (usize, usize, Vec<u8>) {
 
 #[test]
 fn nothing_is_no_end() {
-    let saw = each_way(zero_length);
-    assert_eq!(saw.plain, (0, 0, b"x".to_vec()));
-    assert_eq!(saw.ours, saw.plain);
+    // Not by the usual pair: on early releases of 5.10 that test does not end.
+    let [plain, ours] = [Mode::Plain, Mode::Ours].map(|mode| one_way(mode, zero_length));
+    assert_eq!(plain, (0, 0, b"x".to_vec()));
+    assert_eq!(ours, plain);
 }
 
 /// Both ends send a lot at the same time, in pieces of all sizes; what is wrong with what arrives.
