@@ -49,10 +49,10 @@ pub(super) fn acked(ops: &SockOps) {
         }
     }
     let free = leaves || me.burst > STREAM || OPEN.place() == 0;
-    // Who waits for something to read on a socket in the map is woken by room to write as well, and is given `EAGAIN`: only who hardly
-    // ever reads is made to wait for room.
+    // Who waits for something to read on a socket in the map is woken by room to write as well, and is given `EAGAIN`: only who has never
+    // read is made to wait for room, and only as long as there is hardly anything to read.
     let Some(own) = INBOXES.get(&me.key) else { return };
-    let bulk = own.sent < LITTLE && to.read >= BULK && to.sent - to.read >= BULK;
+    let bulk = own.heard == 0 && own.sent < LITTLE && to.read >= BULK && to.sent - to.read >= BULK;
     if free || bulk {
         // A sender that waits in the middle of a message has to send its rest by TCP, too: the larger it is, the longer that takes. And
         // the smaller, the more a reader that has caught up switches the processor back and forth.

@@ -30,7 +30,7 @@ fn half_closed(rig: &mut Rig) -> u32 {
     told
 }
 
-/// Of 3,000 requests the usual pair fails more than a hundred.
+/// Of 3,000 requests the usual pair fails more than a hundred, if the machine is busy; on an idle one it may fail none.
 fn half_closes() -> u32 {
     rounds("BYPASS_HALF_CLOSES", 1000)
 }
@@ -40,7 +40,6 @@ fn a_blocking_read_blocks_after_half_a_close() {
     let saw = each_way(half_closed);
     println!("reads of {} that were told to try again: {saw:?}", half_closes());
     assert_eq!((saw.plain, saw.ours), (0, 0));
-    assert!(saw.naive > 0 || half_closes() < 1000, "the usual pair's readers are woken by the state");
 }
 
 /// What arrives of a message that was sent before the socket left the map.
