@@ -1,6 +1,6 @@
 //! `progs/bypass.toml` as it is shipped, on a cgroup of the test's own: rules in the manifest, by hand, and while connections live.
 
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::ground::{EVERYBODY, Ground, alone, shipped};
 use crate::hooks::{Cgroup, steps};
-use crate::sockets::{loopback, say};
+use crate::sockets::{loopback, say, talking};
 
 const MAPS: &str = "/sys/fs/bpf/loader/bypass/maps";
 
@@ -18,18 +18,6 @@ fn manifest(ground: &Ground, cgroup: &Cgroup, rest: &str) -> PathBuf {
     let text =
         shipped("bypass.toml").replace("\ncgroup = \"lab\"\n", &format!("\ncgroup = \"{}\"\n", cgroup.0.display()));
     ground.file("bypass.toml", format!("{text}{EVERYBODY}{rest}"))
-}
-
-/// A connection on which each end has read.
-fn talking() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
-    let mut client = TcpStream::connect(listener.local_addr().expect("its address")).expect("a connection");
-    let mut server = listener.accept().expect("its other end").0;
-    for _ in 0..2 {
-        say(&mut client, &mut server);
-        say(&mut server, &mut client);
-    }
-    (client, server)
 }
 
 /// A map's entries, as the command shows them.

@@ -2,7 +2,7 @@
 //! streams on real sockets.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,25 +12,13 @@ use serde_json::{Value, json};
 
 use crate::ground::{EVERYBODY, Ground, alone, are_gone, ids, rounds, shipped};
 use crate::hooks::{Cgroup, steps};
-use crate::sockets::{loopback, say};
+use crate::sockets::{loopback, say, talking};
 
 /// The manifest as it is shipped on a cgroup of the test's own, with another line in its `[data]`.
 fn manifest(ground: &Ground, cgroup: &Cgroup, data: &str) -> PathBuf {
     let own = format!("\ncgroup = \"{}\"\n", cgroup.0.display());
     let text = shipped("bypass.toml").replace("\ncgroup = \"lab\"\n", &own);
     ground.file("bypass.toml", text.replace("[data]\n", &format!("[data]\n{data}\n")) + EVERYBODY)
-}
-
-/// A connection on which each end has read: what is sent from now on is redirected, where this kernel can.
-fn talking() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
-    let mut client = TcpStream::connect(listener.local_addr().expect("its address")).expect("a connection");
-    let mut server = listener.accept().expect("its other end").0;
-    for _ in 0..2 {
-        say(&mut client, &mut server);
-        say(&mut server, &mut client);
-    }
-    (client, server)
 }
 
 /// Bytes that lie in queues.

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
+use loader::lab::cgroup;
 use serde_json::{Value, json};
 
 use crate::change::veths;
@@ -40,10 +41,8 @@ pub(crate) fn cgroup_root() -> PathBuf {
 
 impl Cgroup {
     pub(crate) fn make(name: &str) -> Self {
-        let own = fs::read_to_string("/proc/self/cgroup").expect("procfs");
-        let own = own.lines().find_map(|line| line.strip_prefix("0::/")).expect("we are in a cgroup").to_owned();
-        let path = cgroup_root().join(own).join(format!("{name}-{}", std::process::id()));
-        fs::create_dir(&path).expect("make a cgroup");
+        let path = cgroup::own().expect("we are in a cgroup").join(format!("{name}-{}", std::process::id()));
+        cgroup::create(&path).expect("make a cgroup");
         Self(path)
     }
 }
@@ -68,7 +67,7 @@ impl Drop for Home {
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
-        let _removed = fs::remove_dir(&self.0);
+        let _removed = cgroup::remove(&self.0);
     }
 }
 

@@ -101,6 +101,18 @@ pub(crate) fn exchange() -> (TcpStream, TcpStream) {
     (client, server)
 }
 
+/// A connection on which each end has read: what is sent from now on is redirected, where this kernel can.
+pub(crate) fn talking() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let mut client = TcpStream::connect(listener.local_addr().expect("its address")).expect("a connection");
+    let mut server = listener.accept().expect("its other end").0;
+    for _ in 0..2 {
+        say(&mut client, &mut server);
+        say(&mut server, &mut client);
+    }
+    (client, server)
+}
+
 pub(crate) fn say(from: &mut TcpStream, to: &mut TcpStream) {
     from.write_all(b"hello").expect("write");
     let mut text = [0; 5];
