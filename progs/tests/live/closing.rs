@@ -42,6 +42,30 @@ fn a_blocking_read_blocks_after_half_a_close() {
     assert_eq!((saw.plain, saw.ours), (0, 0));
 }
 
+/// What a read that waits is told when its own side is closed meanwhile, the answer coming later; and whether what is read is counted.
+fn closed_while_it_waits(rig: &mut Rig) -> (Result<usize, ErrorKind>, bool) {
+    let (client, mut server) = rig.talking();
+    let mut reading = client.try_clone().expect("a second handle");
+    let waiting = thread::spawn(move || reading.read(&mut [0; 10]).map_err(|error| error.kind()));
+    thread::sleep(Duration::from_millis(100));
+    client.shutdown(Shutdown::Write).expect("our side is closed");
+    thread::sleep(Duration::from_millis(50));
+    server.write_all(b"later").expect("somebody reads");
+    (waiting.join().expect("it ends"), rig.counted())
+}
+
+/// The state of the stream wakes it, and the queue's reader does not wait again. Ours leaves the map then, which is in time for reads that
+/// begin later, but not for this one. Where nobody counts, ours has enrolled nobody.
+#[test]
+fn a_read_that_waits_when_its_own_side_is_closed() {
+    let saw = each_way(closed_while_it_waits);
+    println!("{saw:?}");
+    assert_eq!(saw.plain.0, Ok(5));
+    assert_eq!(saw.naive.0, Err(ErrorKind::WouldBlock));
+    let (ours, counted) = saw.ours;
+    assert_eq!(ours, if counted { Err(ErrorKind::WouldBlock) } else { Ok(5) });
+}
+
 /// What arrives of a message that was sent before the socket left the map.
 fn switched_off(rig: &mut Rig) -> usize {
     let (mut client, mut server) = rig.talking();
