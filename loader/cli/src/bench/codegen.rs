@@ -111,7 +111,7 @@ pub(super) fn run(args: &Args, out: &mut Out) -> Result<()> {
     let clang_ms = theirs.map(|(_, ms)| ms);
     let ratio = clang_ms.map(|ms| ratio(&rows, generation_ms / ms));
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-    let kernel = nix::sys::utsname::uname().context("name of this kernel")?.release().to_string_lossy().into_owned();
+    let kernel = super::kernel()?;
     out.result(&Report { kernel, cpus, generation_ms, clang_ms, rows, ratio }, text)
 }
 

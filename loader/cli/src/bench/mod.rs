@@ -1,12 +1,13 @@
 //! `loader bench`: experiments, ours and a peer side by side in one run.
 //!
-//! One file an experiment. Read next: `codegen.rs`, `bypass/mod.rs`.
+//! One file an experiment. Read next: `codegen.rs`, `load.rs`, `bypass/mod.rs`.
 
 mod bypass;
 mod codegen;
+mod load;
 mod twins;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::render::Out;
 
@@ -24,6 +25,8 @@ enum Name {
     Bypass(bypass::Args),
     /// The teaching programs as our compiler makes them, beside clang: size, verifier's work, machine code, time
     Codegen(codegen::Args),
+    /// The balancer's objects from files to their interfaces: by one `loader up`, and by bpftool and ip
+    Load(load::Args),
 }
 
 /// Runs the command.
@@ -31,5 +34,16 @@ pub(crate) fn run(args: Args, out: &mut Out) -> Result<()> {
     match args.name {
         Name::Bypass(args) => bypass::run(&args, out),
         Name::Codegen(args) => codegen::run(&args, out),
+        Name::Load(args) => load::run(&args, out),
     }
+}
+
+/// Release of the running kernel.
+fn kernel() -> Result<String> {
+    Ok(nix::sys::utsname::uname().context("name of this kernel")?.release().to_string_lossy().into_owned())
+}
+
+/// The middle one of sorted values.
+fn median(sorted: &[f64]) -> f64 {
+    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
 }

@@ -1,4 +1,6 @@
-//! `loader bench`: the teaching programs have their figures on the running kernel, and local TCP is measured in every mode.
+//! `loader bench`: the teaching programs have their figures on the running kernel, local TCP is measured in every mode, loading beside bpftool.
+
+use std::process::Command;
 
 use crate::ground::alone;
 
@@ -52,5 +54,23 @@ fn local_tcp_is_measured_in_all_three_modes() {
             let svg = std::fs::read_to_string(plots.join(plot)).expect("a plot");
             assert!(svg.contains("ours"), "{plot}");
         }
+    });
+}
+
+#[test]
+fn loading_is_measured_beside_bpftool_and_leaves_nothing() {
+    alone(|ground| {
+        let args = ["bench", "load", "--rounds", "1", "--json"];
+        let there = |program: &str| Command::new(program).arg("-V").output().is_ok();
+        if !(there("bpftool") && there("ip")) {
+            ground.run(args).failed(&["cannot run", "apt-get install bpftool iproute2"]);
+            return ground.is_clean("without bpftool");
+        }
+        let report = ground.json(args);
+        assert_eq!((&report["programs"], &report["rounds"]), (&3.into(), &1.into()), "{report}");
+        for row in report["rows"].as_array().expect("two rows").iter().chain([&report["ratio"]]) {
+            assert!(row["elapsed"].as_f64() > Some(0.0) && row["cpu"].as_f64().is_some(), "{row}");
+        }
+        ground.is_clean("after the rounds");
     });
 }

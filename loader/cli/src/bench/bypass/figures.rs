@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::cases::Figure;
+use crate::bench::median;
 use crate::render::table;
 
 /// Which way the bytes go.
@@ -103,11 +104,6 @@ pub(super) struct Report {
     ratio: BTreeMap<String, f64>,
     /// The usual pair / plain.
     ratio_naive: BTreeMap<String, f64>,
-}
-
-/// The middle one of sorted values.
-fn median(sorted: &[f64]) -> f64 {
-    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 /// One line a figure: medians of the three, with the range of ours, and the ratios.

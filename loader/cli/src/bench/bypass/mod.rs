@@ -59,7 +59,7 @@ pub(super) fn run(args: &Args, out: &mut Out) -> Result<()> {
         rounds.join().unwrap_or_else(|_| Err(anyhow!("a measurement ended in a panic")))
     })?;
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-    let kernel = nix::sys::utsname::uname().context("name of this kernel")?.release().to_string_lossy().into_owned();
+    let kernel = super::kernel()?;
     let report = figures.report(kernel, cpus, left_out);
     if let Some(dir) = &args.svg {
         plot::write(&report, dir)?;
