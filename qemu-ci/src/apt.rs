@@ -9,6 +9,7 @@ use std::cmp::Ordering;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
 
@@ -22,6 +23,8 @@ use crate::version::{Kernel, compare_debian};
 pub struct Suite {
     name: String,
     config: PathBuf,
+    /// One program of apt at a time: they share the root's cache of the index.
+    turn: Mutex<()>,
 }
 
 impl Suite {
@@ -43,13 +46,14 @@ impl Suite {
         fs::write(root.join("sources.list"), line)
             .and_then(|()| fs::write(&config, settings(&root, architecture)?))
             .with_context(|| format!("write {}", root.display()))?;
-        let suite = Self { name: name.to_owned(), config };
+        let suite = Self { name: name.to_owned(), config, turn: Mutex::default() };
         suite.run("apt-get", &["update"], &root).with_context(|| format!("index of {name}"))?;
         Ok(suite)
     }
 
     /// Runs a program of apt in this root.
     fn run(&self, program: &str, arguments: &[&str], directory: &Path) -> Result<String> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let mut command = Command::new(program);
         command.env("APT_CONFIG", &self.config).env("LC_ALL", "C.UTF-8").current_dir(directory).args(arguments);
         let Output { status, stdout, stderr } = command.output().with_context(|| format!("start {program}"))?;

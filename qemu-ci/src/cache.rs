@@ -2,13 +2,15 @@
 //!
 //! In: the environment. Out: paths below one directory: `$QEMU_CI_CACHE`, else `$XDG_CACHE_HOME/qemu-ci`, else
 //! `~/.cache/qemu-ci`. Everything in it is written under another name and then renamed, so it is there whole or not at
-//! all; several runs may share it. Next to read: `fetch.rs`.
+//! all; several runs may share it, and the one that writes is a [`Writer`]. Next to read: `fetch.rs`.
 //!
 //! ```text
 //! deb/<sha256>.deb                  packages, checked when they are taken out
 //! img/<release>-<sha256, 12 digits> unpacked kernels, see image.rs
 //! apt/<suite>-<architecture>        private apt roots
 //! cross/<version>                   a compiler for another architecture, see cross.rs
+//! part                              what is being written; a killed run's leftovers go with the next that writes
+//! tmp                               scratch directories of other commands
 //! ```
 
 use std::env;
@@ -19,6 +21,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow};
 use nix::fcntl::{Flock, FlockArg};
 use sha2::{Digest, Sha256};
+use tempfile::{NamedTempFile, TempDir};
 
 /// The cache directory.
 #[derive(Clone, Debug)]
@@ -45,7 +48,7 @@ impl Cache {
     /// # Errors
     /// The directory cannot be made.
     pub fn at(root: &Path) -> Result<Self> {
-        for below in ["deb", "img", "apt", "cross", "tmp"] {
+        for below in ["deb", "img", "apt", "cross", "part", "tmp"] {
             fs::create_dir_all(root.join(below)).with_context(|| format!("create {}", root.join(below).display()))?;
         }
         Ok(Self { root: root.to_owned() })
@@ -71,24 +74,30 @@ impl Cache {
         self.root.join("cross").join(version)
     }
 
-    /// A fresh directory on the same file system, gone when dropped.
+    /// A fresh directory, gone when dropped, for who does not write into the cache.
     ///
     /// # Errors
     /// It cannot be made.
-    pub fn scratch(&self) -> Result<tempfile::TempDir> {
-        tempfile::tempdir_in(self.root.join("tmp"))
-            .with_context(|| format!("scratch directory in {}", self.root.display()))
+    pub fn scratch(&self) -> Result<TempDir> {
+        scratch(&self.root.join("tmp"))
     }
 
-    /// Keeps other processes out of the cache until the guard is dropped; waits for them first.
+    /// Waits until no other process writes into the cache, and keeps them out.
     ///
     /// # Errors
-    /// The lock file cannot be opened.
-    pub fn lock(&self) -> Result<Flock<File>> {
+    /// The lock file cannot be opened, or what a killed run left cannot be removed.
+    pub fn writer(&self) -> Result<Writer> {
         let path = self.root.join("lock");
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
         let file = file.with_context(|| format!("open {}", path.display()))?;
-        Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, error)| anyhow!(error).context("lock the kernel cache"))
+        let lock = Flock::lock(file, FlockArg::LockExclusive);
+        let lock = lock.map_err(|(_, error)| anyhow!(error).context("lock the kernel cache"))?;
+        let writer = Writer { cache: self.clone(), _lock: lock };
+        let part = writer.part();
+        fs::remove_dir_all(&part)
+            .and_then(|()| fs::create_dir(&part))
+            .with_context(|| format!("empty {}", part.display()))?;
+        Ok(writer)
     }
 
     /// The package with this checksum; `None` when it is not here or is damaged, and then it is removed.
@@ -110,18 +119,50 @@ impl Cache {
         fs::remove_file(&path).with_context(|| format!("remove the damaged {}", path.display()))?;
         Ok(None)
     }
+}
+
+/// The right to write into a cache, which one process at a time has; its threads share it.
+#[derive(Debug)]
+pub struct Writer {
+    cache: Cache,
+    _lock: Flock<File>,
+}
+
+impl Writer {
+    /// What it writes into.
+    pub fn cache(&self) -> &Cache {
+        &self.cache
+    }
+
+    /// Where everything is written before it is renamed to its place.
+    fn part(&self) -> PathBuf {
+        self.cache.root.join("part")
+    }
+
+    /// A fresh directory on the cache's file system, gone when dropped.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn scratch(&self) -> Result<TempDir> {
+        scratch(&self.part())
+    }
 
     /// Keeps a package.
     ///
     /// # Errors
     /// The disk is full, or the like.
     pub fn put_deb(&self, bytes: &[u8]) -> Result<()> {
-        let path = self.deb(&checksum(bytes));
-        let mut file = tempfile::NamedTempFile::new_in(self.root.join("tmp")).context("scratch file")?;
+        let path = self.cache.deb(&checksum(bytes));
+        let mut file = NamedTempFile::new_in(self.part()).context("scratch file")?;
         file.write_all(bytes).and_then(|()| file.flush()).with_context(|| format!("write {}", path.display()))?;
         file.persist(&path).with_context(|| format!("rename to {}", path.display()))?;
         Ok(())
     }
+}
+
+/// A fresh directory in this one.
+fn scratch(inside: &Path) -> Result<TempDir> {
+    tempfile::tempdir_in(inside).with_context(|| format!("scratch directory in {}", inside.display()))
 }
 
 /// SHA-256 in hex.
@@ -140,7 +181,7 @@ mod tests {
         let sum = checksum(b"abc");
         assert_eq!(sum, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
         assert_eq!(cache.take_deb(&sum).unwrap(), None);
-        cache.put_deb(b"abc").unwrap();
+        cache.writer().unwrap().put_deb(b"abc").unwrap();
         assert_eq!(cache.take_deb(&sum).unwrap().as_deref(), Some(b"abc".as_slice()));
         fs::write(cache.deb(&sum), b"abd").unwrap();
         assert_eq!(cache.take_deb(&sum).unwrap(), None);
@@ -148,10 +189,16 @@ mod tests {
     }
 
     #[test]
-    fn the_lock_is_released_by_its_guard() {
+    fn one_writes_at_a_time_and_tidies_up_first() {
         let directory = tempfile::tempdir().unwrap();
         let cache = Cache::at(directory.path()).unwrap();
-        drop(cache.lock().unwrap());
-        drop(cache.lock().unwrap());
+        let first = cache.writer().unwrap();
+        let left = first.scratch().unwrap().keep();
+        drop(first);
+        let other = cache.scratch().unwrap();
+        let second = cache.writer().unwrap();
+        assert!(!left.exists(), "what a killed run left is removed");
+        assert!(other.path().exists(), "what is not the cache's own is not");
+        assert!(second.scratch().unwrap().path().exists());
     }
 }

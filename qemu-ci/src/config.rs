@@ -56,6 +56,9 @@ pub struct Locked {
     pub package: Vec<Package>,
 }
 
+/// A kernel as wanted, and what the lock says of it.
+pub type Choice = (Wanted, Option<Locked>);
+
 /// One package of a kernel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::apt::Suite;
 use crate::arch::Arch;
-use crate::cache::Cache;
+use crate::cache::{Cache, Writer};
 use crate::sources::Mirror;
 
 /// The compiler's version. Its parts must be of one and the same.
@@ -58,12 +58,14 @@ impl Cross {
 
     /// Finds it in the cache, or brings it there.
     fn in_cache(cache: &Cache) -> Result<Self> {
-        let _guard = cache.lock()?;
         let root = cache.cross(RUSTC);
         if !root.is_dir() {
-            let scratch = cache.scratch()?;
+            let writer = cache.writer()?;
+            let scratch = writer.scratch()?;
             let inside = scratch.path().join("root");
-            fetch(cache, &inside).context("a compiler for another architecture")?;
+            fetch(&writer, &inside).context("a compiler for another architecture")?;
+            // Another run may have been quicker, while this one waited for its turn.
+            let _ = fs::remove_dir_all(&root);
             fs::rename(&inside, &root).with_context(|| format!("rename to {}", root.display()))?;
         }
         Ok(Self { root })
@@ -89,16 +91,16 @@ impl Cross {
 }
 
 /// Downloads the packages and unpacks them into `root`.
-fn fetch(cache: &Cache, root: &Path) -> Result<()> {
+fn fetch(writer: &Writer, root: &Path) -> Result<()> {
     let mirror = Mirror::of_machine()?;
     let mut open: Option<(&str, &str, Suite)> = None;
     for (suite, architecture, package, version) in PACKAGES {
         if open.as_ref().is_none_or(|(name, of, _)| (*name, *of) != (suite, architecture)) {
-            open = Some((suite, architecture, Suite::open(&cache.apt(), &mirror, suite, architecture)?));
+            open = Some((suite, architecture, Suite::open(&writer.cache().apt(), &mirror, suite, architecture)?));
         }
         let Some((_, _, suite)) = &open else { continue };
         eprintln!("downloading {package} for {architecture}");
-        let scratch = cache.scratch()?;
+        let scratch = writer.scratch()?;
         let deb = suite.download_named(package, version, scratch.path())?;
         let mut unpack = Command::new("dpkg-deb");
         let status = unpack.arg("-x").arg(&deb).arg(root).status().context("start dpkg-deb")?;

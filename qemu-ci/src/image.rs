@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::cache::Cache;
+use crate::cache::{Cache, Writer};
 use crate::{deb, vmlinux};
 
 /// Offset of the magic number in an image for 64-bit ARM, which is not compressed.
@@ -34,17 +34,21 @@ impl Image {
     ///
     /// # Errors
     /// A package is damaged, has no kernel in it, or the disk is full.
-    pub fn unpack(cache: &Cache, release: &str, sha256: &str, packages: &[Vec<u8>]) -> Result<Self> {
-        let directory = cache.image(release, sha256);
+    pub fn unpack(writer: &Writer, release: &str, sha256: &str, packages: &[Vec<u8>]) -> Result<Self> {
+        let directory = writer.cache().image(release, sha256);
         if !directory.is_dir() {
-            let scratch = cache.scratch()?;
+            let scratch = writer.scratch()?;
             let inside = scratch.path().join("image");
             fs::create_dir_all(inside.join("modules")).context("create the image's directory")?;
             for package in packages {
                 deb::files(package, |path, contents| keep(&inside, path, contents))?;
             }
             ensure!(kernel_of(&inside).is_some(), "no vmlinuz in the packages of {release}");
-            fs::rename(&inside, &directory).with_context(|| format!("rename to {}", directory.display()))?;
+            let renamed = fs::rename(&inside, &directory);
+            // Two names may be the same kernel, and another thread has just unpacked it.
+            if !directory.is_dir() {
+                renamed.with_context(|| format!("rename to {}", directory.display()))?;
+            }
         }
         Ok(Self { directory })
     }
@@ -141,13 +145,14 @@ mod tests {
         ];
         let sum = "0123456789abcdef";
         assert!(Image::find(&cache, "r", sum).is_none());
-        let image = Image::unpack(&cache, "r", sum, &[deb(&files, ".xz")]).unwrap();
+        let writer = cache.writer().unwrap();
+        let image = Image::unpack(&writer, "r", sum, &[deb(&files, ".xz")]).unwrap();
         assert!(image.kernel().unwrap().ends_with("bzImage"));
         assert_eq!(image.config(), "CONFIG_BPF=y\n");
         assert_eq!(image.builtin(), "kernel/a.ko\n");
         assert_eq!(fs::read(image.modules().join("x_y.ko")).unwrap(), b"module");
         assert!(Image::find(&cache, "r", sum).is_some());
-        let empty = Image::unpack(&cache, "q", sum, &[deb(&files[1..], ".gz")]);
+        let empty = Image::unpack(&writer, "q", sum, &[deb(&files[1..], ".gz")]);
         assert!(empty.unwrap_err().to_string().contains("no vmlinuz"));
     }
 }

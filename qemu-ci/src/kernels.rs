@@ -7,13 +7,11 @@ use anyhow::Result;
 
 use crate::arch::Arch;
 use crate::cache::Cache;
-use crate::config::{self, Locked, Wanted};
+use crate::config::{self, Choice, Locked, Wanted};
+use crate::crew;
 use crate::fetch::{Fetcher, Obtained};
 use crate::image::Image;
 use crate::repo::Repo;
-
-/// A kernel as wanted, and what the lock says of it.
-pub type Choice = (Wanted, Option<Locked>);
 
 /// Kernels as asked for, with what the lock says of each.
 ///
@@ -49,7 +47,7 @@ pub fn resolve(repo: &Repo, arch: Arch, names: Option<&str>) -> Result<bool> {
     let all = config::wanted(&repo.path("qemu-ci/kernels.toml"))?;
     let picked = config::pick(&all, arch, Some(names))?;
     let old = config::locked(&repo.path("qemu-ci/kernels.lock"))?;
-    let mut fetcher = Fetcher::new(Cache::of_user()?, false);
+    let fetcher = Fetcher::new(Cache::of_user()?, false);
     let mut well = true;
     let mut lock = Vec::new();
     for wanted in &all {
@@ -87,10 +85,11 @@ pub fn resolve(repo: &Repo, arch: Arch, names: Option<&str>) -> Result<bool> {
 /// # Errors
 /// The cache cannot be used at all.
 pub fn fetch(repo: &Repo, arch: Arch, names: Option<&str>, strict: bool) -> Result<bool> {
-    let mut fetcher = Fetcher::new(Cache::of_user()?, strict);
+    let chosen = chosen(repo, arch, names)?;
+    let obtained = Fetcher::new(Cache::of_user()?, strict).obtain_all(&chosen, crew::processors());
     let mut well = true;
-    for (wanted, lock) in chosen(repo, arch, names)? {
-        match fetcher.obtain(&wanted, lock.as_ref()) {
+    for ((wanted, _), obtained) in chosen.iter().zip(obtained) {
+        match obtained {
             Ok(Obtained { kernel, drift, .. }) => {
                 let drift = drift.map(|drift| format!("DRIFT: {drift}")).unwrap_or_default();
                 println!("{:<6} {:<32} {:<20} {drift}", wanted.name, kernel.release, kernel.version);

@@ -24,6 +24,7 @@ pub mod build;
 pub mod cache;
 pub mod config;
 pub mod console;
+pub mod crew;
 pub mod cross;
 pub mod deb;
 pub mod fetch;

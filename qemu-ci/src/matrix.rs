@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -15,12 +14,13 @@ use guest_init::Plan;
 use crate::arch::Arch;
 use crate::build;
 use crate::cache::Cache;
-use crate::config::Wanted;
+use crate::config::{Choice, Wanted};
 use crate::console::Ended;
+use crate::crew;
 use crate::fetch::{Fetcher, Obtained};
 use crate::guest::{self, Guest, Patience, Run};
 use crate::initramfs::Tree;
-use crate::kernels::{self, Choice};
+use crate::kernels;
 use crate::modules;
 use crate::repo::Repo;
 use crate::report::{Report, Row, TestRow};
@@ -54,7 +54,7 @@ pub struct Options {
 impl Options {
     /// How many guests run at a time: more than processors only slow each other down.
     pub fn parallel(&self) -> usize {
-        self.jobs.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from)).max(1)
+        self.jobs.unwrap_or_else(crew::processors).max(1)
     }
 }
 
@@ -137,25 +137,21 @@ pub fn on_each(
     let begin = Instant::now();
     let (work, obtained) = thread::scope(|scope| {
         let preparing = scope.spawn(work);
-        let obtained = obtain(chosen, options.strict)?;
+        let fetcher = Fetcher::new(Cache::of_user()?, options.strict);
+        let obtained = fetcher.obtain_all(chosen, options.parallel());
         let work = preparing.join().map_err(|_| anyhow!("the thread that builds what runs has panicked"))??;
         Ok::<_, anyhow::Error>((work, obtained))
     })?;
     let prepared = begin.elapsed();
-    let runs = boot_all(out, &obtained, &work, options);
-    let guests = obtained.into_iter().zip(runs);
+    let kernels: Vec<Try> = chosen.iter().map(|(wanted, _)| wanted.clone()).zip(obtained).collect();
+    let runs = boot_all(out, &kernels, &work, options);
+    let guests = kernels.into_iter().zip(runs);
     let guests = guests.map(|((wanted, kernel), run)| OnKernel { wanted, kernel: kernel.ok(), run }).collect();
     Ok(Done { work, guests, prepared })
 }
 
 /// A kernel as wanted, and what came of fetching it.
 type Try = (Wanted, Result<Obtained>);
-
-/// Fetches each kernel.
-fn obtain(chosen: &[Choice], strict: bool) -> Result<Vec<Try>> {
-    let mut fetcher = Fetcher::new(Cache::of_user()?, strict);
-    Ok(chosen.iter().map(|(wanted, lock)| (wanted.clone(), fetcher.obtain(wanted, lock.as_ref()))).collect())
-}
 
 /// One boot: a kernel and what is done in it.
 #[derive(Debug, PartialEq, Eq)]
@@ -193,38 +189,29 @@ fn boot_all(out: &Path, kernels: &[Try], work: &Work, options: &Options) -> Vec<
         tasks.map(|(index, _)| index).collect()
     };
     let suited: Vec<_> = kernels.iter().map(|(wanted, _)| suits(wanted)).collect();
-    // Younger kernels take longer, and kernels.toml lists them last: the queue is taken from its end.
-    let queue = Mutex::new(shares(&suited, jobs));
-    let done: Mutex<BTreeMap<usize, Run>> = Mutex::new(BTreeMap::new());
-    thread::scope(|scope| {
-        for _ in 0..jobs {
-            scope.spawn(|| {
-                while let Some(share) = take(&queue) {
-                    let Some((wanted, tried)) = kernels.get(share.kernel) else { break };
-                    let run = match tried {
-                        Ok(kernel) => boot(out, wanted, kernel, work, &share, options.patience),
-                        Err(error) => Run::broken(work.tasks.len(), format!("{error:#}")),
-                    };
-                    eprintln!("Linux {}: {}", wanted.label(), run.ending);
-                    if let Ok(mut done) = done.lock() {
-                        let merged = match done.remove(&share.kernel) {
-                            Some(other) => other.merge(run),
-                            None => run,
-                        };
-                        done.insert(share.kernel, merged);
-                    }
-                }
-            });
-        }
+    let mut shares = shares(&suited, jobs);
+    // Younger kernels take longer, and kernels.toml lists them last.
+    shares.reverse();
+    let booted = crew::each(&shares, jobs, |share| {
+        let (wanted, tried) = kernels.get(share.kernel)?;
+        let run = match tried {
+            Ok(kernel) => boot(out, wanted, kernel, work, share, options.patience),
+            Err(error) => Run::broken(work.tasks.len(), format!("{error:#}")),
+        };
+        eprintln!("Linux {}: {}", wanted.label(), run.ending);
+        Some(run)
     });
-    let mut done = done.into_inner().unwrap_or_default();
     let lost = || Run::broken(work.tasks.len(), "the thread that ran the guest has panicked".to_owned());
+    let mut done: BTreeMap<usize, Run> = BTreeMap::new();
+    for (share, run) in shares.iter().zip(booted) {
+        let run = run.flatten().unwrap_or_else(lost);
+        let merged = match done.remove(&share.kernel) {
+            Some(other) => other.merge(run),
+            None => run,
+        };
+        done.insert(share.kernel, merged);
+    }
     (0..kernels.len()).map(|index| done.remove(&index).unwrap_or_else(lost)).collect()
-}
-
-/// The next boot, from the end.
-fn take(queue: &Mutex<Vec<Share>>) -> Option<Share> {
-    queue.lock().ok()?.pop()
 }
 
 /// Boots one kernel with its share of what is to do; the results are as many as there are tasks of all shares.

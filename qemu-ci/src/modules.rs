@@ -158,7 +158,7 @@ mod tests {
             (path("broken.ko"), b"no ELF".to_vec()),
             (path("orphan.ko"), module("nowhere")),
         ];
-        Image::unpack(cache, "r", "0123456789abcdef", &[deb(&files, ".gz")]).unwrap()
+        Image::unpack(&cache.writer().unwrap(), "r", "0123456789abcdef", &[deb(&files, ".gz")]).unwrap()
     }
 
     #[test]

@@ -113,8 +113,8 @@ const SHELL: [&str; 22] = [
 pub fn shell(repo: &Repo, options: &Options, job: &Job) -> Result<bool> {
     tools::ensure(&tools::of_guests(options.arch))?;
     let chosen = kernels::chosen(repo, options.arch, options.kernels.as_deref())?;
-    let Some((wanted, lock)) = chosen.last() else { bail!("no kernel to boot") };
-    let kernel = Fetcher::new(Cache::of_user()?, options.strict).obtain(wanted, lock.as_ref())?;
+    let Some(choice @ (wanted, _)) = chosen.last() else { bail!("no kernel to boot") };
+    let kernel = Fetcher::new(Cache::of_user()?, options.strict).obtain(choice)?;
     let image = kernel.image.kernel()?;
     let built = build::build_programs(repo, options.arch, &["loader"])?;
     let mut tree = base(&built)?;

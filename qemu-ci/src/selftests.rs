@@ -54,8 +54,8 @@ pub fn run(repo: &Repo) -> Result<bool> {
 /// The directory of the compiled tests.
 fn objects(repo: &Repo) -> Result<PathBuf> {
     let chosen = kernels::chosen(repo, Arch::X86_64, Some(KERNEL))?;
-    let (wanted, lock) = chosen.first().with_context(|| format!("kernels.toml has no kernel {KERNEL}"))?;
-    let kernel = Fetcher::new(Cache::of_user()?, false).obtain(wanted, lock.as_ref())?;
+    let choice = chosen.first().with_context(|| format!("kernels.toml has no kernel {KERNEL}"))?;
+    let kernel = Fetcher::new(Cache::of_user()?, false).obtain(choice)?;
     let directory = repo.out().join("selftests").join(&kernel.kernel.version);
     let source = directory.join("source");
     if !directory.join("complete").is_file() {
@@ -71,11 +71,11 @@ fn objects(repo: &Repo) -> Result<PathBuf> {
 /// The bytes of the kernel's source package, of the very version that is booted.
 fn source_package(kernel: &Locked) -> Result<Vec<u8>> {
     let cache = Cache::of_user()?;
-    let _guard = cache.lock()?;
+    let writer = cache.writer()?;
     let name = format!("linux-source-{KERNEL}");
     eprintln!("downloading {name} {}", kernel.version);
     let suite = Suite::open(&cache.apt(), &Mirror::of_machine()?, &kernel.suite, "amd64")?;
-    let scratch = cache.scratch()?;
+    let scratch = writer.scratch()?;
     let path = suite.download_named(&name, Some(&kernel.version), scratch.path())?;
     fs::read(&path).with_context(|| format!("read {}", path.display()))
 }
