@@ -3,15 +3,17 @@
 //! Input: [`Args`], or a manifest. Output: the verdicts of the self-probe; a manifest in which they are obeyed. Read next:
 //! `progs::bypass::probe`.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use loader::manifest::Manifest;
+use loader::manifest::{Deployment, Manifest};
 use loader::map::{Map, RingBuf};
 use loader::pin;
-use progs::bypass::flows::{self, Event, Flow};
+use progs::bypass::first::MOST;
+use progs::bypass::flows::{self, Event, Flow, Told};
 use progs::bypass::probe::{self, Verdicts};
 
 use crate::interrupt;
@@ -35,7 +37,7 @@ enum What {
     /// The pairs that live: both ends, whose they are, what went past the stack and what by TCP
     ///
     /// With `--follow` the pairs that begin and end, one a line as it happens, until ^C: with `--json`, for a collector. Each is told once,
-    /// to one reader.
+    /// to one reader. Where the manifest says `audit = { first_bytes = 64 }`, the first bytes that each end sends are among it.
     Flows(Flows),
 }
 
@@ -48,6 +50,9 @@ struct Flows {
     /// Tell of those that begin and end instead
     #[arg(long)]
     follow: bool,
+    /// Show what each end has sent first, if the manifest has that copied
+    #[arg(long, conflicts_with = "follow")]
+    head: bool,
     /// End after so many
     #[arg(long, value_name = "N", requires = "follow")]
     count: Option<usize>,
@@ -59,7 +64,10 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<()> {
         What::Probe => out.result(&probe::run()?, text),
         What::Flows(args) if args.follow => follow(args, out),
         What::Flows(args) => {
-            let living = flows::living(&args.map("ends")?, &args.map("inboxes")?)?;
+            let mut living = flows::living(&args.map("ends")?, &args.map("inboxes")?)?;
+            for side in living.iter_mut().flat_map(|flow| [&mut flow.client, &mut flow.server]).filter(|_| !args.head) {
+                side.sent_first.clear();
+            }
             out.result(&living, |living| table(Flow::HEAD, living.iter().map(Flow::row)))
         }
     }
@@ -84,20 +92,28 @@ fn follow(args: &Flows, out: &mut Out) -> Result<()> {
     let mut left = args.count.unwrap_or(usize::MAX);
     while left > 0 && !stop.load(Ordering::Relaxed) {
         ring.wait(Some(PATIENCE))?;
-        let mut events = Vec::new();
-        ring.read(|record| events.extend(flows::event(record)))?;
-        for event in events.iter().take(left) {
-            out.line(&serde_json::to_value(event)?, |_| line(event))?;
+        let mut all = Vec::new();
+        ring.read(|record| all.extend(flows::told(record)))?;
+        for one in all.iter().take(left) {
+            out.line(&serde_json::to_value(one)?, |_| line(one))?;
         }
-        left = left.saturating_sub(events.len());
+        left = left.saturating_sub(all.len());
     }
     Ok(())
 }
 
-/// An event in a line.
-fn line(event: &Event) -> String {
-    let row = event.flow.row().join("  ");
-    format!("{}  {row}  client closed {}, server {}", event.event, event.flow.client.how, event.flow.server.how)
+/// What is told, in a line.
+fn line(told: &Told) -> String {
+    match told {
+        Told::Pair(event) => pair(event),
+        Told::Said(said) => said.line(),
+    }
+}
+
+fn pair(Event { event, flow, .. }: &Event) -> String {
+    let [row @ .., _, _] = flow.row();
+    let row = row.join("  ");
+    format!("{event}  {row}  client closed {}, server {}", flow.client.how, flow.server.how)
 }
 
 /// The table.
@@ -108,9 +124,27 @@ pub(crate) fn text(verdicts: &Verdicts) -> String {
 /// The object that is asked about.
 const OBJECT: &str = "bypass";
 
+/// Refuses settings that the programs would not follow.
+pub(crate) fn check(manifest: &Manifest) -> Result<()> {
+    for deployment in manifest.deployments.iter().filter(|one| wants_us(one)) {
+        let Some(section) = &deployment.data else { continue };
+        let values: BTreeMap<String, serde_json::Value> = section.read()?;
+        let bytes = values.get("audit").and_then(|audit| audit.get("first_bytes")).and_then(serde_json::Value::as_u64);
+        if let Some(bytes) = bytes.filter(|bytes| *bytes > u64::from(MOST)) {
+            let error = section.locate("audit.first_bytes").error(format!("{bytes} first bytes are too many"));
+            return Err(error.help(format!("`bypass` copies 0 to {MOST} bytes of each direction")).into());
+        }
+    }
+    Ok(())
+}
+
+fn wants_us(deployment: &Deployment) -> bool {
+    deployment.programs.iter().any(|program| program.object == OBJECT)
+}
+
 /// Where a manifest wants `bypass`, asks this kernel how it is to run, and has the manifest want that.
 pub(crate) fn settle(manifest: &mut Manifest) -> Result<Option<Verdicts>> {
-    let mut wanting = manifest.deployments.iter_mut().filter(|one| one.programs.iter().any(|p| p.object == OBJECT));
+    let mut wanting = manifest.deployments.iter_mut().filter(|one| wants_us(one));
     let Some(first) = wanting.next() else { return Ok(None) };
     let verdicts = probe::run()?;
     for deployment in std::iter::once(first).chain(wanting) {
@@ -149,6 +183,7 @@ mod tests {
             since_ns: 1,
             closed_ns: 0,
             how,
+            sent_first: Vec::new(),
             received: Received {
                 redirected_bytes: 4096,
                 redirected_messages: 2,
@@ -174,13 +209,19 @@ mod tests {
         let want = "   CLIENT          WHO      SERVER              WHO  TO SERVER                       TO CLIENT                       STATE\n   \
                     10.0.0.2:40000  12/psql  [2001:db8::1]:5432  -    4096 past, 12 by TCP (unheard)  4096 past, 12 by TCP (unheard)  open\n";
         assert_eq!(text, want);
+        let mut spoken = flow();
+        spoken.client.sent_first = b"GET /\r\n\0".to_vec();
+        let text = table(Flow::HEAD, [spoken.row()]);
+        assert!(text.lines().next().is_some_and(|head| head.ends_with("STATE  CLIENT BEGAN")), "{text}");
+        assert!(text.ends_with("open   \"GET /\\r\\n\\x00\"\n"), "{text}");
     }
 
     #[test]
     fn an_event_as_a_line() {
         let event = Event { event: "ended", at_ns: 5, flow: flow() };
-        assert!(line(&event).starts_with("ended  10.0.0.2:40000  12/psql  [2001:db8::1]:5432  -  4096 past"));
-        assert!(line(&event).ends_with("client closed first, server second"));
+        let told = Told::Pair(Box::new(event.clone()));
+        assert!(line(&told).starts_with("ended  10.0.0.2:40000  12/psql  [2001:db8::1]:5432  -  4096 past"));
+        assert!(line(&told).ends_with("client closed first, server second"));
         let json = serde_json::to_value(&event).unwrap();
         assert_eq!((&json["event"], &json["client"]["remote"]), (&"ended".into(), &"10.96.0.1:5432".into()));
     }

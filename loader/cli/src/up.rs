@@ -60,7 +60,9 @@ fn key_value(text: &str) -> Result<(String, String), String> {
 /// Reads a manifest with the systems that are built in.
 pub(crate) fn read(path: &Path, set: Vec<(String, String)>) -> Result<manifest::Manifest> {
     let set: BTreeMap<String, String> = set.into_iter().collect();
-    Ok(manifest::read(path, &systems::sections(), &set)?)
+    let manifest = manifest::read(path, &systems::sections(), &set)?;
+    bypass::check(&manifest)?;
+    Ok(manifest)
 }
 
 /// The names of a manifest's deployments; for those that a manifest names, its variables do not matter.

@@ -1,7 +1,7 @@
 //! What somebody who watches the host is told: a record when a pair begins, and one when it has ended.
 //!
 //! Stage: kernel programs. Input: both ends of a connection. Output: [`Record`]s in the ring buffer `flows`. A buffer that is full makes
-//! nobody wait: what found no room is counted. Next file to read: `flows.rs`, which reads them.
+//! nobody wait: what found no room is counted. Next file to read: `first.rs`, then `flows.rs`, which reads them.
 //!
 //! Packet captures do not see what goes past the stack; this tells who talked to whom, as each end sees it (which is both sides of a
 //! translation of addresses), how much, by which way, and why not by the other.
@@ -39,17 +39,9 @@ impl Record {
 #[map]
 pub static FLOWS: RingBuf<262144> = map();
 
-/// What the audit counts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Layout)]
-#[repr(C)]
-pub struct Audit {
-    /// Records that found no room.
-    pub lost: u64,
-}
-
-/// Written by the programs.
-#[data(".data.audit")]
-pub static AUDIT: Audit = Audit { lost: 0 };
+/// Records that found no room, or could not be made. Written by the programs.
+#[data(".data.lost")]
+pub static LOST: u64 = 0;
 
 /// Tells of a pair, of which `key` is one end's and `peer` the other's.
 #[bpf_fn]
@@ -57,7 +49,7 @@ pub(super) fn tell(key: u64, peer: u64, what: u32) {
     let Some(one) = ENDS.get(&key) else { return };
     let Some(other) = ENDS.get(&peer) else { return };
     let Some(record) = FLOWS.reserve::<Record>() else {
-        AUDIT.place().lost.atomic_add(1);
+        LOST.place().atomic_add(1);
         return;
     };
     record.at = ktime_ns();

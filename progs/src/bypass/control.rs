@@ -15,8 +15,8 @@ use loader::map::{self, Map};
 use loader::{LoadOptions, Loaded, Spec};
 use zerocopy::IntoBytes;
 
-use super::audit::Audit;
 use super::drain::{self, Drained, Maps, Unread};
+use super::first::Audit;
 use super::flows::Flow;
 use super::types::Inbox;
 
@@ -205,14 +205,22 @@ impl Bypass {
         Ok(super::flows::living(self.map("ends")?, self.map("inboxes")?)?)
     }
 
-    /// Records of pairs that found no room in the ring buffer.
+    /// Has the first bytes that each end of a pair sends copied to the ring buffer, so many, at most [`MOST`](super::first::MOST); 0: none.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Map`].
+    pub fn copy_first(&self, bytes: u32) -> Result<(), Error> {
+        Ok(self.map(".data.audit")?.typed::<u32, Audit>()?.set(&0, &Audit { first_bytes: bytes })?)
+    }
+
+    /// Records that found no room in the ring buffer.
     ///
     /// # Errors
     ///
     /// [`Error::Map`].
     pub fn lost(&self) -> Result<u64, Error> {
-        let audit = self.map(".data.audit")?.typed::<u32, Audit>()?.get(&0)?;
-        Ok(audit.unwrap_or_default().lost)
+        Ok(self.map(".data.lost")?.typed::<u32, u64>()?.get(&0)?.unwrap_or_default())
     }
 
     /// Switches redirection off or on. What was redirected stays where it is until it is read.

@@ -10,6 +10,7 @@ pub mod audit;
 pub mod control;
 pub mod drain;
 mod enrol;
+pub mod first;
 pub mod flows;
 mod leave;
 pub mod naive;

@@ -46,9 +46,14 @@ pub struct End {
     pub passed: u64,
     /// Why the last of these did.
     pub reason: u32,
-    /// Nothing.
-    pub pad: u32,
+    /// Bytes that were copied of what it has sent first, of which `head` has room for some. 0, unless the audit copies.
+    pub head_len: u32,
+    /// These.
+    pub head: [u64; HEAD as usize],
 }
+
+/// Words of what an end has sent first that are kept as long as it lives.
+pub const HEAD: u32 = 2;
 
 /// What a rule says. Rules that hold at the same time are bits of one number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Layout)]

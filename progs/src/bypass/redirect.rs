@@ -5,6 +5,7 @@
 
 use asm::dsl::prelude::*;
 
+use super::first::{AUDIT, copy};
 use super::policy::follow_rules;
 use super::types::{
     BULK, COUNTED, CREDIT_MESSAGES, HELD, INBOXES, Inbox, LITTLE, ME, Me, OPEN, PEERS, Reason, SMALL, STREAM, Tcp,
@@ -22,6 +23,9 @@ pub(super) fn redirect(msg: &mut SkMsg) -> Result<SkAction> {
         taken(msg, me);
     }
     let (before, read) = (me.sent, to.read);
+    if before < AUDIT.place().first_bytes as u64 {
+        copy(msg, me, before as u32);
+    }
     if read == before {
         // Nothing is on its way: the order is sure, whichever way the next one goes.
         to.by_tcp = 0;

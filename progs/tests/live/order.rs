@@ -27,7 +27,7 @@ fn defer_accept(ctx: &mut Xdp) -> Result<Action> {
 }
 
 /// What the server reads of three messages, of which the first one establishes the connection.
-fn deferred(_: &mut Rig) -> String {
+pub(crate) fn deferred(_: &Rig) -> String {
     let module = Module::new("Dual MIT/GPL").prog(defer_accept());
     let bytes = module.object(&Profile::linux_5_10()).expect("it is recorded").write().expect("and written");
     let loaded = loader::load(&Spec::parse(&bytes).expect("ours"), &LoadOptions::default()).expect("it is accepted");
@@ -45,7 +45,7 @@ fn deferred(_: &mut Rig) -> String {
 
 #[test]
 fn what_is_sent_before_the_other_end_is_there_is_read_first() {
-    let saw = each_way(deferred);
+    let saw = each_way(|rig| deferred(rig));
     assert_eq!((&*saw.plain, &*saw.ours), ("AAAABBBBCCCC", "AAAABBBBCCCC"));
     assert_eq!(saw.naive, "BBBBCCCCAAAA", "the usual pair lets redirected bytes overtake");
 }

@@ -94,6 +94,56 @@ fn flows_are_shown_and_told_of() {
     });
 }
 
+/// What each end says first, where the manifest wants it copied: as it comes, and beside the pairs that live.
+#[test]
+fn what_is_said_first_is_shown_if_it_is_copied() {
+    alone(|ground| {
+        loopback();
+        let cgroup = Cgroup::make("bypass-said");
+        let copying = |bytes: u32| {
+            let text = std::fs::read_to_string(manifest(ground, &cgroup, "")).expect("it was written");
+            let wanted = text.replace("first_bytes = 0", &format!("first_bytes = {bytes}"));
+            assert!(wanted != text || bytes == 0, "the manifest says so");
+            ground.file("bypass.toml", wanted)
+        };
+        ground.up(&copying(0));
+        if dump(ground, "_data")[0]["value"]["open"] == 0 {
+            ground.run(["down", "bypass"]);
+            return println!("skip: counting what is read needs Linux 5.19");
+        }
+        let follow = |count: &str| ground.run(["bypass", "flows", "--follow", "--count", count]).stdout;
+        // What `loader` itself tries is not to be told of, so it runs outside.
+        let talking_inside = || {
+            let home = cgroup.enter();
+            let ends = talking();
+            drop(home);
+            ends
+        };
+        let quiet = talking_inside();
+        assert!(follow("1").starts_with("begun  127.0.0.1:"));
+        assert!(!ground.run(["bypass", "flows", "--head"]).stdout.contains("hello"));
+        assert_eq!(steps(&ground.up(&copying(8))), ["set"], "nothing is loaded anew");
+        drop(quiet);
+        let (client, server) = talking_inside();
+        let local = |end: &TcpStream| end.local_addr().expect("its address");
+        let (a, b, pid) = (local(&client), local(&server), std::process::id());
+        let told = follow("6");
+        let mut lines: Vec<_> = told.lines().collect();
+        assert!(lines.remove(0).starts_with("ended  ") && lines.remove(0).starts_with("begun  "), "{told}");
+        let command = ground.json(["bypass", "flows", "--json"])[0]["client"]["command"].clone();
+        let said = |from, to, rest| {
+            format!("sent  {from}  {pid}/{}  to {to}  5 bytes at {rest}", command.as_str().unwrap_or("?"))
+        };
+        let want = [(a, b, "0: \"hello\""), (b, a, "0: \"hello\""), (a, b, "5: \"hel\"..."), (b, a, "5: \"hel\"...")];
+        assert_eq!(lines, want.map(|(from, to, rest)| said(from, to, rest)));
+        let table = ground.run(["bypass", "flows", "--head"]).stdout;
+        assert!(table.contains("CLIENT BEGAN  SERVER BEGAN") && table.contains("\"hello\"       \"hello\""), "{table}");
+        assert!(!ground.run(["bypass", "flows"]).stdout.contains("hello"), "only if it is asked for");
+        drop((client, server));
+        ground.run(["down", "bypass"]);
+    });
+}
+
 /// Talks until both directions go by TCP because a rule says so.
 fn follows(ground: &Ground, (client, server): &mut (TcpStream, TcpStream)) {
     let begun = Instant::now();
