@@ -293,7 +293,7 @@ mod tests {
     /// A message as the program writes it: behind its bytes lies what was there before.
     fn sent(opened: u32, offset: u32, size: u32, copied: &[u8]) -> Sent {
         let mut sent = Sent::new_zeroed();
-        sent.bytes = [u64::MAX; _];
+        sent.bytes.fill(u64::MAX);
         sent.bytes.as_mut_bytes()[..copied.len()].copy_from_slice(copied);
         let end = End { opened, pid: 7, since: 5, local_port: 80, remote_port: 40_000, ..End::default() };
         Sent { at: 9, what: Sent::SENT, size, offset, len: u32::try_from(copied.len()).unwrap(), end, ..sent }
