@@ -99,8 +99,39 @@ pub(super) struct Inet {
 pub(super) struct Buffered {
     /// Bytes that may wait to be sent.
     pub(super) sk_sndbuf: i32,
+    /// Bytes that wait to be sent or acknowledged, as memory.
+    pub(super) sk_wmem_queued: i32,
     /// Bytes a second that may be sent.
     pub(super) sk_max_pacing_rate: u64,
+    /// Writers who wait for room.
+    pub(super) sk_write_pending: i32,
+    /// Its lock.
+    pub(super) sk_lock: Lock,
+    /// What a process has of it.
+    pub(super) sk_socket: Kptr<Socket>,
+}
+
+/// A socket's lock.
+#[kernel_struct("socket_lock_t")]
+pub(super) struct Lock {
+    /// Somebody is in a call.
+    pub(super) owned: i32,
+}
+
+/// A socket, as a process has it.
+#[kernel_struct("socket")]
+pub(super) struct Socket {
+    /// `SOCK_NOSPACE`: it is to be told when there is room to write.
+    pub(super) flags: u64,
+    /// Its file.
+    pub(super) file: Kptr<File>,
+}
+
+/// An open file.
+#[kernel_struct("file")]
+pub(super) struct File {
+    /// `O_NONBLOCK`: calls do not wait.
+    pub(super) f_flags: u32,
 }
 
 /// Why a message goes by TCP.

@@ -240,6 +240,38 @@ fn nothing_is_no_end() {
     assert_eq!(ours, plain);
 }
 
+/// How often a read that follows a write of about as much as buffers take is told to try again.
+fn read_after_writes(rig: &mut Rig) -> u32 {
+    let sizes = (0..rounds("BYPASS_UPLOADS", 20)).map(|i| 3_600_000 + 40_000 * i as usize);
+    sizes.map(|size| told_after(size, rig.connection())).sum()
+}
+
+fn told_after(size: usize, (mut client, mut server): (TcpStream, TcpStream)) -> u32 {
+    let taking = std::thread::spawn(move || {
+        let (mut left, mut part) = (size, vec![0; 16 << 10]);
+        while left > 0 {
+            left -= server.read(&mut part).expect("it comes");
+        }
+        server.write_all(b"answer").expect("somebody reads");
+    });
+    client.write_all(&vec![7; size]).expect("it is taken");
+    let (mut told, mut answer) = (0, [0; 6]);
+    while let Err(error) = client.read_exact(&mut answer) {
+        assert_eq!(error.kind(), ErrorKind::WouldBlock, "{error}");
+        told += 1;
+    }
+    assert_eq!(&answer, b"answer");
+    taking.join().expect("it answers");
+    told
+}
+
+/// Room to write wakes a read that waits, too, if the sender has found none before; from the queue that is `EAGAIN`.
+#[test]
+fn a_read_that_blocks_blocks_after_a_large_write() {
+    let [plain, ours] = [Mode::Plain, Mode::Ours].map(|mode| one_way(mode, read_after_writes));
+    assert_eq!((plain, ours), (0, 0));
+}
+
 /// Both ends send a lot at the same time, in pieces of all sizes; what is wrong with what arrives.
 fn both_ways(rig: &mut Rig) -> Option<String> {
     let (client, server) = rig.talking();
