@@ -5,7 +5,9 @@ use std::net::Shutdown;
 use std::thread;
 use std::time::Duration;
 
-use crate::rig::{LONG, Mode, Rig, each_way, exchange, in_netns, loopback_up, read_exactly, rounds, talking};
+use traffic::storm::gusts;
+
+use crate::rig::{LONG, Mode, Rig, each_way, exchange, in_netns, loopback_up, read_exactly, rounds};
 
 /// How often a reader that blocks, and whose own side is closed, is told to try again.
 fn half_closed(rig: &mut Rig) -> u32 {
@@ -184,37 +186,13 @@ fn closing_on_unread_bytes_is_a_reset_unless_they_were_redirected() {
     assert_eq!(saw.ours.0, if saw.ours.1 { saw.naive.0 } else { saw.plain.0 });
 }
 
-/// Senders whose readers close in the middle of it, several at a time: what the senders are told is told soon, and is one of the errors
-/// of TCP. The kernel's own mistakes here show on its console.
+/// Senders whose readers close in the middle of it, several at a time; what they are told that TCP does not tell.
 fn storm(_: &mut Rig) -> Vec<ErrorKind> {
     thread::scope(|scope| {
         let rounds = rounds("BYPASS_GUSTS", 100) / 4;
         let storms: Vec<_> = (0..4).map(|lane| scope.spawn(move || gusts(lane, rounds))).collect();
         storms.into_iter().flat_map(|lane| lane.join().expect("it ends")).collect()
     })
-}
-
-/// So many of them; what senders are told that TCP does not tell.
-pub(crate) fn gusts(lane: u32, rounds: u32) -> Vec<ErrorKind> {
-    let gust = |round: u32| {
-        let (mut client, mut server) = talking();
-        client.set_write_timeout(Some(LONG)).expect("a while");
-        let sending = thread::spawn(move || {
-            let sizes = [1, 100, 5_000, 30_000, 100_000];
-            let ends = (0..10_000).find_map(|i| client.write_all(&vec![7; sizes[i % 5]]).err());
-            ends.map(|error| error.kind())
-        });
-        for _ in 0..(round + lane) % 7 {
-            let _some = server.read(&mut [0; 20_000]);
-        }
-        if round.is_multiple_of(3) {
-            let _other_order = server.shutdown(Shutdown::Write);
-        }
-        drop(server);
-        sending.join().expect("it ends")
-    };
-    let told = (0..rounds).filter_map(gust);
-    told.filter(|kind| ![ErrorKind::BrokenPipe, ErrorKind::ConnectionReset].contains(kind)).collect()
 }
 
 #[test]

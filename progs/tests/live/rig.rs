@@ -1,8 +1,7 @@
 //! What the tests share: a namespace and a cgroup of their own, the programs in one of the modes, connections over loopback.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -18,9 +17,8 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, bind, setsockopt, socket, sockopt};
 use progs::bypass::control::{Bypass, Counting, Naive};
 use progs::bypass::types::Inbox;
-
-/// Long enough that nothing but a stalled stream takes it.
-pub(crate) const LONG: Duration = Duration::from_secs(10);
+pub(crate) use traffic::LONG;
+pub(crate) use traffic::pair::{accept, connect, connection, exchange, greet, read_exactly, talking};
 
 /// Which way the bytes go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -244,28 +242,6 @@ impl Rig {
     }
 }
 
-/// A connection over loopback: client, server.
-fn connection() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
-    let client = connect(listener.local_addr().expect("its address"));
-    (client, accept(&listener))
-}
-
-/// A connection on which each end has read something: whatever will be redirected, is from now on.
-pub(crate) fn talking() -> (TcpStream, TcpStream) {
-    let (mut client, mut server) = connection();
-    greet(&mut client, &mut server);
-    (client, server)
-}
-
-/// Two messages each way.
-pub(crate) fn greet(client: &mut TcpStream, server: &mut TcpStream) {
-    for _ in 0..2 {
-        exchange(client, server, b"hello");
-        exchange(server, client, b"world");
-    }
-}
-
 /// What a test of rounds repeats: by its variable, which guests set, or so often.
 pub(crate) fn rounds(name: &str, otherwise: u32) -> u32 {
     std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(otherwise)
@@ -282,15 +258,6 @@ pub(crate) fn counter(file: &str, name: &str) -> u64 {
     found.unwrap_or(0)
 }
 
-/// What the kernel says of all TCP sockets in `/proc/net/sockstat`: `inuse` is of this namespace, `mem` in pages of all of them.
-pub(crate) fn sockstat(name: &str) -> u64 {
-    let text = fs::read_to_string("/proc/thread-self/net/sockstat").expect("procfs");
-    let row = text.lines().find(|line| line.starts_with("TCP:")).expect("there is TCP");
-    let words: Vec<&str> = row.split(' ').collect();
-    let at = words.iter().position(|word| *word == name).expect("a column");
-    words[at + 1].parse().expect("a number")
-}
-
 /// An address by its text.
 pub(crate) fn address(text: &str) -> SockaddrStorage {
     SockaddrStorage::from(text.parse::<SocketAddr>().expect("an address"))
@@ -302,32 +269,4 @@ pub(crate) fn bound(at: &str) -> OwnedFd {
     setsockopt(&end, sockopt::ReuseAddr, &true).expect("it is TCP");
     bind(end.as_raw_fd(), &address(at)).expect("the port is free here");
     end
-}
-
-/// A client's end. Nothing on it waits for ever.
-pub(crate) fn connect(to: SocketAddr) -> TcpStream {
-    prepared(TcpStream::connect(to).expect("somebody listens"))
-}
-
-/// A server's end.
-pub(crate) fn accept(listener: &TcpListener) -> TcpStream {
-    prepared(listener.accept().expect("somebody connects").0)
-}
-
-fn prepared(stream: TcpStream) -> TcpStream {
-    stream.set_nodelay(true).expect("it is TCP");
-    stream
-}
-
-/// Sends `bytes` and reads them at the other end.
-pub(crate) fn exchange(from: &mut TcpStream, to: &mut TcpStream, bytes: &[u8]) {
-    from.write_all(bytes).expect("it is taken");
-    assert_eq!(read_exactly(to, bytes.len()), bytes);
-}
-
-/// The next so many bytes.
-pub(crate) fn read_exactly(from: &mut TcpStream, len: usize) -> Vec<u8> {
-    let mut bytes = vec![0; len];
-    from.read_exact(&mut bytes).expect("they come");
-    bytes
 }

@@ -13,11 +13,11 @@ use crate::sockets::{loopback, say, talking};
 
 const MAPS: &str = "/sys/fs/bpf/loader/bypass/maps";
 
-/// The manifest with more behind it, for that cgroup.
-fn manifest(ground: &Ground, cgroup: &Cgroup, rest: &str) -> PathBuf {
-    let text =
-        shipped("bypass.toml").replace("\ncgroup = \"lab\"\n", &format!("\ncgroup = \"{}\"\n", cgroup.0.display()));
-    ground.file("bypass.toml", format!("{text}{EVERYBODY}{rest}"))
+/// The manifest as it is shipped on a cgroup of the test's own, with another line in its `[data]`, and more behind it.
+pub(crate) fn manifest(ground: &Ground, cgroup: &Cgroup, data: &str, rest: &str) -> PathBuf {
+    let own = format!("\ncgroup = \"{}\"\n", cgroup.0.display());
+    let text = shipped("bypass.toml").replace("\ncgroup = \"lab\"\n", &own);
+    ground.file("bypass.toml", text.replace("[data]\n", &format!("[data]\n{data}\n")) + EVERYBODY + rest)
 }
 
 /// A map's entries, as the command shows them.
@@ -31,7 +31,7 @@ fn rules_in_the_manifest_and_by_hand() {
     alone(|ground| {
         loopback();
         let cgroup = Cgroup::make("bypass-rules");
-        let up = ground.up(&manifest(ground, &cgroup, ""));
+        let up = ground.up(&manifest(ground, &cgroup, "", ""));
         if dump(ground, "_data")[0]["value"]["open"] == 0 {
             ground.run(["down", "bypass"]);
             return println!("skip: counting what is read needs Linux 5.19");
@@ -44,12 +44,12 @@ fn rules_in_the_manifest_and_by_hand() {
 
         let denied = "[[map.policy_port.entry]]\nkey = 3\nvalue = { first = 1, last = 65535, rule = \"Deny\" }\n\
                       [[map.policy_net6.entry]]\nkey = { bits = 32, address = \"2001:db8::\" }\nvalue = \"Allow\"\n";
-        assert_eq!(steps(&ground.up(&manifest(ground, &cgroup, denied))), ["set"], "nothing is loaded anew");
+        assert_eq!(steps(&ground.up(&manifest(ground, &cgroup, "", denied))), ["set"], "nothing is loaded anew");
         let rule = json!({ "key": { "bits": 32, "address": "2001:db8::" }, "value": "Allow" });
         assert_eq!(dump(ground, "policy_net6"), [rule]);
         drop(talking());
         assert_eq!(dump(ground, "ends").len(), 2, "a new connection is not");
-        ground.up(&manifest(ground, &cgroup, ""));
+        ground.up(&manifest(ground, &cgroup, "", ""));
         assert_eq!(dump(ground, "policy_net6"), Vec::<Value>::new());
 
         if up["deployments"][0]["left_out"]["made"].is_null() {
@@ -69,7 +69,7 @@ fn flows_are_shown_and_told_of() {
         loopback();
         let cgroup = Cgroup::make("bypass-flows");
         ground.run(["bypass", "flows"]).failed(&["`bypass` is not up"]);
-        ground.up(&manifest(ground, &cgroup, ""));
+        ground.up(&manifest(ground, &cgroup, "", ""));
         if dump(ground, "_data")[0]["value"]["open"] == 0 {
             ground.run(["down", "bypass"]);
             return println!("skip: counting what is read needs Linux 5.19");
@@ -101,7 +101,7 @@ fn what_is_said_first_is_shown_if_it_is_copied() {
         loopback();
         let cgroup = Cgroup::make("bypass-said");
         let copying = |bytes: u32| {
-            let text = std::fs::read_to_string(manifest(ground, &cgroup, "")).expect("it was written");
+            let text = std::fs::read_to_string(manifest(ground, &cgroup, "", "")).expect("it was written");
             let wanted = text.replace("first_bytes = 0", &format!("first_bytes = {bytes}"));
             assert!(wanted != text || bytes == 0, "the manifest says so");
             ground.file("bypass.toml", wanted)
@@ -166,7 +166,7 @@ fn up_obeys_the_self_probe() {
         loopback();
         let cgroup = Cgroup::make("bypass-choice");
         let choice = &ground.json(["bypass", "probe", "--json"])["choice"];
-        let up = ground.up(&manifest(ground, &cgroup, ""));
+        let up = ground.up(&manifest(ground, &cgroup, "", ""));
         assert_eq!(&up["probe"]["choice"], choice, "{up}");
         let status = ground.status("bypass");
         let programs = status["programs"].as_array().expect("programs");
@@ -185,7 +185,7 @@ fn up_obeys_the_self_probe() {
         let policy = dump(ground, "_data_policy");
         let only_allowed = &policy[0]["value"]["policy"]["only_allowed"];
         assert_eq!(only_allowed == 1, choice["everybody"] == false, "{policy:?}");
-        let again = ground.up(&manifest(ground, &cgroup, ""));
+        let again = ground.up(&manifest(ground, &cgroup, "", ""));
         assert_eq!(again["deployments"][0]["changed"], false, "{again}");
         ground.run(["down", "bypass"]);
         ground.is_clean("after down");

@@ -3,23 +3,16 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
-use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::ground::{EVERYBODY, Ground, alone, are_gone, ids, rounds, shipped};
+use crate::bypass::manifest;
+use crate::ground::{Ground, alone, are_gone, ids, rounds};
 use crate::hooks::{Cgroup, steps};
 use crate::sockets::{loopback, say, talking};
-
-/// The manifest as it is shipped on a cgroup of the test's own, with another line in its `[data]`.
-fn manifest(ground: &Ground, cgroup: &Cgroup, data: &str) -> PathBuf {
-    let own = format!("\ncgroup = \"{}\"\n", cgroup.0.display());
-    let text = shipped("bypass.toml").replace("\ncgroup = \"lab\"\n", &own);
-    ground.file("bypass.toml", text.replace("[data]\n", &format!("[data]\n{data}\n")) + EVERYBODY)
-}
 
 /// Bytes that lie in queues.
 fn queued(ground: &Ground) -> u64 {
@@ -28,7 +21,8 @@ fn queued(ground: &Ground) -> u64 {
     each.map(|inbox| inbox["tail"].as_u64().unwrap_or(0).saturating_sub(inbox["read"].as_u64().unwrap_or(0))).sum()
 }
 
-fn is_open(up: &Value) -> bool {
+/// Whether the self-probe lets it redirect on this kernel.
+pub(crate) fn is_open(up: &Value) -> bool {
     up["probe"]["choice"]["open"] == true
 }
 
@@ -37,7 +31,7 @@ fn who_does_not_read_is_named_and_loses_nothing() {
     alone(|ground| {
         loopback();
         let cgroup = Cgroup::make("drain-unread");
-        let text = manifest(ground, &cgroup, "");
+        let text = manifest(ground, &cgroup, "", "");
         let up = ground.up(&text);
         let home = cgroup.enter();
         let (mut client, mut server) = talking();
@@ -55,7 +49,7 @@ fn who_does_not_read_is_named_and_loses_nothing() {
             ];
             ground.run(["down", "bypass", "--drain", "0.1"]).failed(&words);
             // Other programs would take the queue along too.
-            let other = manifest(ground, &cgroup, "credit_messages = 77");
+            let other = manifest(ground, &cgroup, "credit_messages = 77", "");
             let args = ["up".as_ref(), other.as_os_str(), "--drain".as_ref(), "0.1".as_ref()];
             ground.run(args).failed(&["1000 bytes at", "nothing is lost"]);
             let after = ground.status("bypass");
@@ -125,7 +119,7 @@ fn stream(mut from: TcpStream, mut to: TcpStream, stop: &AtomicBool) {
 
 /// Streams on connections made while it was up, and in the middle of them something that takes programs away.
 fn streams(ground: &Ground, cgroup: &Cgroup, change: impl FnOnce(bool)) {
-    let up = ground.up(&manifest(ground, cgroup, ""));
+    let up = ground.up(&manifest(ground, cgroup, "", ""));
     let home = cgroup.enter();
     let pairs = [talking(), talking()];
     drop(home);
@@ -158,13 +152,13 @@ fn streams_lose_nothing_by_downs_ups_and_kills() {
             return; // in a guest, where everything takes ten times as long
         }
         streams(ground, &cgroup, |_| {
-            let up = ground.up(&manifest(ground, &cgroup, "credit_messages = 77"));
+            let up = ground.up(&manifest(ground, &cgroup, "credit_messages = 77", ""));
             let steps = steps(&up);
             let at =
                 |name| steps.iter().position(|step| *step == name).unwrap_or_else(|| panic!("no {name}: {steps:?}"));
             assert!(at("load") < at("drain") && at("drain") < at("replace") && at("pin") < at("resume"), "{steps:?}");
             assert_eq!(
-                ground.up(&manifest(ground, &cgroup, "credit_messages = 77"))["deployments"][0]["changed"],
+                ground.up(&manifest(ground, &cgroup, "credit_messages = 77", ""))["deployments"][0]["changed"],
                 false
             );
         });
@@ -175,7 +169,7 @@ fn streams_lose_nothing_by_downs_ups_and_kills() {
                 std::thread::sleep(Duration::from_millis(4 + 12 * instant));
                 drop(down.kill()); // it may be done already
                 down.wait().expect("it ends");
-                ground.up(&manifest(ground, &cgroup, ""));
+                ground.up(&manifest(ground, &cgroup, "", ""));
                 let home = cgroup.enter();
                 let (mut client, mut server) = talking();
                 drop(home);

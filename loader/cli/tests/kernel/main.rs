@@ -14,6 +14,7 @@ mod hooks;
 mod inspect;
 mod killed;
 mod lab;
+mod soak;
 mod sockets;
 mod upgrade;
 mod whole;

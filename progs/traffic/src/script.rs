@@ -1,0 +1,254 @@
+//! A conversation by chance.
+//!
+//! Stage: test support. Input: a seed, an end of a connection. Output: everything that was said came, once and in order, and the end when
+//! it was closed; or what did not. Both ends have the same script, and play it each on its own. Next file to read: `soak.rs`.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::AsFd;
+use std::time::Instant;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use crate::LONG;
+use crate::chance::{Chance, PIECE, bytes};
+
+/// One end says something, and the other one listens.
+struct Step {
+    /// Is it the client who speaks?
+    client: bool,
+    /// Bytes.
+    len: u64,
+    /// In pieces of so many.
+    write: usize,
+    /// Read in pieces of so many.
+    read: usize,
+}
+
+/// A conversation.
+pub(crate) struct Script {
+    /// What it is like, in words.
+    kind: &'static str,
+    steps: Vec<Step>,
+    /// Both ends say so much at the same time.
+    at_once: Option<Step>,
+    /// Do both ends poll, and not wait in a call?
+    polls: bool,
+    /// Who does not speak here closes its side first, and then listens to this.
+    last: Step,
+    /// Where the streams begin, the client's and the server's: no two connections have the same bytes.
+    begin: [u64; 2],
+}
+
+impl Script {
+    pub(crate) fn new(seed: u64) -> Self {
+        let mut chance = Chance(seed);
+        let begin = [chance.below(1 << 40), chance.below(1 << 40)];
+        let (mut steps, mut at_once) = (Vec::new(), None);
+        let kind = match chance.below(16) {
+            0 | 1 => {
+                steps = vec![message(&mut chance), stream(&mut chance), message(&mut chance)];
+                "large writes"
+            }
+            2 => {
+                steps = vec![message(&mut chance), small(&mut chance), message(&mut chance)];
+                "many small messages"
+            }
+            3 | 4 => {
+                steps = vec![message(&mut chance), message(&mut chance)];
+                at_once = Some(stream(&mut chance));
+                "both at once"
+            }
+            _ => {
+                steps.extend((0..12).map(|_| message(&mut chance)));
+                "a talk"
+            }
+        };
+        let polls = at_once.is_some() || chance.below(4) == 0;
+        Self { kind, steps, at_once, polls, last: message(&mut chance), begin }
+    }
+
+    /// Plays one end.
+    pub(crate) fn play(&self, stream: TcpStream, client: bool) -> Result<(), String> {
+        self.played(stream, client).map_err(|wrong| format!("in {}: {wrong}", self.kind))
+    }
+
+    fn played(&self, stream: TcpStream, client: bool) -> Result<(), String> {
+        stream.set_read_timeout(Some(LONG)).expect("it is a socket");
+        stream.set_write_timeout(Some(LONG)).expect("it is a socket");
+        // With Nagle's algorithm two messages in a row wait for a delayed acknowledgement, and the conversation with them.
+        stream.set_nodelay(!self.begin[0].is_multiple_of(8)).expect("it is TCP");
+        stream.set_nonblocking(self.polls).expect("it can be");
+        let [said, heard] = if client { self.begin } else { [self.begin[1], self.begin[0]] };
+        let mut end = End { stream, polls: self.polls, said, heard, begun: Instant::now() };
+        for step in &self.steps {
+            if step.client == client { end.say(step)? } else { end.listen(step)? }
+        }
+        if let Some(step) = &self.at_once {
+            end.both(step)?;
+        }
+        if self.last.client == client {
+            end.ends()?;
+            end.say(&self.last)
+        } else {
+            end.shut()?;
+            end.listen(&self.last)?;
+            end.ends()
+        }
+    }
+}
+
+fn message(chance: &mut Chance) -> Step {
+    let len = match chance.below(6) {
+        0 => 1,
+        1..=3 => chance.up_to(300),
+        4 => chance.up_to(5_000),
+        _ => chance.up_to(60_000),
+    };
+    let read = if chance.below(3) == 0 { chance.up_to(5_000) } else { PIECE };
+    Step { client: chance.below(2) == 0, len: len as u64, write: len, read }
+}
+
+/// Large writes.
+fn stream(chance: &mut Chance) -> Step {
+    let write = [16 << 10, 64 << 10, 100_000, PIECE][chance.up_to(4) - 1];
+    let read = [PIECE, 64 << 10, chance.up_to(20_000)][chance.up_to(3) - 1];
+    Step { client: chance.below(2) == 0, len: chance.below(2 << 20), write, read }
+}
+
+/// More small messages than stay in the map.
+fn small(chance: &mut Chance) -> Step {
+    let write = chance.up_to(100);
+    Step {
+        client: chance.below(2) == 0,
+        len: write as u64 * (500 + chance.below(1_000)),
+        write,
+        read: chance.up_to(5_000),
+    }
+}
+
+/// One end, and how far it is.
+struct End {
+    stream: TcpStream,
+    polls: bool,
+    said: u64,
+    heard: u64,
+    begun: Instant,
+}
+
+impl End {
+    fn say(&mut self, step: &Step) -> Result<(), String> {
+        let until = self.said + step.len;
+        while self.said < until {
+            self.wait(PollFlags::POLLOUT)?;
+            self.write(step, until)?;
+        }
+        Ok(())
+    }
+
+    fn listen(&mut self, step: &Step) -> Result<(), String> {
+        let (until, mut part) = (self.heard + step.len, vec![0; step.read]);
+        while self.heard < until {
+            self.wait(PollFlags::POLLIN)?;
+            self.read(&mut part, until)?;
+        }
+        Ok(())
+    }
+
+    /// Both directions at once.
+    fn both(&mut self, step: &Step) -> Result<(), String> {
+        let (said, heard, mut part) = (self.said + step.len, self.heard + step.len, vec![0; step.read]);
+        while (self.said, self.heard) != (said, heard) {
+            let mut events = PollFlags::empty();
+            events.set(PollFlags::POLLOUT, self.said < said);
+            events.set(PollFlags::POLLIN, self.heard < heard);
+            self.wait(events)?;
+            self.write(step, said)?;
+            self.read(&mut part, heard)?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, step: &Step, until: u64) -> Result<(), String> {
+        let piece = piece(step.write, until - self.said);
+        let told = if piece == 0 { Ok(0) } else { self.stream.write(bytes(self.said, piece)) };
+        self.said += self.done("write", told)?.unwrap_or(0) as u64;
+        Ok(())
+    }
+
+    fn read(&mut self, part: &mut [u8], until: u64) -> Result<(), String> {
+        let piece = piece(part.len(), until - self.heard);
+        if piece == 0 {
+            return Ok(());
+        }
+        let told = self.stream.read(&mut part[..piece]);
+        let Some(got) = self.done("read", told)? else { return Ok(()) };
+        self.check(&part[..got])
+    }
+
+    /// What a call has done, if it could; who does not poll is never told to try again.
+    fn done(&self, call: &str, told: io::Result<usize>) -> Result<Option<usize>, String> {
+        match told {
+            Err(error) if error.kind() == ErrorKind::WouldBlock && self.polls => Ok(None),
+            told => told.map(Some).map_err(|error| self.failed(call, &error)),
+        }
+    }
+
+    fn wait(&self, events: PollFlags) -> Result<(), String> {
+        if !self.polls {
+            return Ok(());
+        }
+        let long = PollTimeout::try_from(LONG).expect("it is not so long");
+        match poll(&mut [PollFd::new(self.stream.as_fd(), events)], long) {
+            Ok(0) => Err(self.failed("poll", &io::Error::from(ErrorKind::TimedOut))),
+            Ok(_) => Ok(()),
+            Err(error) => Err(self.failed("poll", &error.into())),
+        }
+    }
+
+    fn check(&mut self, got: &[u8]) -> Result<(), String> {
+        if got.is_empty() {
+            return Err(self.failed("read", &io::Error::from(ErrorKind::UnexpectedEof)));
+        }
+        let want = bytes(self.heard, got.len());
+        if let Some(wrong) = (0..got.len()).find(|at| got[*at] != want[*at]) {
+            return Err(format!("{}, and byte {wrong} of {} is another one", self.place(), got.len()));
+        }
+        self.heard += got.len() as u64;
+        Ok(())
+    }
+
+    fn shut(&self) -> Result<(), String> {
+        self.stream.shutdown(Shutdown::Write).map_err(|error| self.failed("shutdown", &error))
+    }
+
+    /// The other end has said everything.
+    fn ends(&mut self) -> Result<(), String> {
+        loop {
+            self.wait(PollFlags::POLLIN)?;
+            let told = self.stream.read(&mut [0; 1]);
+            match self.done("read at the end", told)? {
+                None => {}
+                Some(0) => return Ok(()),
+                Some(_) => return Err(format!("{}, and there is more than was said", self.place())),
+            }
+        }
+    }
+
+    fn failed(&self, call: &str, error: &io::Error) -> String {
+        format!("{}, {call}: {error}", self.place())
+    }
+
+    fn place(&self) -> String {
+        format!(
+            "after {:.1?}, at byte {} of what is said and {} of what is heard",
+            self.begun.elapsed(),
+            self.said,
+            self.heard
+        )
+    }
+}
+
+fn piece(most: usize, left: u64) -> usize {
+    usize::try_from(left).map_or(most, |left| left.min(most))
+}
