@@ -211,7 +211,9 @@ impl Planner<'_> {
         let object = &self.wanted.objects[at];
         let record = self.observed.record.iter().flat_map(|record| &record.objects).find(|old| old.name == object.name);
         object.maps.iter().any(|(pin, map)| match (self.fates.get(pin), record) {
-            (Some(Fate::New), _) | (_, None) => !object.contents.is_empty_for(&map.name),
+            (Some(Fate::New | Fate::Renewed { migrate: false, .. }), _) | (_, None) => {
+                !object.contents.is_empty_for(&map.name)
+            }
             (_, Some(old)) => !object.contents.is_same_for(&map.name, &old.contents),
         })
     }

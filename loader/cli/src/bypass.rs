@@ -64,7 +64,10 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<()> {
         What::Probe => out.result(&probe::run()?, text),
         What::Flows(args) if args.follow => follow(args, out),
         What::Flows(args) => {
-            let mut living = flows::living(&args.map("ends")?, &args.map("inboxes")?)?;
+            let living = flows::living(&args.map("ends")?, &args.map("inboxes")?);
+            let mut living = living.with_context(|| {
+                format!("`{}` may be of another version: `loader up` again puts this one in its place", args.name)
+            })?;
             for side in living.iter_mut().flat_map(|flow| [&mut flow.client, &mut flow.server]).filter(|_| !args.head) {
                 side.sent_first.clear();
             }

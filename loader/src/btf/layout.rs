@@ -151,6 +151,12 @@ impl Layout {
         (self.fields.len() <= FIELDS).then_some(())
     }
 
+    /// The bytes that a field is in; `None` if there is no such field.
+    #[must_use]
+    pub fn place(&self, path: &str) -> Option<Range<usize>> {
+        self.find(path).map(|field| field.bytes.clone())
+    }
+
     fn find(&self, path: &str) -> Option<&Field> {
         self.fields.iter().find(|field| field.path == path)
     }

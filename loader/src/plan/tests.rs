@@ -355,6 +355,23 @@ fn maps_outlive_their_programs() {
 }
 
 #[test]
+fn a_map_that_begins_anew_is_given_its_entries_again() {
+    for (on_mismatch, max_entries, want) in [
+        (OnMismatch::Replace, 32, "Load Renew Set Configure Replace Pin"),
+        (OnMismatch::Migrate, 32, "Load Renew Configure Replace Pin"),
+        (OnMismatch::Replace, 16, "Load Configure Replace Pin"),
+    ] {
+        let mut wanted = wanted(false);
+        wanted.objects[0].contents = serde_json::from_str(r#"{"vips":{"00":"01"}}"#).unwrap();
+        let observed = standing(&wanted);
+        wanted.objects[0].digest = "d2".into();
+        vips(&mut wanted.objects[0]).on_mismatch = on_mismatch;
+        vips(&mut wanted.objects[0]).definition.max_entries = max_entries;
+        assert_eq!(steps(&wanted, &observed), want, "{on_mismatch:?}, {max_entries} entries");
+    }
+}
+
+#[test]
 fn who_shares_a_map_that_is_renewed_is_loaded_too() {
     let (mut wanted, _) = upgrade(|_| ());
     wanted.objects[0].digest = "d1".to_owned();

@@ -39,6 +39,12 @@ pub enum Error {
     /// A map could not be read or written.
     #[error(transparent)]
     Map(#[from] map::Error),
+    /// The map of directions has other counters than this version.
+    #[error(
+        "its map `inboxes` does not say what was read and what was redirected, as this version of `bypass` asks: take it down by the \
+         `loader` that brought it up (`loader down bypass`), then bring it up by this one; nothing was changed"
+    )]
+    Foreign,
     /// Bytes lie in queues that nobody reads.
     #[error(
         "after {waited:.1?} there are unread bytes in {} queues: {}; nothing is lost, and nothing was taken off",

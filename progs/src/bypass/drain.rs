@@ -2,15 +2,16 @@
 //! sockets plain TCP's again.
 //!
 //! Stage: control plane. Input: the programs' maps, wherever they come from. Output: no socket in `peers`; or who does not read, with
-//! everything working as before. There is one such road, for [`Bypass::down`](super::control::Bypass::down) and for deployments. Next
-//! file to read: `control.rs`.
+//! everything working as before. There is one such road, for [`Bypass::down`](super::control::Bypass::down) and for deployments, those of
+//! other versions among them: what a map's fields are is asked of the map. Next file to read: `control.rs`.
 
 use std::fmt;
+use std::mem::offset_of;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use asm::dsl::Ip6;
-use loader::map::Map;
+use loader::map::{Found, Map};
 use loader::sys::uapi::UpdateFlags;
 use rustix::thread::{MembarrierCommand, membarrier};
 use zerocopy::IntoBytes;
@@ -124,14 +125,16 @@ fn settle() {
 
 /// Waits until nothing that was redirected is unread.
 fn wait(maps: &Maps<'_>, begun: Instant, patience: Duration) -> Result<(), Error> {
+    let counters = Counters::of(maps.inboxes)?;
     loop {
-        let unread = unread(maps.inboxes)?;
+        let unread = counters.unread(maps.inboxes)?;
         if unread.is_empty() {
             return Ok(());
         }
         let waited = begun.elapsed();
         if waited >= patience {
-            let ends = maps.ends.map(|ends| ends.typed::<u64, End>()).transpose()?;
+            // Ends that are written in another way name nobody.
+            let ends = maps.ends.and_then(|ends| ends.typed::<u64, End>().ok());
             let end = |key: &u64| ends.as_ref().and_then(|ends| ends.get(key).ok().flatten());
             let unread = unread.into_iter().map(|one| Unread { end: end(&one.key), ..one }).collect();
             return Err(Error::Unread { waited, unread });
@@ -140,10 +143,34 @@ fn wait(maps: &Maps<'_>, begun: Instant, patience: Duration) -> Result<(), Error
     }
 }
 
-fn unread(inboxes: &Map) -> Result<Vec<Unread>, Error> {
-    let all = inboxes.typed::<u64, Inbox>()?.entries()?.into_iter();
-    let left = |(key, inbox): (u64, Inbox)| Unread { key, bytes: inbox.tail.saturating_sub(inbox.read), end: None };
-    Ok(all.map(left).filter(|one| one.bytes > 0).collect())
+/// Where in a direction's bytes its counters are.
+struct Counters {
+    tail: usize,
+    read: usize,
+}
+
+impl Counters {
+    /// By the map's own types, which may be those of another version; without any, as they are in this one.
+    fn of(inboxes: &Map) -> Result<Self, Error> {
+        let Some(types) = Found::of(inboxes)?.value else {
+            return Ok(Self { tail: offset_of!(Inbox, tail), read: offset_of!(Inbox, read) });
+        };
+        let counter = |name| types.place(name).filter(|bytes| bytes.len() == size_of::<u64>()).map(|bytes| bytes.start);
+        match (counter("tail"), counter("read")) {
+            (Some(tail), Some(read)) => Ok(Self { tail, read }),
+            _ => Err(Error::Foreign),
+        }
+    }
+
+    fn unread(&self, inboxes: &Map) -> Result<Vec<Unread>, Error> {
+        let number = |bytes: &[u8], at| bytes.get(at..)?.first_chunk().map(|bytes| u64::from_ne_bytes(*bytes));
+        let unread = |(key, inbox): (Vec<u8>, Vec<u8>)| {
+            let (tail, read) = (number(&inbox, self.tail)?, number(&inbox, self.read)?);
+            let bytes = tail.checked_sub(read).filter(|bytes| *bytes > 0)?;
+            Some(Unread { key: number(&key, 0)?, bytes, end: None })
+        };
+        Ok(inboxes.entries()?.into_iter().filter_map(unread).collect())
+    }
 }
 
 /// Takes every socket out; how many there were.

@@ -7,13 +7,13 @@ use std::{
     fs,
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
-    path::PathBuf,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use asm::object::AttachType;
 use loader::{
     LoadOptions,
+    lab::cgroup::Inside,
     link::{cgroup::Cgroup, sockmap},
     map::RingBuf,
 };
@@ -26,36 +26,21 @@ use crate::{
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
-/// A cgroup of the test's own with this process in it, which goes back where it was at the end.
+/// A cgroup of the test's own with this process in it, which goes back where it was at the end; only then is it the next test's turn.
 struct OwnCgroup {
+    inside: Inside,
     _one: MutexGuard<'static, ()>,
-    own: PathBuf,
-    before: PathBuf,
 }
 
 impl OwnCgroup {
     fn enter() -> Self {
         let one = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-        let mounts = fs::read_to_string("/proc/self/mounts").expect("procfs");
-        let mount = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>()).find(|row| row[2] == "cgroup2");
-        let path = fs::read_to_string("/proc/self/cgroup").expect("procfs");
-        let path = path.lines().find_map(|line| line.strip_prefix("0::/")).expect("we are in a cgroup");
-        let before = PathBuf::from(mount.expect("a cgroup v2 hierarchy is mounted")[1]).join(path);
-        let own = before.join(format!("examples-{}", std::process::id()));
-        fs::create_dir(&own).expect("a cgroup below ours");
-        fs::write(own.join("cgroup.procs"), "0").expect("we may enter it");
-        Self { _one: one, own, before }
+        let inside = Inside::enter(&format!("examples-{}", std::process::id())).expect("a cgroup below ours");
+        Self { inside, _one: one }
     }
 
     fn open(&self) -> Cgroup {
-        Cgroup::open(&self.own).expect("it is there")
-    }
-}
-
-impl Drop for OwnCgroup {
-    fn drop(&mut self) {
-        let _moved = fs::write(self.before.join("cgroup.procs"), "0");
-        let _removed = fs::remove_dir(&self.own);
+        Cgroup::open(self.inside.path()).expect("it is there")
     }
 }
 
