@@ -78,7 +78,8 @@ impl Search<'_> {
         if self.open.iter().any(|open| open == name) {
             bail!("modules need each other: {} and {name}", self.open.join(", "));
         }
-        let bytes = read(self.directory, name)?;
+        let mut bytes = read(self.directory, name)?;
+        unsign(&mut bytes);
         let needed = dependencies(&bytes).with_context(|| format!("module {name}"))?;
         self.open.push(name.to_owned());
         for needed in needed {
@@ -115,6 +116,24 @@ fn read(directory: &Path, name: &str) -> Result<Vec<u8>> {
         return Ok(bytes);
     }
     bail!("this kernel has no module {name}")
+}
+
+/// Stands at the end of a signed module, behind the signature's length (four bytes, big-endian).
+const SIGNED: &[u8] = b"~Module signature appended~\n";
+
+/// The descriptor of a signature, which stands behind it: `struct module_signature`.
+const DESCRIPTOR: usize = 12;
+
+/// Takes the signature off: the package's checksum has told already that it is the right file, and to check a signature costs an
+/// emulated processor more than to insert the module. The kernels insert unsigned modules too.
+fn unsign(module: &mut Vec<u8>) {
+    let Some((descriptor, len)) = module.strip_suffix(SIGNED).and_then(|signed| signed.split_last_chunk::<4>()) else {
+        return;
+    };
+    let signature = usize::try_from(u32::from_be_bytes(*len)).unwrap_or(usize::MAX);
+    if let Some(end) = (descriptor.len() + 4).checked_sub(DESCRIPTOR).and_then(|at| at.checked_sub(signature)) {
+        module.truncate(end);
+    }
 }
 
 /// Names in `depends=` of a module's `.modinfo` section.
@@ -159,6 +178,21 @@ mod tests {
             (path("orphan.ko"), module("nowhere")),
         ];
         Image::unpack(&cache.writer().unwrap(), "r", "0123456789abcdef", &[deb(&files, ".gz")]).unwrap()
+    }
+
+    #[test]
+    fn a_signature_is_taken_off() {
+        let signed = |len: u32| [b"module".as_slice(), b"signature", &[0; 8], &len.to_be_bytes(), SIGNED].concat();
+        for (module, want) in [
+            (signed(9), b"module".to_vec()),
+            (signed(100), signed(100)),
+            (b"module".to_vec(), b"module".to_vec()),
+            (SIGNED.to_vec(), SIGNED.to_vec()),
+        ] {
+            let mut bytes = module;
+            unsign(&mut bytes);
+            assert_eq!(bytes, want);
+        }
     }
 
     #[test]

@@ -56,8 +56,9 @@ fn of_qemu(machine: &Machine) -> Vec<OsString> {
         Arch::Aarch64 => add(&["-M", "virt", "-accel", "tcg", "-cpu", "cortex-a57"]),
         // Not `microvm`: it saves 0.2 s, has no timer that works under load, and half of its boots hang.
         // Without page tables of five levels, each of which costs an emulated processor's every miss; and without the claim
-        // to be quick at `rep movsb`, for which a kernel copies and clears memory byte by byte.
-        _ => add(&["-M", "pc", "-accel", "tcg", "-cpu", "max,la57=off,erms=off,fsrm=off"]),
+        // to be quick at `rep movsb`, for which a kernel copies and clears memory byte by byte; and without global pages: QEMU
+        // knows none, and forgets all translations twice where the kernel wants to be rid of those.
+        _ => add(&["-M", "pc", "-accel", "tcg", "-cpu", "max,la57=off,erms=off,fsrm=off,pge=off"]),
     }
     add(&["-smp", &machine.cpus.to_string(), "-m", &machine.memory_mb.to_string()]);
     list.extend(nic::arguments(&machine.nics, &machine.bridge).into_iter().map(OsString::from));
@@ -130,6 +131,10 @@ fn command_line(machine: &Machine) -> String {
         // Who waits for the last reader of something waits a jiffy or more on an idle machine, and most tests do: the kernel
         // is told to hurry. Nobody reads its account of pressure, which it keeps at each change of tasks.
         words.extend(["rcupdate.rcu_expedited=1", "psi=0"].map(str::to_owned));
+        // A quarter of the boot: to patch ten thousand `lock` prefixes away, which cost nothing here, each with two changes of
+        // page tables; and to try ciphers, a source of chance and certificates.
+        words.extend(["noreplace-smp", "cryptomgr.notests"].map(str::to_owned));
+        words.push("initcall_blacklist=jent_mod_init,load_system_certificate_list".to_owned());
         // QEMU translates code by its address: a program that lies elsewhere each time is translated each time.
         words.push("norandmaps".to_owned());
         // Under emulation on a busy host the check of the timer fails although the timer works.
@@ -174,9 +179,10 @@ mod tests {
     #[test]
     fn arguments_of_a_test_guest() {
         let want = "-nodefaults -no-user-config -display none -monitor none -nic none -no-reboot -M pc -accel tcg \
-                    -cpu max,la57=off,erms=off,fsrm=off -smp 1 -m 256 -kernel /k/vmlinux -initrd \
+                    -cpu max,la57=off,erms=off,fsrm=off,pge=off -smp 1 -m 256 -kernel /k/vmlinux -initrd \
                     /i,1.cpio -append console=ttyS0 panic=-1 quiet loglevel=5 lsm=bpf init_on_alloc=0 \
-                    spectre_v2=off retbleed=off rcupdate.rcu_expedited=1 psi=0 norandmaps no_timer_check \
+                    spectre_v2=off retbleed=off rcupdate.rcu_expedited=1 psi=0 noreplace-smp cryptomgr.notests \
+                    initcall_blacklist=jent_mod_init,load_system_certificate_list norandmaps no_timer_check \
                     tsc_early_khz=2596120 -chardev file,id=console,path=/out/a,,b.log -serial chardev:console \
                     -chardev stdio,id=results,signal=off -serial chardev:results";
         assert_eq!(text(&machine()), want);
