@@ -39,7 +39,7 @@ pub struct Options {
     pub kernels: Option<String>,
     /// Refuse what differs from the lock.
     pub strict: bool,
-    /// Guests at a time; `None`: one a processor.
+    /// Guests at a time; `None`: half as many again as processors.
     pub jobs: Option<usize>,
     /// So many passes; 0 is one too.
     pub repeat: usize,
@@ -52,9 +52,10 @@ pub struct Options {
 }
 
 impl Options {
-    /// How many guests run at a time: more than processors only slow each other down.
+    /// How many guests run at a time: more than processors, because each waits for a quarter of its time, for grace periods and timers.
     pub fn parallel(&self) -> usize {
-        self.jobs.unwrap_or_else(crew::processors).max(1)
+        let processors = crew::processors();
+        self.jobs.unwrap_or(processors + processors / 2).max(1)
     }
 }
 
@@ -167,13 +168,14 @@ struct Share {
 /// Fewer tasks than this are not worth another boot.
 const WORTH_A_BOOT: usize = 16;
 
-/// Deals the tasks of each kernel out to boots: one a kernel, but of the kernels that would leave a processor idle at the end
-/// several, each with its part of the tasks.
-fn shares(suited: &[Vec<usize>], jobs: usize) -> Vec<Share> {
-    let left_over = suited.len() % jobs;
+/// Deals the tasks of each kernel out to boots: one a kernel, but of those that run last and are fewer than processors several, each
+/// with its part of the tasks.
+fn shares(suited: &[Vec<usize>], jobs: usize, processors: usize) -> Vec<Share> {
+    let last = suited.len() % jobs;
     let mut shares = Vec::new();
     for (kernel, tasks) in suited.iter().enumerate() {
-        let parts = if kernel < left_over { (jobs / left_over).min(tasks.len() / WORTH_A_BOOT).max(1) } else { 1 };
+        let parts =
+            if kernel < last { (processors.min(jobs) / last).min(tasks.len() / WORTH_A_BOOT).max(1) } else { 1 };
         // Tests of one kind stand together and take alike: each part gets every second of them.
         let of_part = |part: usize| tasks.iter().skip(part).step_by(parts).copied().collect();
         shares.extend((0..parts).map(|part| Share { kernel, part, tasks: of_part(part) }));
@@ -189,7 +191,7 @@ fn boot_all(out: &Path, kernels: &[Try], work: &Work, options: &Options) -> Vec<
         tasks.map(|(index, _)| index).collect()
     };
     let suited: Vec<_> = kernels.iter().map(|(wanted, _)| suits(wanted)).collect();
-    let mut shares = shares(&suited, jobs);
+    let mut shares = shares(&suited, jobs, crew::processors());
     // Younger kernels take longer, and kernels.toml lists them last.
     shares.reverse();
     let booted = crew::each(&shares, jobs, |share| {
@@ -310,7 +312,7 @@ mod tests {
     fn no_processor_is_idle_while_the_last_kernel_runs() {
         let all: Vec<usize> = (0..40).collect();
         let boots = |kernels: usize, tasks: &[usize], jobs| {
-            let shares = shares(&vec![tasks.to_vec(); kernels], jobs);
+            let shares = shares(&vec![tasks.to_vec(); kernels], jobs, 2);
             for kernel in 0..kernels {
                 let mut done: Vec<_> = shares.iter().filter(|s| s.kernel == kernel).flat_map(|s| &s.tasks).collect();
                 done.sort();
@@ -319,6 +321,9 @@ mod tests {
             shares.iter().map(|share| (share.kernel, share.part, share.tasks.len())).collect::<Vec<_>>()
         };
         assert_eq!(boots(3, &all, 2), [(0, 0, 20), (0, 1, 20), (1, 0, 40), (2, 0, 40)]);
+        assert_eq!(boots(4, &all, 3)[..3], [(0, 0, 20), (0, 1, 20), (1, 0, 40)]);
+        assert_eq!(boots(5, &all, 3).len(), 5, "two are left when three have ended");
+        assert_eq!(boots(1, &all, 3), [(0, 0, 20), (0, 1, 20)]);
         assert_eq!(boots(2, &all, 2), [(0, 0, 40), (1, 0, 40)]);
         assert_eq!(boots(1, &all[..7], 2), [(0, 0, 7)]);
         assert_eq!(boots(2, &all, 1), [(0, 0, 40), (1, 0, 40)]);
