@@ -233,8 +233,13 @@ fn what_cannot_be_loaded_is_not_written() {
     let array = |name| MapDef::new(name, MapType::ARRAY).key_of::<u32>().value_of::<u64>().max_entries(1);
     let cases = [
         (Object::new("GPL"), "neither a program nor a map"),
-        (obj().prog(prog()), "\"f\" names two things"),
-        (obj().map(array("f")), "\"f\" names two things"),
+        (obj().prog(prog()), "\"f\" names two things: the function in section xdp (asm/tests/common/mod.rs:"),
+        (
+            obj().map(array("f")),
+            "\"f\" names two things: a map, and the function in section xdp (asm/tests/common/mod.rs:",
+        ),
+        (obj().bss("f", Ty::of::<u32>()), "), and a variable in .bss; give one of them another name"),
+        (obj().map(array("_license")), "\"_license\" names two things: the license, and a map"),
         (obj().map(array("with-dash")), "C identifier"),
         (Object::new("GPL\0").prog(prog()), "zero byte"),
         (Object::new("GPL").prog(ProgDef::new("license", "f", common::answer(0))), "cannot hold code"),

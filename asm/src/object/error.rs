@@ -22,10 +22,14 @@ pub enum Error {
         name: String,
     },
     /// Maps, functions and variables share one space of names.
-    #[error("{name:?} names two things; maps, functions and variables of an object need names of their own")]
+    #[error("{name:?} names two things: {first}, and {second}; give one of them another name")]
     Duplicate {
         /// The name.
         name: String,
+        /// The one, in words, and where it is.
+        first: String,
+        /// The other.
+        second: String,
     },
     /// A section name that means something else.
     #[error("{name:?} cannot hold {what}: {advice}")]

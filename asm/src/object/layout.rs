@@ -138,11 +138,26 @@ fn names(object: &Object) -> Result<HashMap<&str, Item>, Error> {
         if !fine {
             return Err(Error::Name { what, name: name.to_owned() });
         }
-        if name == LICENSE || names.insert(name, item).is_some() {
-            return Err(Error::Duplicate { name: name.to_owned() });
+        let first = (name == LICENSE).then(|| "the license".to_owned());
+        if let Some(first) = first.or_else(|| names.insert(name, item).map(|other| described(object, other))) {
+            return Err(Error::Duplicate { name: name.to_owned(), first, second: described(object, item) });
         }
     }
     Ok(names)
+}
+
+/// What has a name, and where it is: the section, and the place in source where one is known.
+fn described(object: &Object, item: Item) -> String {
+    match item {
+        Item::Map(_) => "a map".to_owned(),
+        Item::Extern(_) => "a name of the kernel's".to_owned(),
+        Item::Global(n) => format!("a variable in {}", object.globals[n].section),
+        Item::Prog(n) => {
+            let ProgDef { section, code, .. } = &object.progs[n];
+            let place = code.lines.first().map(|at| format!(" ({}:{}:{})", at.file, at.line, at.col));
+            format!("the function in section {section}{}", place.unwrap_or_default())
+        }
+    }
 }
 
 /// Whether a section is `family` itself or one of its named relatives.

@@ -120,6 +120,15 @@ pub struct Inside {
 }
 
 impl Inside {
+    /// The same, named after this process. What processes have left that were killed, the next one with that prefix clears up.
+    ///
+    /// # Errors
+    /// As [`Inside::enter`].
+    pub fn of_process(prefix: &str) -> Result<Self, Error> {
+        clear(&own()?, prefix);
+        Self::enter(&format!("{prefix}{}", std::process::id()))
+    }
+
     /// Makes it, and enters it.
     ///
     /// # Errors
@@ -153,6 +162,17 @@ impl Inside {
     /// What the kernel refuses.
     pub fn go_out(&self) -> Result<(), Error> {
         enter(&self.before)
+    }
+}
+
+/// Removes cgroups that are named after processes which are gone. What somebody is in cannot be removed.
+fn clear(parent: &Path, prefix: &str) {
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let pid = name.to_str().and_then(|name| name.strip_prefix(prefix)).and_then(|pid| pid.parse::<u32>().ok());
+        if pid.is_some_and(|pid| !Path::new("/proc").join(pid.to_string()).exists()) {
+            let _removed = fs::remove_dir(entry.path());
+        }
     }
 }
 

@@ -1,8 +1,12 @@
 //! `loader bench`: the teaching programs have their figures on the running kernel, local TCP is measured in every mode, loading beside bpftool.
 
-use std::process::Command;
+use std::process::{Child, Command};
 
-use crate::ground::alone;
+use loader::lab::cgroup;
+use nix::sys::signal::Signal;
+
+use crate::ground::{Ground, alone};
+use crate::killed::{end, signal, wait_for};
 
 #[test]
 fn generated_code_is_measured_on_this_kernel() {
@@ -30,6 +34,35 @@ fn a_directory_without_texts_is_an_error() {
         ground.file("tiny.c", "no C at all");
         let args = ["bench".as_ref(), "codegen".as_ref(), "--clang".as_ref(), "no-such-clang".as_ref(), "--c".as_ref()];
         ground.run(args.into_iter().chain([dir.as_os_str()])).failed(&["cannot run no-such-clang"]);
+    });
+}
+
+/// A measurement that ends some day.
+fn start(ground: &Ground) -> Child {
+    let args = ["bench", "bypass", "--rounds", "1000000", "--trips", "100", "--stream", "2", "--case", "p50_64b"];
+    ground.command(args).spawn().expect("start loader")
+}
+
+/// Asked to end, it leaves no cgroup behind; killed it does, until the next one comes.
+#[test]
+fn a_measurement_that_is_interrupted_takes_its_cgroup_along() {
+    alone(|ground| {
+        let own = cgroup::own().expect("we are in one");
+        let of = |child: &Child| own.join(format!("bp-bench-{}", child.id()));
+        let mut killed = start(ground);
+        wait_for(&mut killed, "round 1");
+        killed.kill().expect("it runs");
+        killed.wait().expect("it ends");
+        assert!(of(&killed).exists(), "nobody could remove it");
+        for with in [Signal::SIGINT, Signal::SIGTERM] {
+            let mut child = start(ground);
+            let stderr = wait_for(&mut child, "round 2");
+            let path = of(&child);
+            assert!(path.exists() && !of(&killed).exists(), "what was left is gone, and it has one of its own");
+            signal(&child, with);
+            end(child, stderr).failed(&["interrupted"]);
+            assert!(!path.exists(), "{with}");
+        }
     });
 }
 

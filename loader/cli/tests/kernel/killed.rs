@@ -20,13 +20,13 @@ fn start(ground: &Ground, manifest: &Path) -> Child {
     ground.command(["up".as_ref(), manifest.as_os_str()]).spawn().expect("start loader")
 }
 
-fn signal(child: &Child, signal: Signal) {
+pub(crate) fn signal(child: &Child, signal: Signal) {
     let pid = i32::try_from(child.id()).expect("a pid");
     kill(Pid::from_raw(pid), signal).expect("send a signal");
 }
 
 /// Waits for a line on the standard error of a run.
-fn wait_for(child: &mut Child, word: &str) -> BufReader<impl Read + use<>> {
+pub(crate) fn wait_for(child: &mut Child, word: &str) -> BufReader<impl Read + use<>> {
     let mut stderr = BufReader::new(child.stderr.take().expect("standard error"));
     let mut line = String::new();
     while stderr.read_line(&mut line).expect("read") > 0 {
@@ -39,7 +39,7 @@ fn wait_for(child: &mut Child, word: &str) -> BufReader<impl Read + use<>> {
 }
 
 /// The rest of a run whose standard error is being read.
-fn end(mut child: Child, mut stderr: BufReader<impl Read>) -> Done {
+pub(crate) fn end(mut child: Child, mut stderr: BufReader<impl Read>) -> Done {
     let mut text = String::new();
     stderr.read_to_string(&mut text).expect("read");
     let code = child.wait().expect("wait").code();

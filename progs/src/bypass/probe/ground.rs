@@ -3,9 +3,6 @@
 //! Stage: control plane. Input: rights. Output: a namespace, and [`Inside`] a cgroup, which takes the process back when it is dropped. What
 //! a killed probe has left, the next one clears up. Next file to read: `trials.rs`.
 
-use std::fs;
-use std::path::Path;
-
 use loader::lab::cgroup::{self, Inside};
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
@@ -25,24 +22,9 @@ pub enum GroundError {
     Cgroup(#[from] cgroup::Error),
 }
 
-/// Begins the names of the cgroups.
-const PREFIX: &str = "bypass-probe-";
-
 /// The cgroup, with this process in it.
 pub(super) fn enter() -> Result<Inside, GroundError> {
-    clear(&cgroup::own()?);
-    Ok(Inside::enter(&format!("{PREFIX}{}", std::process::id()))?)
-}
-
-/// Removes what probes have left whose processes are gone. What somebody is in cannot be removed.
-fn clear(parent: &Path) {
-    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let pid = name.to_str().and_then(|name| name.strip_prefix(PREFIX)).and_then(|pid| pid.parse::<u32>().ok());
-        if pid.is_some_and(|pid| !Path::new("/proc").join(pid.to_string()).exists()) {
-            let _removed = fs::remove_dir(entry.path());
-        }
-    }
+    Ok(Inside::of_process("bypass-probe-")?)
 }
 
 /// Has this thread work in a new network namespace with loopback up. The namespace goes with its last socket.

@@ -12,6 +12,7 @@ mod traffic;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -22,6 +23,7 @@ use progs::bypass::control::{Bypass, Naive};
 
 use self::cases::{Case, Effort, Figure};
 use self::figures::{Figures, MODES, Mode};
+use crate::interrupt;
 use crate::render::Out;
 
 /// What `loader bench bypass` is asked for.
@@ -51,10 +53,11 @@ pub(crate) struct Args {
 /// Runs the experiment.
 pub(super) fn run(args: &Args, out: &mut Out) -> Result<()> {
     let (cases, left_out) = chosen(&args.cases)?;
+    let stop = interrupt::watch()?;
     let figures = std::thread::scope(|scope| {
         let rounds = scope.spawn(|| {
             unshare(CloneFlags::CLONE_NEWNET).context("a network namespace of its own")?;
-            all_rounds(args, &cases, out)
+            all_rounds(args, &cases, &stop, out)
         });
         rounds.join().unwrap_or_else(|_| Err(anyhow!("a measurement ended in a panic")))
     })?;
@@ -81,17 +84,21 @@ fn chosen(asked: &[String]) -> Result<(Vec<Case>, Vec<&'static str>)> {
     Ok((cases, missing.into_iter().filter_map(clients::Outside::missing).collect()))
 }
 
-fn all_rounds(args: &Args, cases: &[Case], out: &mut Out) -> Result<Figures> {
+/// Whoever wants to stop waits for the figure that is being measured: then all is taken back.
+fn all_rounds(args: &Args, cases: &[Case], stop: &AtomicBool, out: &mut Out) -> Result<Figures> {
     let mut route = netlink::route::Socket::open().context("netlink")?;
     let lo = route.link_by_name("lo").context("every namespace has a loopback")?.ifindex;
     route.link_set_up(lo).context("bring loopback up")?;
-    let cgroup = Inside::enter(&format!("bp-bench-{}", std::process::id()))?;
+    let cgroup = Inside::of_process("bp-bench-")?;
     let effort = Effort { trips: args.trips, stream: Duration::from_millis(args.stream) };
     let mut figures = Figures::default();
     for round in 1..=args.rounds.max(1) {
         out.progress(format!("round {round} of {}", args.rounds.max(1)));
         for case in cases {
             for mode in MODES {
+                if stop.load(Ordering::Relaxed) {
+                    bail!("interrupted");
+                }
                 let measured = measure(*case, effort, mode, cgroup.path());
                 let (name, _) = case.names().swap_remove(0);
                 figures.note(mode, measured.with_context(|| format!("measure {name}, {}", mode.name()))?);
