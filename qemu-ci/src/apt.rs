@@ -11,9 +11,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{Mutex, PoisonError};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::arch::Arch;
+use crate::cache::Writer;
 use crate::config::{Locked, Package, Wanted};
 use crate::sources::Mirror;
 use crate::version::{Kernel, compare_debian};
@@ -100,6 +101,19 @@ impl Suite {
         let mut files = entries.flatten().map(|entry| entry.path());
         let deb = files.find(|path| path.extension().is_some_and(|extension| extension == "deb"));
         deb.with_context(|| format!("apt-get download {which} left no file"))
+    }
+
+    /// Downloads a package by name and unpacks it, with its links and directories, below `root`.
+    ///
+    /// # Errors
+    /// As of [`Suite::download`], or the package cannot be unpacked.
+    pub fn unpack_named(&self, writer: &Writer, name: &str, version: Option<&str>, root: &Path) -> Result<()> {
+        eprintln!("downloading {name}");
+        let scratch = writer.scratch()?;
+        let deb = self.download_named(name, version, scratch.path())?;
+        let status = Command::new("dpkg-deb").arg("-x").arg(&deb).arg(root).status().context("start dpkg-deb")?;
+        ensure!(status.success(), "dpkg-deb -x {name}: {status}");
+        Ok(())
     }
 }
 

@@ -59,6 +59,11 @@ impl Arch {
         }
     }
 
+    /// True where programs of this machine run too.
+    pub fn runs_ours(self) -> bool {
+        self.target().starts_with(std::env::consts::ARCH)
+    }
+
     /// The guest's device of the result stream. A PC has a second port; QEMU's ARM machine gets one on its PCI bus, which
     /// is the first of that kind there because the console is another kind.
     pub fn results(self) -> &'static str {
@@ -131,6 +136,15 @@ mod tests {
             "mips".parse::<Arch>().unwrap_err().to_string(),
             "no architecture `mips`: there are x86_64, aarch64, um"
         );
+    }
+
+    #[test]
+    fn programs_of_this_machine_run_on_its_own_architecture_alone() {
+        let ours: Vec<_> = Arch::ALL.into_iter().filter(|arch| arch.runs_ours()).collect();
+        match std::env::consts::ARCH {
+            "aarch64" => assert_eq!(ours, [Arch::Aarch64]),
+            _ => assert_eq!(ours, [Arch::X86_64, Arch::Um]),
+        }
     }
 
     #[test]

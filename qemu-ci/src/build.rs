@@ -59,29 +59,18 @@ impl Built {
     }
 }
 
-/// Builds everything that runs in a guest, with the test targets of these names, in one run of cargo: two would choose features twice, and so build what the
-/// programs and the tests share twice.
+/// Builds what runs in a guest: process 1, those of the programs that are named, and the test targets of these names. One run of
+/// cargo: two would choose features twice, and so build what programs and tests share twice.
 ///
 /// # Errors
 /// Something does not compile; cargo's messages are on standard error.
-pub fn build(repo: &Repo, arch: Arch, tests: &[&str]) -> Result<Built> {
+pub fn build(repo: &Repo, arch: Arch, programs: &[&str], tests: &[&str]) -> Result<Built> {
+    let programs: Vec<_> = PROGRAMS.into_iter().filter(|name| *name == INIT || programs.contains(name)).collect();
     let targets = targets(&metadata(repo)?);
-    let wanted = [named(&targets, "bin", &PROGRAMS), named(&targets, "test", tests)].concat();
+    let wanted = [named(&targets, "bin", &programs), named(&targets, "test", tests)].concat();
     let mut built = Built { arch, ..Built::default() };
     read_messages(&run(repo, arch, &wanted)?, &targets, &mut built);
     built.tests.sort_by(|a, b| (&a.package, &a.target).cmp(&(&b.package, &b.target)));
-    Ok(built)
-}
-
-/// Builds process 1, and of the other programs those that are named.
-///
-/// # Errors
-/// One does not compile; cargo's messages are on standard error.
-pub fn build_programs(repo: &Repo, arch: Arch, names: &[&str]) -> Result<Built> {
-    let wanted: Vec<_> = PROGRAMS.into_iter().filter(|name| *name == INIT || names.contains(name)).collect();
-    let targets = targets(&metadata(repo)?);
-    let mut built = Built { arch, ..Built::default() };
-    read_messages(&run(repo, arch, &named(&targets, "bin", &wanted))?, &targets, &mut built);
     Ok(built)
 }
 

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
 use crate::apt::Suite;
 use crate::arch::Arch;
@@ -52,8 +52,7 @@ impl Cross {
     /// # Errors
     /// A package is not to be had or cannot be unpacked.
     pub fn of(arch: Arch) -> Result<Option<Self>> {
-        let own = arch.target().starts_with(std::env::consts::ARCH);
-        if own { Ok(None) } else { Self::in_cache(&Cache::of_user()?).map(Some) }
+        if arch.runs_ours() { Ok(None) } else { Self::in_cache(&Cache::of_user()?).map(Some) }
     }
 
     /// Finds it in the cache, or brings it there.
@@ -99,12 +98,7 @@ fn fetch(writer: &Writer, root: &Path) -> Result<()> {
             open = Some((suite, architecture, Suite::open(&writer.cache().apt(), &mirror, suite, architecture)?));
         }
         let Some((_, _, suite)) = &open else { continue };
-        eprintln!("downloading {package} for {architecture}");
-        let scratch = writer.scratch()?;
-        let deb = suite.download_named(package, version, scratch.path())?;
-        let mut unpack = Command::new("dpkg-deb");
-        let status = unpack.arg("-x").arg(&deb).arg(root).status().context("start dpkg-deb")?;
-        ensure!(status.success(), "dpkg-deb -x {package}: {status}");
+        suite.unpack_named(writer, package, version, root)?;
     }
     Ok(())
 }

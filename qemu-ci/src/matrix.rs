@@ -65,17 +65,19 @@ impl Options {
 /// What concerns all kernels alike: a file that cannot be read, binaries that do not build.
 pub fn run(repo: &Repo, options: &Options) -> Result<Report> {
     let suites = Suites::read(&repo.path("qemu-ci/suites.toml"))?;
+    let cards = options.nic.as_deref().map(|name| suites.cards(name)).transpose()?;
+    let of_cards = || cards.as_ref().and_then(|cards| cards.kernels.clone());
+    let options = &Options { kernels: options.kernels.clone().or_else(of_cards), ..options.clone() };
     run_work(repo, options, || {
-        let cards = options.nic.as_deref().map(|name| suites.cards(name)).transpose()?;
         // The tests take much longer to build than the programs that a job starts.
         let a_job = options.filter.as_deref().is_some_and(|filter| suites.is_job(filter));
         let built = match &options.nic {
-            Some(_) => build::build(repo, options.arch, &[NIC_TARGET])?,
-            None if a_job => build::build_programs(repo, options.arch, &["loader"])?,
-            None => build::build(repo, options.arch, &KERNEL_TARGETS)?,
+            Some(_) => build::build(repo, options.arch, &[], &[NIC_TARGET])?,
+            None if a_job => build::build(repo, options.arch, &["loader"], &[])?,
+            None => build::build(repo, options.arch, &["loader"], &KERNEL_TARGETS)?,
         };
         let mut work = suites.work(repo, &built, options.filter.as_deref())?;
-        if let Some(cards) = cards {
+        if let Some(cards) = &cards {
             cards.put(&mut work);
         }
         Ok(work)
@@ -246,6 +248,7 @@ fn boot(out: &Path, wanted: &Wanted, kernel: &Obtained, work: &Work, share: &Sha
 
 /// The emulator, and what is particular to one kernel: its file, its modules, the plan that names them.
 fn prepare(wanted: &Wanted, kernel: &Obtained, work: &Work, tasks: &[usize]) -> Result<(PathBuf, PathBuf, Tree, Plan)> {
+    work.drivers.iter().try_for_each(|driver| driver.bring(kernel))?;
     let mut own = Tree::new();
     let mut items = Vec::new();
     let mut resolved: BTreeMap<&[String], Vec<String>> = BTreeMap::new();

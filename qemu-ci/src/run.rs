@@ -66,7 +66,7 @@ pub fn run(repo: &Repo, options: &Options, job: &Job) -> Result<bool> {
 /// One task and what it needs.
 fn work(repo: &Repo, arch: Arch, job: &Job) -> Result<Work> {
     let words: Vec<_> = job.command.iter().map(String::as_str).collect();
-    let built = build::build_programs(repo, arch, &words)?;
+    let built = build::build(repo, arch, &words, &[])?;
     let mut tree = base(&built)?;
     let here = env::current_dir().context("current directory")?;
     tree.directory(&here.to_string_lossy());
@@ -97,7 +97,14 @@ fn work(repo: &Repo, arch: Arch, job: &Job) -> Result<Work> {
         of_runner: false,
     };
     let memory_mb = job.memory_mb.unwrap_or(MEMORY_MB);
-    Ok(Work { tasks: vec![task], shared: archive(&tree)?, env: environment(), memory_mb, nics: job.nics.clone() })
+    Ok(Work {
+        tasks: vec![task],
+        shared: archive(&tree)?,
+        env: environment(),
+        memory_mb,
+        nics: job.nics.clone(),
+        drivers: Vec::new(),
+    })
 }
 
 /// Programs that make a shell useful, where this machine has them.
@@ -116,7 +123,7 @@ pub fn shell(repo: &Repo, options: &Options, job: &Job) -> Result<bool> {
     let Some(choice @ (wanted, _)) = chosen.last() else { bail!("no kernel to boot") };
     let kernel = Fetcher::new(Cache::of_user()?, options.strict).obtain(choice)?;
     let image = kernel.image.kernel()?;
-    let built = build::build_programs(repo, options.arch, &["loader"])?;
+    let built = build::build(repo, options.arch, &["loader"], &[])?;
     let mut tree = base(&built)?;
     for program in SHELL.iter().filter(|program| tools::find(program).is_some()) {
         host::add(&mut tree, program)?;

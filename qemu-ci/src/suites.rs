@@ -16,6 +16,7 @@ use serde::Deserialize;
 use crate::arch::Arch;
 use crate::build::{Built, INIT, TestBinary};
 use crate::cross::Cross;
+use crate::driver::Driver;
 use crate::host;
 use crate::initramfs::{Tree, archive};
 use crate::nic::{self, Nic};
@@ -89,12 +90,17 @@ pub struct Cards {
     #[serde(default)]
     cards: Vec<Nic>,
     modules: Vec<String>,
+    /// Compiled for each kernel, where the distribution does not.
+    driver: Option<Driver>,
+    /// Those it is tested on when none is chosen, as `--kernel` takes them.
+    pub kernels: Option<String>,
 }
 
 impl Cards {
     /// Has the work done on these cards.
     pub fn put(&self, work: &mut Work) {
         work.nics.clone_from(&self.cards);
+        work.drivers.extend(self.driver.clone());
         for task in &mut work.tasks {
             task.modules.clone_from(&self.modules);
             task.item.machine_network = !self.cards.is_empty();
@@ -130,6 +136,8 @@ pub struct Work {
     pub memory_mb: u64,
     /// Network cards that the machine has.
     pub nics: Vec<Nic>,
+    /// Drivers that are compiled for each kernel.
+    pub drivers: Vec<Driver>,
 }
 
 impl Suites {
@@ -165,14 +173,16 @@ impl Suites {
             tasks.extend(tests.filter(|task| chosen(task)));
             if tasks.len() > before {
                 tree.copy_program(&path, &binary.path)?;
-                row.iter().flat_map(|row| &row.programs).try_for_each(|name| host::add(&mut tree, name).map(drop))?;
+                // A guest of another architecture has no second opinion: a test that would hear it says so.
+                let programs = row.iter().flat_map(|row| &row.programs).filter(|_| built.arch.runs_ours());
+                programs.map(|name| host::add(&mut tree, name)).try_for_each(|added| added.map(drop))?;
             }
         }
         let mut env = environment();
         env.insert(seed::VARIABLE.to_owned(), seed::of_run());
         data(repo, &mut tree)?;
         judges(&mut tree, &mut env)?;
-        Ok(Work { tasks, shared: archive(&tree)?, env, memory_mb, nics: Vec::new() })
+        Ok(Work { tasks, shared: archive(&tree)?, env, memory_mb, nics: Vec::new(), drivers: Vec::new() })
     }
 
     /// The network cards of this name.

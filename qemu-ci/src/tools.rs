@@ -30,6 +30,9 @@ pub const QEMU_ARM: Tool = Tool { program: "qemu-system-aarch64", package: "qemu
 /// Links the binaries.
 pub const LINKER: Tool = Tool { program: "cc", package: "gcc" };
 
+/// Compiles drivers that no kernel has.
+pub const MAKE: Tool = Tool { program: "make", package: "make" };
+
 /// Second opinion of the loader's tests.
 pub const BPFTOOL: Tool = Tool { program: "bpftool", package: "bpftool" };
 

@@ -48,7 +48,7 @@ fn item((index, script): (usize, &&str)) -> Item {
 
 /// The items of one guest, and what they need.
 fn work(repo: &Repo, items: Vec<Item>) -> Work {
-    let built = build::build_programs(repo, Arch::X86_64, &[]).expect("process 1 builds");
+    let built = build::build(repo, Arch::X86_64, &[], &[]).expect("process 1 builds");
     let mut tree = base(&built).expect("process 1 is there");
     for program in PROGRAMS {
         host::add(&mut tree, program).expect("a program that every machine has");
@@ -63,6 +63,7 @@ fn work(repo: &Repo, items: Vec<Item>) -> Work {
         env: environment(),
         memory_mb: 128,
         nics: Vec::new(),
+        drivers: Vec::new(),
     }
 }
 

@@ -32,7 +32,7 @@ const fn row(of: &'static str, since: Version, before: Version, mtu: u32, frags:
 }
 
 /// The table. Words are the drivers' own; some kernels put the driver's name before them.
-const ROWS: [Row; 9] = [
+const ROWS: [Row; 14] = [
     row("virtio_net", FIRST, LAST, 1500, Frags::No, GOT),
     row("virtio_net", FIRST, (6, 12), 3520, Frags::No, GOT),
     row("virtio_net", FIRST, (6, 12), 9000, Frags::No, "MTU too large to enable XDP"),
@@ -42,6 +42,11 @@ const ROWS: [Row; 9] = [
     row("vmxnet3", (6, 12), LAST, 3046, Frags::No, GOT),
     row("vmxnet3", (6, 12), LAST, 3520, Frags::No, "MTU 3520 too large for XDP"),
     row("vmxnet3", FIRST, (6, 12), 1500, Frags::No, "nderlying driver does not support XDP in native mode"),
+    row("igb", FIRST, LAST, 1500, Frags::No, GOT),
+    row("igb", FIRST, LAST, 3046, Frags::No, GOT),
+    row("igb", FIRST, LAST, 3498, Frags::No, "RX buffer size is too small"),
+    row("netdevsim", FIRST, LAST, 4000, Frags::No, GOT),
+    row("netdevsim", FIRST, LAST, 4001, Frags::No, "MTU too large w/ XDP enabled"),
 ];
 
 /// Drivers whose native mode came after 5.10.

@@ -5,6 +5,7 @@
 //! Next to read: `drivers.rs`.
 
 mod drivers;
+mod offload;
 mod setup;
 
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};

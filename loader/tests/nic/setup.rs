@@ -1,6 +1,7 @@
 //! The interfaces of a test, and the program that counts. In: the variable `NIC`. Out: [`Wire`]. Next to read: `main.rs`.
 
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use loader::Spec;
 use loader::load::{LoadOptions, Loaded, load};
@@ -38,6 +39,7 @@ pub(crate) fn wire() -> Wire {
     let mut rt = Socket::open().expect("a netlink socket");
     let made = MADE.iter().find(|(of, ..)| *of == name());
     let (near, far) = match made {
+        None if name() == "netdevsim" => (netdevsim(&mut rt), None),
         Some((_, commands, near, far)) => {
             commands.iter().for_each(|command| ip(command));
             let mut index = |name: &str| rt.link_by_name(name).expect("made").ifindex;
@@ -54,6 +56,17 @@ pub(crate) fn wire() -> Wire {
         rt.link_set_up(end).expect("up");
     }
     Wire { rt, near, far }
+}
+
+/// A device that its driver plays, by its index. A number that has been used is never free again.
+fn netdevsim(rt: &mut Socket) -> u32 {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    let id = std::process::id() * 16 + NEXT.fetch_add(1, Ordering::Relaxed);
+    std::fs::write("/sys/bus/netdevsim/new_device", format!("{id} 1")).expect("a device with one port");
+    // Like a card, it has no kind; the youngest is the one just made.
+    let links = rt.links().expect("links");
+    let devices = links.iter().filter(|link| link.name != "lo").map(|link| link.ifindex);
+    devices.max().unwrap_or_else(|| panic!("its interface: {links:?}"))
 }
 
 fn ip(command: &str) {

@@ -71,7 +71,14 @@ fn work(objects: &[Object]) -> Result<Work> {
         };
         tasks.push(Task { item, modules: Vec::new(), of_runner: false });
     }
-    Ok(Work { tasks, shared: archive(&tree)?, env: environment(), memory_mb: MEMORY_MB, nics: Vec::new() })
+    Ok(Work {
+        tasks,
+        shared: archive(&tree)?,
+        env: environment(),
+        memory_mb: MEMORY_MB,
+        nics: Vec::new(),
+        drivers: Vec::new(),
+    })
 }
 
 /// An ELF program without what only debuggers read: everything behind the last byte that is loaded. A build with debug
