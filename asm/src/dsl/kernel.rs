@@ -90,11 +90,18 @@ impl At {
 
     /// Where the field can be read: in the object, or in a copy on the stack.
     fn place(&self, r: &mut Recorder, leaf: Leaf, size: u32) -> Addr {
-        let by = self.ask(r, CoreReloKind::FIELD_BYTE_OFFSET, leaf);
-        if !r.b.ty(self.object).is_int() {
-            return Addr::of(r.b.ptr_add(self.object, by));
+        if r.b.ty(self.object).is_int() {
+            return self.copied(r, leaf, size);
         }
-        let from = r.b.add(self.object, by);
+        let by = self.ask(r, CoreReloKind::FIELD_BYTE_OFFSET, leaf);
+        Addr::of(r.b.ptr_add(self.object, by))
+    }
+
+    /// A copy of the field on the stack.
+    fn copied(&self, r: &mut Recorder, leaf: Leaf, size: u32) -> Addr {
+        let by = self.ask(r, CoreReloKind::FIELD_BYTE_OFFSET, leaf);
+        let bare = r.b.ty(self.object).is_int();
+        let from = if bare { r.b.add(self.object, by) } else { r.b.ptr_add(self.object, by) };
         let (copy, size) = (r.b.stack(size, bytes::STACK_ALIGN), r.number(Ty::I64, size.into()));
         r.b.call(helper::PROBE_READ_KERNEL, &[copy, size, from]);
         Addr::of(copy)
@@ -267,6 +274,62 @@ impl<T: Kernel> Stage for Link<T> {
     fn stage(self) -> Kptr<T> {
         self.follow()
     }
+}
+
+/// A field that is a pointer, as a number: to compare it, to reckon with it, to read [`at`] it. Null is 0.
+#[derive(Clone, Copy, Debug)]
+pub struct Address {
+    at: At,
+}
+
+impl Address {
+    /// The number.
+    #[track_caller]
+    pub fn load(&self) -> Val<u64> {
+        // What is loaded from the kernel's object itself is a pointer to the verifier, which reckons with none.
+        Place::new(rec::with(|r| self.at.copied(r, Leaf::Pointer, u64::SIZE))).load()
+    }
+
+    /// Bytes from the beginning of the object to the field. Known at the load.
+    #[track_caller]
+    pub fn offset(&self) -> Val<u64> {
+        Val::of(rec::with(|r| self.at.ask(r, CoreReloKind::FIELD_BYTE_OFFSET, Leaf::Pointer)))
+    }
+}
+
+impl KernelField for Address {
+    type Of = Self;
+    fn field(at: At) -> Self {
+        Self { at }
+    }
+}
+
+impl IntoVal<u64> for Address {
+    #[track_caller]
+    fn into_val(self) -> Val<u64> {
+        self.load()
+    }
+}
+
+impl Own for Address {
+    type Owned = Val<u64>;
+    fn own(self) -> Val<u64> {
+        self.load()
+    }
+}
+
+impl Stage for Address {
+    type Out = Val<u64>;
+    fn stage(self) -> Val<u64> {
+        self.load()
+    }
+}
+
+/// The object of the kernel's that begins at an address. What is not there reads as zeros.
+#[track_caller]
+pub fn at<T: Kernel>(address: impl IntoVal<u64>) -> Kptr<T> {
+    let address = address.into_val();
+    Kptr::at(rec::with(|r| address.value(r)))
 }
 
 /// A socket. C: `struct sock`.

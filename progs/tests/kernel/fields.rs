@@ -20,6 +20,10 @@ struct Seen {
     /// Bits: what exists.
     exists: u32,
     name: [u8; 16],
+    /// The parent, by its address.
+    beside: i32,
+    /// Nothing.
+    pad: u32,
 }
 
 #[map]
@@ -39,6 +43,17 @@ struct Odd {
     no_such_field: u64,
     /// When it began, in nanoseconds since boot.
     start_time: u64,
+    /// Where who made it lies.
+    real_parent: kernel::Address,
+    /// Its number.
+    tgid: i32,
+}
+
+/// A thread, of which nothing is read but a pointer.
+#[kernel_struct("task_struct")]
+struct Pointing {
+    /// Itself, if it is the first one of its process.
+    group_leader: kernel::Address,
 }
 
 #[raw_tracepoint("sys_enter")]
@@ -59,7 +74,15 @@ fn looks(_ctx: &mut RawTracepoint) {
         exists |= 8;
     }
     let parent = task.real_parent.follow().tgid;
-    SEEN.set(&tid(), &Seen { pid: task.pid, tgid: task.tgid, parent, exists, name: task.comm }, Update::Any);
+    let above = odd.real_parent.load();
+    // The same by a detour: the field's place in it, and back.
+    let leader = kernel::at::<Pointing>(above).group_leader;
+    let beside = kernel::at::<Odd>(leader + odd.real_parent.offset() - odd.real_parent.offset()).tgid.load();
+    SEEN.set(
+        &tid(),
+        &Seen { pid: task.pid, tgid: task.tgid, parent, exists, name: task.comm, beside, pad: 0 },
+        Update::Any,
+    );
 }
 
 #[test]
@@ -77,7 +100,7 @@ fn a_thread_is_as_user_space_knows_it() {
         let seen = seen.expect("this thread has made a system call");
         let number = |at: usize| i32::from_ne_bytes(seen[at..at + 4].try_into().expect("four bytes"));
         assert_eq!((number(0), number(4)), (tid, std::process::id().cast_signed()));
-        assert_eq!(number(8), nix::unistd::getppid().as_raw());
+        assert_eq!([8, 32].map(number), [nix::unistd::getppid().as_raw(); 2]);
         assert_eq!(number(12), 9, "a thread has a number, and there is no such struct or field");
         let name = std::fs::read_to_string(format!("/proc/self/task/{tid}/comm")).expect("procfs is mounted");
         assert_eq!(&seen[16..16 + name.trim().len()], name.trim().as_bytes());
