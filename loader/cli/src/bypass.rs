@@ -14,6 +14,7 @@ use loader::map::{Map, RingBuf};
 use loader::pin;
 use progs::bypass::first::MOST;
 use progs::bypass::flows::{self, Event, Flow, Told};
+use progs::bypass::host;
 use progs::bypass::probe::{self, Verdicts};
 
 use crate::interrupt;
@@ -155,6 +156,7 @@ pub(crate) fn settle(manifest: &mut Manifest) -> Result<Option<Verdicts>> {
         if !verdicts.choice.open {
             deployment.settled.insert("open".to_owned(), 0.into());
         }
+        deployment.settled.extend(host::told().into_iter().map(|(name, value)| (name.to_owned(), value.into())));
         let mut policy = serde_json::Map::new();
         if verdicts.choice.fionread {
             // Where it counts all, nobody has to be kept from it.

@@ -52,9 +52,10 @@ pub(super) fn acked(ops: &SockOps) {
     let full = waits && finds_room(tcp);
     // A plain socket sends small messages faster, and one whose other end has left has nobody to redirect to. The other end goes along,
     // because who only reads has no event in which it could: nobody but this end fills its queue, and that is empty.
-    let leaves = full || me.burst > LEAVE || to.ready == 0;
+    let alone = full || me.waited != 0;
+    let leaves = alone || me.burst > LEAVE || to.ready == 0;
     let read = to.read >= to.tail;
-    if leaves && (full || read) {
+    if leaves && (alone || read) {
         if left(me) {
             ignore(ops);
             if read {
@@ -69,8 +70,8 @@ pub(super) fn acked(ops: &SockOps) {
         return;
     }
     let free = leaves || me.burst > STREAM || OPEN.place() == 0;
-    let alone = !waits || own.heard == 0 && own.sent < LITTLE;
-    if free || alone && to.read >= BULK && to.sent - to.read >= BULK {
+    let only = !waits || own.heard == 0 && own.sent < LITTLE;
+    if free || only && to.read >= BULK && to.sent - to.read >= BULK {
         // A sender that waits in the middle of a message has to send its rest by TCP, too: the larger it is, the longer that takes. And
         // the smaller, the more a reader that has caught up switches the processor back and forth.
         hold(ops, !free, !free && me.size >= HELD / 2 && me.size <= HELD);

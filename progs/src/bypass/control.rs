@@ -65,7 +65,7 @@ pub enum Error {
 pub enum Counting {
     /// By the tracepoint (Linux 6.3).
     Tracepoint,
-    /// By the end of the receiving function (Linux 5.19).
+    /// By the end of the receiving function (Linux 5.11).
     Function,
     /// Not at all: each direction is redirected until its credit is used up, and then goes by TCP. Order holds and memory is bounded, but
     /// readers that splice see nothing, half-closed sockets stay enrolled, and nobody knows when a queue is empty.
@@ -135,6 +135,8 @@ impl Bypass {
         };
         let counted = u32::from(counting != Counting::None);
         options.variables.insert("counted".to_owned(), counted.as_bytes().to_vec());
+        let told = super::host::told().into_iter();
+        options.variables.extend(told.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec())));
         let sizes = ["inboxes", "peers", "ends"].into_iter().zip(entries.into_iter().cycle());
         options.max_entries = sizes.map(|(map, entries)| (map.to_owned(), entries)).collect();
         // And room for a page of records.
@@ -336,7 +338,7 @@ fn object() -> Result<&'static [u8], Error> {
 }
 
 /// The kernel's types, read once. A kernel without them says so when it is asked for a tracepoint.
-fn kernel_types() -> Option<Arc<KernelBtf>> {
+pub(super) fn kernel_types() -> Option<Arc<KernelBtf>> {
     static TYPES: OnceLock<Option<Arc<KernelBtf>>> = OnceLock::new();
     TYPES.get_or_init(|| KernelBtf::running().ok().map(Arc::new)).clone()
 }

@@ -11,6 +11,7 @@ use super::leave::{gone, left};
 use super::origin::ORIGINS;
 use super::policy::{BLANK, ENDS, REFUSED, judge, now};
 use super::types::{EMPTY, INBOXES, ME, NOTHING, OPEN, PEERS};
+use super::waiting::{found, waits};
 
 /// Address family of IPv4.
 const INET: u32 = 2;
@@ -37,6 +38,9 @@ pub(super) fn enrol(ops: &mut SockOps) -> Result<Reply> {
             match ops.new_state() {
                 TcpState::FinWait1 | TcpState::FinWait2 => {
                     left(me);
+                    if waits(sk.kernel_tcp()?) {
+                        found(me);
+                    }
                 }
                 TcpState::Close => gone(me, ops.old_state() as u32),
                 _ => {}

@@ -3,7 +3,7 @@
 //! Stage: kernel programs. A message that one local socket sends to another is put straight into the other's queue. The pair that
 //! everybody writes first stands in `naive.rs`, with what is wrong in it; the rest is how to do it without that. TCP stays where it is
 //! under all of it: a connection that is not enrolled, a message that is in doubt, goes by TCP. Next file to read: `naive.rs`, then
-//! `types.rs`, `origin.rs`, `policy.rs`, `enrol.rs`, `acked.rs`, `redirect.rs`, `leave.rs`, `read.rs`.
+//! `types.rs`, `origin.rs`, `policy.rs`, `enrol.rs`, `acked.rs`, `redirect.rs`, `waiting.rs`, `leave.rs`, `read.rs`.
 
 mod acked;
 pub mod audit;
@@ -12,6 +12,7 @@ pub mod drain;
 mod enrol;
 pub mod first;
 pub mod flows;
+pub mod host;
 mod leave;
 pub mod naive;
 pub mod origin;
@@ -23,6 +24,7 @@ mod redirect;
 pub mod rules;
 pub mod share;
 pub mod types;
+mod waiting;
 
 use asm::codegen::Profile;
 use asm::dsl::Module;

@@ -10,7 +10,7 @@ use asm::dsl::prelude::*;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use super::origin::{ABOVE, ORIGINS, Origin};
-use super::policy::{End, POLICY};
+use super::policy::{ENDS, End, POLICY};
 
 /// Who is in quarantine: a process, or a command in a cgroup.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Layout)]
@@ -56,6 +56,8 @@ pub enum Misfit {
     Urgent = 5,
     /// `SO_ZEROCOPY`: nobody tells when redirected pages are free.
     Zerocopy = 6,
+    /// A thread that waits for something to read while another one sends: it is woken for nothing.
+    Duplex = 7,
 }
 
 impl Misfit {
@@ -75,6 +77,7 @@ impl Misfit {
             4 => "mptcp",
             5 => "urgent",
             6 => "zerocopy",
+            7 => "duplex",
             _ => "?",
         }
     }
@@ -118,16 +121,35 @@ pub(super) fn is_held(end: ValRef<End>) -> bool {
     }
 }
 
-/// Puts a process, and its command in its cgroup, into quarantine.
+/// Puts who made a socket into quarantine.
 #[bpf_fn]
 pub(super) fn hold(origin: ValRef<Origin>, misfit: u32) {
-    let (comm, since) = (origin.comm, ktime_ns());
+    let comm = origin.comm;
+    keep(origin.cgroup, comm, origin.pid, misfit);
+}
+
+/// The same with who made the socket of an enrolled end, by its key. Says whether that is known: 1 or 0.
+#[subprog]
+pub(super) fn hold_end(key: u64, misfit: u32) -> u32 {
+    let Some(end) = ENDS.get(&key) else { return 0 };
+    if end.pid == 0 {
+        return 0;
+    }
+    let comm = end.comm;
+    keep(end.cgroup, comm, end.pid, misfit);
+    1
+}
+
+/// Puts a process, and its command in its cgroup, into quarantine.
+#[bpf_fn]
+fn keep(cgroup: u64, comm: [u8; 16], pid: u32, misfit: u32) {
+    let since = ktime_ns();
     let until = since + POLICY.place().quarantine_seconds as u64 * 1_000_000_000;
-    let held = Quarantined { since, until, misfit, pid: origin.pid };
-    let process = Who { cgroup: 0, comm: Chars::EMPTY, pid: origin.pid, pad: 0 };
+    let held = Quarantined { since, until, misfit, pid };
+    let process = Who { cgroup: 0, comm: Chars::EMPTY, pid, pad: 0 };
     let again = QUARANTINE.get(&process).is_some();
     QUARANTINE.set(&process, &held, Update::Any);
-    QUARANTINE.set(&Who { cgroup: origin.cgroup, comm, pid: 0, pad: 0 }, &held, Update::Any);
+    QUARANTINE.set(&Who { cgroup, comm, pid: 0, pad: 0 }, &held, Update::Any);
     if !again {
         // Living connections are judged again.
         POLICY.place().generation.atomic_add(1);

@@ -1,7 +1,7 @@
 //! What a socket sends: into the other end's queue, or by TCP.
 //!
 //! Stage: kernel programs, `sk_msg`. Input: a message of an enrolled socket, which the program sees under that socket's lock.
-//! Output: a verdict. Whatever is not sure goes by TCP. Next file to read: `leave.rs`.
+//! Output: a verdict. Whatever is not sure goes by TCP. Next file to read: `waiting.rs`.
 
 use asm::dsl::prelude::*;
 
@@ -10,6 +10,7 @@ use super::policy::follow_rules;
 use super::types::{
     BULK, COUNTED, CREDIT_MESSAGES, HELD, INBOXES, Inbox, LITTLE, ME, Me, OPEN, PEERS, Reason, SMALL, STREAM, Tcp,
 };
+use super::waiting::look;
 
 /// Puts a message where it belongs.
 #[sk_msg(default = SkAction::Pass)]
@@ -19,6 +20,7 @@ pub(super) fn redirect(msg: &mut SkMsg) -> Result<SkAction> {
     let to = INBOXES.get(&me.peer)?;
     let size = msg.size() as u64;
     let stream = streams(me, size);
+    look(msg, me, size);
     if to.by_tcp != 0 {
         taken(msg, me);
     }
@@ -75,6 +77,9 @@ fn taken(msg: &SkMsg, me: ValRef<Me>) {
 fn doubt(me: ValRef<Me>, to: ValRef<Inbox>, stream: u32) -> u32 {
     if OPEN.place() == 0 {
         return Reason::Closed.number();
+    }
+    if me.waited != 0 {
+        return Reason::Duplex.number();
     }
     if me.refused != 0 {
         return Reason::Policy.number();

@@ -61,6 +61,10 @@ pub struct Me {
     pub burst: u32,
     /// Bytes of the last message that went by TCP. Written by itself, under its lock.
     pub size: u32,
+    /// Messages that were offered. Written by itself, under its lock.
+    pub turns: u32,
+    /// 1 once somebody was seen waiting for something to read while another thread sent, or closed its side.
+    pub waited: u32,
     /// Nothing.
     pub pad: u32,
     /// When both ends were judged last, as `policy.rs` counts.
@@ -109,6 +113,8 @@ pub(super) struct Buffered {
     pub(super) sk_lock: Lock,
     /// What a process has of it.
     pub(super) sk_socket: Kptr<Socket>,
+    /// Who waits for it.
+    pub(super) sk_wq: asm::dsl::kernel::Address,
 }
 
 /// A socket's lock.
@@ -152,6 +158,8 @@ pub enum Reason {
     Closed = 6,
     /// The rules have changed, and leave one of the ends with TCP.
     Policy = 7,
+    /// Somebody waits for something to read while another thread sends.
+    Duplex = 8,
 }
 
 impl Reason {
@@ -173,6 +181,7 @@ impl Reason {
             5 => "leaving",
             6 => "closed",
             7 => "policy",
+            8 => "duplex",
             _ => "?",
         }
     }
@@ -203,6 +212,11 @@ pub static ME: SkStorage<Me> = map();
 /// byte until its credit is used up, and goes by TCP from then on.
 #[rodata]
 pub static COUNTED: u32 = 1;
+
+/// May it be looked up who waits for a socket? It takes `bpf_probe_read_kernel`, which a kernel that is locked down does not give. User space
+/// sets it before the load.
+#[rodata]
+pub static WATCHED: u32 = 1;
 
 /// Large messages in bytes of which so many are on their way by TCP are a stream, which is held back; and so many may be on their way
 /// whatever the sender's buffer is.

@@ -88,7 +88,7 @@ fn the_number_of_readable_bytes_is_told() {
 }
 
 /// Bytes that one call for all eight gets, when four come later.
-fn waited_for_all(rig: &mut Rig) -> (usize, bool) {
+pub(crate) fn waited_for_all(rig: &mut Rig) -> (usize, bool) {
     let (mut client, server) = rig.talking();
     client.write_all(b"four").expect("it is taken");
     let later = std::thread::spawn(move || {
@@ -204,7 +204,7 @@ fn a_file_arrives() {
 }
 
 /// What a reader gets of `a`, an urgent `!`, `b`, when it does not ask for urgent bytes.
-fn urgent(rig: &mut Rig) -> (Vec<u8>, bool) {
+pub(crate) fn urgent(rig: &mut Rig) -> (Vec<u8>, bool) {
     let (mut client, mut server) = rig.talking();
     client.write_all(b"a").expect("it is taken");
     send(&client, b"!", SendFlags::OOB).expect("it is taken");
@@ -221,6 +221,23 @@ fn an_urgent_byte_is_in_the_stream_once_it_is_redirected() {
     let saw = each_way(urgent);
     assert_eq!((&*saw.plain.0, &*saw.naive.0), (&b"ab"[..], &b"a!b"[..]));
     assert_eq!(saw.ours.0, if saw.ours.1 { saw.naive.0 } else { saw.plain.0 });
+}
+
+/// What a reader is told who asks for an urgent byte, and nobody sends one.
+pub(crate) fn urgent_asked_for(rig: &mut Rig) -> (i32, bool) {
+    let (_client, server) = rig.talking();
+    server.set_read_timeout(Some(Duration::from_millis(20))).expect("a while");
+    let told = recv(&server, &mut [0; 1][..], RecvFlags::OOB).expect_err("there is none");
+    (told.raw_os_error(), rig.counted())
+}
+
+/// Not as in TCP: the queue's reader waits for what everybody waits for.
+#[test]
+fn asking_for_an_urgent_byte_waits_on_an_enrolled_socket() {
+    let saw = each_way(urgent_asked_for);
+    let [no, later] = [rustix::io::Errno::INVAL, rustix::io::Errno::AGAIN].map(rustix::io::Errno::raw_os_error);
+    assert_eq!((saw.plain.0, saw.naive.0), (no, later));
+    assert_eq!(saw.ours.0, if saw.ours.1 { later } else { no });
 }
 
 /// Nothing is sent, then something; nothing is asked for, then something.
@@ -329,7 +346,7 @@ fn both_ways_at_once() {
 }
 
 /// Messages of 20 that are redirected once both ends have read something, messages before that, and whether what is read is counted.
-fn redirected(rig: &mut Rig) -> (u64, u64, bool) {
+pub(crate) fn redirected(rig: &mut Rig) -> (u64, u64, bool) {
     let (mut client, mut server) = rig.talking();
     let before = rig.redirected();
     for _ in 0..10 {
@@ -346,7 +363,7 @@ fn messages_are_redirected() {
     assert_eq!(saw.naive, (4, 20, false));
     if !saw.ours.2 {
         assert_eq!(saw.ours, (0, 0, false), "where nobody counts what is read, all goes by TCP");
-        return println!("skip: counting what is read needs Linux 5.19");
+        return println!("skip: counting what is read needs Linux 5.11");
     }
     assert_eq!(saw.ours, (2, 20, true), "the first one each way shows that the reader is one that sees its queue");
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use traffic::storm::gusts;
 
+use crate::duplex::reader;
 use crate::rig::{LONG, Mode, Rig, each_way, exchange, in_netns, loopback_up, read_exactly, rounds};
 
 /// How often a reader that blocks, and whose own side is closed, is told to try again.
@@ -42,30 +43,6 @@ fn a_blocking_read_blocks_after_half_a_close() {
     let saw = each_way(half_closed);
     println!("reads of {} that were told to try again: {saw:?}", half_closes());
     assert_eq!((saw.plain, saw.ours), (0, 0));
-}
-
-/// What a read that waits is told when its own side is closed meanwhile, the answer coming later; and whether what is read is counted.
-fn closed_while_it_waits(rig: &mut Rig) -> (Result<usize, ErrorKind>, bool) {
-    let (client, mut server) = rig.talking();
-    let mut reading = client.try_clone().expect("a second handle");
-    let waiting = thread::spawn(move || reading.read(&mut [0; 10]).map_err(|error| error.kind()));
-    thread::sleep(Duration::from_millis(100));
-    client.shutdown(Shutdown::Write).expect("our side is closed");
-    thread::sleep(Duration::from_millis(50));
-    server.write_all(b"later").expect("somebody reads");
-    (waiting.join().expect("it ends"), rig.counted())
-}
-
-/// The state of the stream wakes it, and the queue's reader does not wait again. Ours leaves the map then, which is in time for reads that
-/// begin later, but not for this one. Where nobody counts, ours has enrolled nobody.
-#[test]
-fn a_read_that_waits_when_its_own_side_is_closed() {
-    let saw = each_way(closed_while_it_waits);
-    println!("{saw:?}");
-    assert_eq!(saw.plain.0, Ok(5));
-    assert_eq!(saw.naive.0, Err(ErrorKind::WouldBlock));
-    let (ours, counted) = saw.ours;
-    assert_eq!(ours, if counted { Err(ErrorKind::WouldBlock) } else { Ok(5) });
 }
 
 /// What arrives of a message that was sent before the socket left the map.
@@ -170,7 +147,7 @@ fn a_slow_reader_gets_all_of_it() {
 }
 
 /// What a sender is told when the other end closes without reading what it was sent.
-fn unread_at_close(rig: &mut Rig) -> (Option<ErrorKind>, bool) {
+pub(crate) fn unread_at_close(rig: &mut Rig) -> (Option<ErrorKind>, bool) {
     let (mut client, server) = rig.talking();
     client.write_all(b"unheard").expect("it is taken");
     drop(server);
@@ -184,6 +161,25 @@ fn closing_on_unread_bytes_is_a_reset_unless_they_were_redirected() {
     let saw = each_way(unread_at_close);
     assert_eq!((saw.plain.0, saw.naive.0), (Some(ErrorKind::ConnectionReset), None));
     assert_eq!(saw.ours.0, if saw.ours.1 { saw.naive.0 } else { saw.plain.0 });
+}
+
+/// What a read that waits is told when the other end resets the connection.
+pub(crate) fn reset_while_it_waits(rig: &mut Rig) -> (Option<ErrorKind>, bool) {
+    let (client, server) = rig.talking();
+    let waiting = reader(&client);
+    let at_once = rustix::net::sockopt::set_socket_linger(&server, Some(Duration::ZERO));
+    at_once.expect("it is TCP");
+    drop(server);
+    (waiting.join().expect("it ends").err(), rig.counted())
+}
+
+/// Not as in TCP: the queue's reader is woken, and looks no further; the next read is told.
+#[test]
+fn a_reset_is_told_a_read_later() {
+    let saw = each_way(reset_while_it_waits);
+    let (reset, again) = (Some(ErrorKind::ConnectionReset), Some(ErrorKind::WouldBlock));
+    assert_eq!((saw.plain.0, saw.naive.0), (reset, again));
+    assert_eq!(saw.ours.0, if saw.ours.1 { again } else { reset });
 }
 
 /// Senders whose readers close in the middle of it, several at a time; what they are told that TCP does not tell.

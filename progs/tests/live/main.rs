@@ -8,6 +8,7 @@
 mod audit;
 mod calls;
 mod closing;
+mod duplex;
 mod kinds;
 mod order;
 mod policy;

@@ -7,7 +7,10 @@ use std::thread;
 use std::time::Instant;
 
 use nix::sched::{CpuSet, sched_setaffinity};
+use nix::sys::socket::{setsockopt, sockopt};
 use nix::unistd::Pid;
+use rustix::io::Errno;
+use rustix::net::{SendFlags, send};
 
 use progs::bypass::types::Inbox;
 
@@ -15,7 +18,7 @@ use crate::calls::letter;
 use crate::rig::{LONG, Mode, Rig, exchange, one_way, read_exactly};
 
 /// Where nobody counts what is read, all goes by TCP.
-const UNCOUNTED: &str = "skip: counting what is read needs Linux 5.19";
+const UNCOUNTED: &str = "skip: counting what is read needs Linux 5.11";
 
 /// Directions of both ends of the one connection there is.
 fn directions(rig: &Rig) -> Vec<Inbox> {
@@ -106,6 +109,54 @@ fn a_stream_of_large_messages_comes_back_whenever_its_reader_has_caught_up() {
         return println!("{UNCOUNTED}");
     }
     assert!(redirected >= CAUGHT_UP as u64, "{redirected}: once by TCP, it stays with TCP");
+}
+
+/// What is sent at once into a buffer of twice that.
+const BUFFER: usize = 208 << 10;
+/// A message of these.
+const MESSAGE: usize = 64 << 10;
+
+/// Sends so many without waiting for room, and then reads what was taken; how many are redirected.
+fn burst(rig: &Rig, from: &mut TcpStream, to: &mut TcpStream, messages: usize) -> u64 {
+    let (before, content) = (rig.redirected(), content());
+    let mut taken = 0;
+    while taken < messages * MESSAGE {
+        match send(&*from, &content[taken % MESSAGE..MESSAGE], SendFlags::DONTWAIT) {
+            Ok(bytes) => taken += bytes,
+            Err(Errno::AGAIN) => break,
+            Err(error) => panic!("after {taken} bytes: {error}"),
+        }
+    }
+    let redirected = rig.redirected() - before;
+    let got = read_exactly(to, taken);
+    assert!(got.chunks(MESSAGE).all(|piece| piece == &content[..piece.len()]), "other bytes than were sent");
+    redirected
+}
+
+/// Messages of an answer to a request that are redirected, before its stream can have been held back and after that.
+fn answered(rig: &Rig, polls: bool) -> [u64; 2] {
+    let (mut client, mut server) = rig.talking();
+    setsockopt(&server, sockopt::SndBuf, &BUFFER).expect("the system's limit is no error");
+    exchange(&mut client, &mut server, b"request");
+    server.set_nonblocking(polls).expect("it can be");
+    // Some is read, and most of what follows goes by TCP.
+    burst(rig, &mut server, &mut client, 2);
+    let before = burst(rig, &mut server, &mut client, 5);
+    [before, burst(rig, &mut server, &mut client, 5)]
+}
+
+fn answers(rig: &mut Rig) -> (bool, [[u64; 2]; 2]) {
+    (rig.counted(), [true, false].map(|polls| answered(rig, polls)))
+}
+
+/// A stream that is held back may fill the sender's buffer with redirected messages, any other one an eighth of it.
+#[test]
+fn a_stream_that_answers_is_held_back_if_who_sends_it_polls() {
+    let (counted, redirected) = one_way(Mode::Ours, answers);
+    if !counted {
+        return println!("{UNCOUNTED}");
+    }
+    assert_eq!(redirected, [[1, 5], [1, 1]]);
 }
 
 /// Enrolled sockets before and after a stream of small messages, and messages that passed the program, of 20,000.
