@@ -5,7 +5,7 @@
 
 use asm::dsl::prelude::*;
 
-use super::types::{INBOXES, ME, Me};
+use super::types::{INBOXES, ME, Me, PARAMETERS};
 
 /// `MSG_OOB`, `MSG_PEEK`, `MSG_ERRQUEUE`: what these give is not taken out of the stream.
 const NOT_TAKEN: u32 = 0x1 | 0x2 | 0x2000;
@@ -25,13 +25,16 @@ pub(super) fn heard(ctx: &mut TpBtf) -> Result<u32> {
     Ok(0)
 }
 
-/// The same on kernels without the tracepoint: what enrolled sockets receive with, of five parameters since Linux 5.19.
+/// The same on kernels without the tracepoint: what enrolled sockets receive with. Linux 5.11.
 #[fexit("tcp_bpf_recvmsg", default = Observed::Done)]
 pub(super) fn heard_fexit(ctx: &mut Fentry) -> Result<Observed> {
     let me = ME.get(&ctx.ptr::<0, kernel::Sock>())?;
-    let (got, flags) = (ctx.arg::<5>() as i32, ctx.arg::<3>() as u32);
     BY_FUNCTION.place().store(1);
-    count(me, got, flags);
+    if PARAMETERS == 5 {
+        count(me, ctx.arg::<5>() as i32, ctx.arg::<3>() as u32);
+    } else {
+        count(me, ctx.arg::<6>() as i32, ctx.arg::<4>() as u32);
+    }
     Ok(Observed::Done)
 }
 

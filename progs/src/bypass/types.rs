@@ -218,6 +218,10 @@ pub static COUNTED: u32 = 1;
 #[rodata]
 pub static WATCHED: u32 = 1;
 
+/// Parameters of the function that receives on enrolled sockets: five since Linux 5.19, six before. User space sets it before the load.
+#[rodata]
+pub static PARAMETERS: u32 = 5;
+
 /// Large messages in bytes of which so many are on their way by TCP are a stream, which is held back; and so many may be on their way
 /// whatever the sender's buffer is.
 #[rodata]

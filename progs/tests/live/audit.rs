@@ -236,6 +236,6 @@ fn what_finds_no_room_is_counted_and_nobody_waits() {
             assert!(ours.lost().expect("a number") >= 8, "{:?}", ours.lost());
             return;
         }
-        println!("skip: counting what is read needs Linux 5.19");
+        println!("skip: counting what is read needs Linux 5.11");
     });
 }

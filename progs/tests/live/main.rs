@@ -22,3 +22,4 @@ mod roads;
 mod soak;
 mod strangers;
 mod streams;
+mod uncounted;

@@ -142,7 +142,7 @@ pub(crate) fn with_rules_and(prepare: fn(&mut Bypass), play: fn(&Rig, &Apart)) {
         let mut rig = Rig::new(Mode::Ours);
         let ours = rig.ours.as_mut().expect("they are up");
         if ours.counting() == Counting::None {
-            return println!("skip: counting what is read needs Linux 5.19");
+            return println!("skip: counting what is read needs Linux 5.11");
         }
         prepare(ours);
         let apart = Apart::new(&rig);

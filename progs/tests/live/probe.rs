@@ -33,7 +33,7 @@ fn the_verdicts_are_what_is_measured() {
     assert_eq!(choice.counting, counting, "the hook that is loaded is the one that counts");
     if !choice.open {
         assert!(!counting_works(&verdicts), "all else is right on every kernel: {verdicts}");
-        return println!("skip: counting what is read needs Linux 5.19");
+        return println!("skip: counting what is read needs Linux 5.11");
     }
     let spliced = match one_way(Mode::Naive, spliced_later).0 {
         Ok(bytes) => bytes as u64,

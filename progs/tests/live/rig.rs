@@ -29,6 +29,8 @@ pub(crate) enum Mode {
     Naive,
     /// Ours.
     Ours,
+    /// Ours on a kernel that cannot say what was read.
+    Uncounted,
 }
 
 /// What a scenario gave in each mode.
@@ -148,12 +150,19 @@ impl Rig {
             Mode::Plain => {}
             Mode::Naive => rig.load_naive(),
             Mode::Ours => rig.load_ours(),
+            Mode::Uncounted => rig.load_uncounted(),
         }
         rig
     }
 
     fn load_ours(&mut self) {
         self.attach(Bypass::load().unwrap_or_else(|error| panic!("{error:?}")));
+    }
+
+    fn load_uncounted(&mut self) {
+        let ours = Bypass::load_counting(Counting::None).unwrap_or_else(|error| panic!("{error:?}"));
+        ours.open(false).expect("it is an array");
+        self.attach(ours);
     }
 
     fn attach(&mut self, mut ours: Bypass) {

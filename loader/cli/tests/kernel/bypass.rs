@@ -43,7 +43,7 @@ fn rules_in_the_manifest_and_by_hand() {
         let up = ground.up(&manifest(ground, &cgroup, "", ""));
         if dump(ground, "_data")[0]["value"]["open"] == 0 {
             ground.run(["down", "bypass"]);
-            return println!("skip: counting what is read needs Linux 5.19");
+            return println!("skip: counting what is read needs Linux 5.11");
         }
         let home = cgroup.enter();
         let mut living = talking();
@@ -85,7 +85,7 @@ fn flows_are_shown_and_told_of() {
         ground.up(&manifest(ground, &cgroup, "", ""));
         if dump(ground, "_data")[0]["value"]["open"] == 0 {
             ground.run(["down", "bypass"]);
-            return println!("skip: counting what is read needs Linux 5.19");
+            return println!("skip: counting what is read needs Linux 5.11");
         }
         let home = cgroup.enter();
         let (client, server) = talking();
