@@ -14,6 +14,7 @@ mod order;
 mod policy;
 mod probe;
 mod programs;
+mod proxies;
 mod quarantine;
 mod queue;
 mod relay;

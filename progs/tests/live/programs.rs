@@ -23,13 +23,13 @@ use crate::rig::{Mode, Rig, one_way, rounds};
 
 /// Where servers listen, in the test's namespace.
 const PORT: u16 = 7001;
-const AT: &str = "127.0.0.1:7001";
+pub(crate) const AT: &str = "127.0.0.1:7001";
 
 /// A bound for whatever a program does.
-const BOUND: Duration = Duration::from_secs(60);
+pub(crate) const BOUND: Duration = Duration::from_secs(60);
 
 /// Where a program is, if it is.
-fn installed(name: &str) -> Option<PathBuf> {
+pub(crate) fn installed(name: &str) -> Option<PathBuf> {
     let own = std::env::var_os("PATH").unwrap_or_default();
     let postgres = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let directories = std::env::split_paths(&own).chain(postgres.map(|version| version.path().join("bin")));
@@ -37,17 +37,17 @@ fn installed(name: &str) -> Option<PathBuf> {
 }
 
 /// A directory of the test's own, which goes with it.
-struct Scratch(PathBuf);
+pub(crate) struct Scratch(pub(crate) PathBuf);
 
 impl Scratch {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let path = std::env::temp_dir().join(format!("bp-{name}-{}", std::process::id()));
         let _left = std::fs::remove_dir_all(&path);
         std::fs::create_dir_all(&path).expect("there is room");
         Self(path)
     }
 
-    fn file(&self, name: &str, text: &[u8]) -> PathBuf {
+    pub(crate) fn file(&self, name: &str, text: &[u8]) -> PathBuf {
         let path = self.0.join(name);
         std::fs::write(&path, text).expect("there is room");
         path
@@ -61,20 +61,32 @@ impl Drop for Scratch {
 }
 
 /// A server that runs; it is asked to end, and then made to.
-struct Server(Child);
+pub(crate) struct Server(pub(crate) Child);
 
 impl Server {
-    fn start(command: &mut Command) -> Self {
+    pub(crate) fn start(command: &mut Command) -> Self {
         let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let mut server = Self(quiet.spawn().expect("it is installed"));
         let begun = Instant::now();
-        while TcpStream::connect(AT).is_err() {
+        while !listens() {
             let ended = server.0.try_wait().expect("it is our child");
             assert!(ended.is_none() && begun.elapsed() < BOUND, "{command:?} does not listen: {ended:?}");
             thread::sleep(Duration::from_millis(10));
         }
         server
     }
+}
+
+/// Whether somebody listens at [`PORT`] in this namespace. A connection that asks would be one more for a proxy to carry.
+fn listens() -> bool {
+    const LISTEN: &str = "0A";
+    let texts = ["tcp", "tcp6"].map(|file| std::fs::read_to_string(format!("/proc/thread-self/net/{file}")));
+    let port = format!(":{PORT:04X}");
+    let is_it = |line: &str| {
+        let mut words = line.split_whitespace().skip(1);
+        words.next().is_some_and(|local| local.ends_with(&port)) && words.nth(1) == Some(LISTEN)
+    };
+    texts.iter().flatten().any(|text| text.lines().any(is_it))
 }
 
 impl Drop for Server {
@@ -91,39 +103,46 @@ impl Drop for Server {
 }
 
 /// What a client says, given that on its standard input; and the bytes redirected while it ran, for or by whomever.
-fn said(rig: &Rig, command: &mut Command, input: &[u8]) -> (String, u64) {
+pub(crate) fn said(rig: &Rig, command: &mut Command, input: &[u8]) -> (String, u64) {
     let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut client = piped.spawn().expect("it is installed");
     client.stdin.take().expect("it is piped").write_all(input).expect("it is taken");
     let pid = pid(&client);
-    let ending = thread::spawn(move || client.wait_with_output().expect("it is our child"));
-    let (begun, mut redirected) = (Instant::now(), BTreeMap::new());
-    while !ending.is_finished() {
-        if let Some(ours) = &rig.ours {
-            let inboxes = ours.inboxes().expect("they can be walked");
-            redirected.extend(inboxes.into_iter().map(|(key, inbox)| (key, inbox.redirected)));
-        }
-        if begun.elapsed() > BOUND {
-            let _made = kill(pid, Signal::SIGKILL);
-        }
-        thread::sleep(Duration::from_millis(2));
-    }
-    let output = ending.join().expect("it waits");
+    let (output, redirected) = watched(rig, pid, move || client.wait_with_output().expect("it is our child"));
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command:?}: {}, {:.2000}, {errors:.2000}", output.status, text);
-    (text, redirected.values().sum())
+    (text, redirected)
 }
 
-fn pid(child: &Child) -> Pid {
+/// What comes of something that a process may keep from its end, which is killed then; and the bytes redirected meanwhile.
+pub(crate) fn watched<T: Send>(rig: &Rig, pid: Pid, work: impl FnOnce() -> T + Send) -> (T, u64) {
+    thread::scope(|scope| {
+        let ending = scope.spawn(work);
+        let (begun, mut redirected) = (Instant::now(), BTreeMap::new());
+        while !ending.is_finished() {
+            if let Some(ours) = &rig.ours {
+                let inboxes = ours.inboxes().expect("they can be walked");
+                redirected.extend(inboxes.into_iter().map(|(key, inbox)| (key, inbox.redirected)));
+            }
+            if begun.elapsed() > BOUND {
+                let _made = kill(pid, Signal::SIGKILL);
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+        (ending.join().expect("it does not panic"), redirected.values().sum())
+    })
+}
+
+pub(crate) fn pid(child: &Child) -> Pid {
     Pid::from_raw(i32::try_from(child.id()).expect("it is a pid"))
 }
 
 /// What comes of a program: what it says in the end, whether bytes were redirected, and whether they could be.
-type Outcome = (String, bool, bool);
+pub(crate) type Outcome = (String, bool, bool);
 
 /// The program says the same on plain TCP and with ours, and is accelerated.
-fn judge(needs: &[&str], scenario: fn(&mut Rig) -> Outcome) {
+pub(crate) fn judge(needs: &[&str], scenario: fn(&mut Rig) -> Outcome) {
     if let Some(missing) = needs.iter().find(|name| installed(name).is_none()) {
         return println!("not installed, and not judged: {missing}");
     }
@@ -133,7 +152,7 @@ fn judge(needs: &[&str], scenario: fn(&mut Rig) -> Outcome) {
     assert_eq!((plain.1, ours.1), (false, ours.2), "it is redirected where it can be");
 }
 
-fn seconds() -> String {
+pub(crate) fn seconds() -> String {
     rounds("BYPASS_PROGRAMS_SECONDS", 1).to_string()
 }
 
@@ -174,7 +193,7 @@ fn redis_and_its_benchmark() {
 }
 
 /// The whole answer to one request, by HTTP.
-fn fetched(path: &str) -> Vec<u8> {
+pub(crate) fn fetched(path: &str) -> Vec<u8> {
     use std::io::Read;
     let mut client = TcpStream::connect(AT).expect("it listens");
     client.set_read_timeout(Some(BOUND)).expect("a while");

@@ -122,8 +122,9 @@ impl Drop for Done<'_> {
     }
 }
 
-/// One connection; what is wrong with it, by its ends.
-fn connection(listener: &TcpListener, to: SocketAddr, seed: u64) -> Vec<String> {
+/// One connection, which comes to the listener by whatever way; what is wrong with it, by its ends.
+#[must_use]
+pub fn connection(listener: &TcpListener, to: SocketAddr, seed: u64) -> Vec<String> {
     let client = match TcpStream::connect(to) {
         Ok(client) => thread::spawn(move || Script::new(seed).play(client, true)),
         Err(error) => return vec![format!("connect: {error}")],
