@@ -17,6 +17,7 @@ mod programs;
 mod proxies;
 mod quarantine;
 mod queue;
+mod received;
 mod relay;
 mod rig;
 mod roads;
