@@ -80,10 +80,10 @@ pub(super) fn look(msg: &SkMsg, me: ValRef<Me>, size: u64) {
     }
 }
 
-/// Does a thread wait for this socket, in a call that blocks?
+/// Does a thread wait for something to read on this socket, in a call that blocks? Where one waits for room to write, that is not known.
 #[bpf_fn]
 pub(super) fn waits(tcp: Kptr<Tcp>) -> bool {
-    if WATCHED == 0 {
+    if WATCHED == 0 || tcp.inet_conn.icsk_inet.sk.sk_write_pending != 0 {
         return false;
     }
     asleep(tcp.inet_conn.icsk_inet.sk.sk_wq.load()) != 0

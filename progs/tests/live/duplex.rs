@@ -1,15 +1,19 @@
 //! Sockets on which one thread waits for something to read while another one sends: the queue's reader is woken for nothing.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::process::{Command, Stdio};
 use std::sync::mpsc::channel;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use loader::{LoadOptions, Spec};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use progs::bypass::policy::Refusal;
 use progs::bypass::quarantine::Misfit;
 
-use crate::rig::{LONG, Mode, Rig, each_way, exchange, one_way, read_exactly};
+use crate::rig::{LONG, Mode, Rig, accept, each_way, exchange, one_way, read_exactly};
 
 /// What a read gives.
 type Got = Result<usize, ErrorKind>;
@@ -22,19 +26,26 @@ pub(crate) fn reader(end: &TcpStream) -> JoinHandle<Got> {
         tell.send(nix::unistd::gettid()).expect("somebody listens");
         end.read(&mut [0; 10]).map_err(|error| error.kind())
     });
-    let stat = format!("/proc/self/task/{}/syscall", told.recv().expect("it has a number"));
-    let begun = Instant::now();
-    // The number of the call that it is in, and waits in.
-    while !std::fs::read_to_string(&stat).is_ok_and(|call| call.starts_with(&format!("{RECVFROM} "))) {
+    asleep(&format!("/proc/self/task/{}", told.recv().expect("it has a number")), RECVFROM);
+    reading
+}
+
+/// Waits until a thread is in this system call, and waits there.
+fn asleep(thread: &str, call: u32) {
+    let (file, number, begun) = (format!("{thread}/syscall"), format!("{call} "), Instant::now());
+    while !std::fs::read_to_string(&file).is_ok_and(|call| call.starts_with(&number)) {
         assert!(begun.elapsed() < LONG, "it waits");
         thread::sleep(Duration::from_millis(1));
     }
-    reading
 }
 
 /// System calls that read from a socket.
 #[cfg(target_arch = "x86_64")]
+const READ: u32 = 0;
+#[cfg(target_arch = "x86_64")]
 const RECVFROM: u32 = 45;
+#[cfg(target_arch = "aarch64")]
+const READ: u32 = 63;
 #[cfg(target_arch = "aarch64")]
 const RECVFROM: u32 = 207;
 
@@ -154,4 +165,60 @@ fn others(rig: &mut Rig) -> (bool, usize, u64) {
 fn who_polls_is_not() {
     let (counted, held, redirected) = one_way(Mode::Ours, others);
     assert_eq!((held, redirected), (0, if counted { 16 } else { 0 }));
+}
+
+/// Calls of helpers in `redirect` and `enrol` as the kernel keeps them: without what never runs.
+fn calls(watched: u32) -> usize {
+    let object = progs::by_name("bypass").expect("it is built in").object().expect("it is written");
+    let options = LoadOptions {
+        only: Some(["redirect", "enrol"].map(str::to_owned).into()),
+        variables: [("watched".to_owned(), watched.to_ne_bytes().to_vec())].into(),
+        ..LoadOptions::default()
+    };
+    let loaded = loader::load(&Spec::parse(&object).expect("ours"), &options).expect("it is taken");
+    let insns = ["redirect", "enrol"].map(|name| loaded.prog(name).expect("its name").xlated().expect("we may see it"));
+    // A call whose source register says nothing is one of a helper.
+    insns.concat().chunks(8).filter(|insn| insn[0] == 0x85 && insn[1] >> 4 == 0).count()
+}
+
+/// Where the kernel is locked down, `bpf_probe_read_kernel` is refused: then the programs are told so, and do not call it.
+#[test]
+fn a_kernel_that_is_locked_down_is_not_asked_for_its_memory() {
+    let [without, with] = [0, 1].map(calls);
+    assert!(without < with, "{without} calls, and {with}");
+}
+
+/// What a shell reads that was stopped while it waited, and goes on: nothing, if it was told to try again. `None` without one.
+fn stopped_while_it_waits(rig: &mut Rig) -> Option<(String, bool)> {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let port = listener.local_addr().expect("its address").port();
+    let script = format!(
+        "exec 3<>/dev/tcp/127.0.0.1/{port}; echo -n hello >&3; read -r -N5 -u3 one; read -r -N5 -u3 two; echo -n \"$two\""
+    );
+    let shell = Command::new("bash").args(["-c", &script]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+    let shell = shell.ok()?;
+    let mut server = accept(&listener);
+    assert_eq!(read_exactly(&mut server, 5), b"hello");
+    server.write_all(b"world").expect("somebody reads");
+    asleep(&format!("/proc/{}", shell.id()), READ);
+    let pid = Pid::from_raw(shell.id().cast_signed());
+    for signal in [Signal::SIGSTOP, Signal::SIGCONT] {
+        kill(pid, signal).expect("it is ours");
+        thread::sleep(Duration::from_millis(50));
+    }
+    server.write_all(b"later").expect("somebody reads");
+    let said = shell.wait_with_output().expect("it ends").stdout;
+    Some((String::from_utf8(said).expect("text"), rig.counted()))
+}
+
+/// Not as in TCP: a signal wakes a read that waits, too.
+#[test]
+fn a_read_that_waits_while_its_process_is_stopped() {
+    let saw = each_way(stopped_while_it_waits);
+    println!("{saw:?}");
+    let (Some(plain), Some(naive), Some(ours)) = (saw.plain, saw.naive, saw.ours) else {
+        return println!("not installed, and not judged: bash");
+    };
+    assert_eq!((&*plain.0, &*naive.0), ("later", ""));
+    assert_eq!(ours.0, if ours.1 { "" } else { "later" });
 }
