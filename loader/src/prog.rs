@@ -3,6 +3,7 @@
 //! Read next: `verifier/parse.rs` (what a refusal means), then `link/mod.rs` (attaching).
 
 mod error;
+mod lines;
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -15,6 +16,7 @@ use serde::Serialize;
 use crate::permission::{Denied, raise_memlock};
 use crate::pin;
 pub use error::Error;
+pub use lines::SourceLine;
 
 pub use crate::sys::prog::Records;
 use crate::sys::prog::{Load, LoadFailed, Log};

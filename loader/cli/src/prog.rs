@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use asm::insn::{Insn, Op};
-use loader::prog::{Info, Prog};
+use loader::prog::{Info, Prog, SourceLine};
 use loader::sys::obj::Kind;
 use serde::Serialize;
 
@@ -32,7 +32,7 @@ enum Command {
         #[arg(value_name = "PROG")]
         prog: Ref,
     },
-    /// The instructions that run, as the verifier left them
+    /// The instructions that run, as the verifier left them, under the lines of source that they come from
     Dump {
         /// Its id, pin or name
         #[arg(value_name = "PROG")]
@@ -63,6 +63,9 @@ struct Dumped {
     id: u32,
     /// One string an instruction, or for machine code hex in one.
     code: Vec<String>,
+    /// The lines of source, each with the position of its first instruction; none where whoever loaded it gave none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    lines: Vec<SourceLine>,
 }
 
 #[derive(Serialize)]
@@ -83,10 +86,15 @@ pub(crate) fn run(args: Args, out: &mut Out) -> Result<()> {
         Command::Show { prog } => out.result(&prog.prog()?.info()?, show),
         Command::Dump { prog, jited } => {
             let prog = prog.prog()?;
-            let code = if jited { vec![hex::hex(&prog.jited()?)] } else { listing(&prog.xlated()?) };
-            out.result(&Dumped { id: prog.id()?, code }, |dumped| {
-                dumped.code.iter().map(|line| format!("{line}\n")).collect()
-            })
+            let id = prog.id()?;
+            if jited {
+                let code = vec![hex::hex(&prog.jited()?)];
+                return out.result(&Dumped { id, code, lines: Vec::new() }, |dumped| dumped.code.concat() + "\n");
+            }
+            let (insns, lines) = (listing(&prog.xlated()?), prog.source_lines()?);
+            let text = with_source(&insns, &lines);
+            let code = insns.into_iter().map(|(_, text)| text).collect();
+            out.result(&Dumped { id, code, lines }, |_| text)
         }
         Command::Run { prog, data, packet, repeat } => {
             let data = match (data, packet) {
@@ -145,14 +153,46 @@ fn show(info: &Info) -> String {
     text
 }
 
-/// Instructions with their positions.
-fn listing(code: &[u8]) -> Vec<String> {
+/// Instructions, each with its position as a number and in the text.
+fn listing(code: &[u8]) -> Vec<(usize, String)> {
     let (slots, _) = code.as_chunks::<8>();
     let insns: Vec<Insn> = slots.iter().map(|slot| Insn::from_bytes(*slot)).collect();
     let (mut lines, mut at) = (Vec::new(), 0);
     while let Some((op, slots)) = insns.get(at..).and_then(Op::decode_lenient) {
-        lines.push(format!("{at:5}: {op}"));
+        // Where a descriptor stood, the kernel shows the map's id.
+        lines.push((at, format!("{at:5}: {op}").replace("map[fd:", "map[id:")));
         at += slots;
     }
     lines
+}
+
+/// Instructions under the lines that they come from, written as in the verifier's log.
+fn with_source(insns: &[(usize, String)], lines: &[SourceLine]) -> String {
+    let (mut text, mut lines) = (String::new(), lines.iter().peekable());
+    for (at, insn) in insns {
+        while let Some(line) = lines.next_if(|line| line.at as usize <= *at) {
+            let _ = writeln!(text, "; {} @ {}:{}:{}", line.text, line.file, line.line, line.column);
+        }
+        let _ = writeln!(text, "{insn}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instructions_stand_under_their_lines() {
+        let code =
+            [[0x18, 1, 0, 0, 7, 0, 0, 0], [0; 8], [0xb7, 0, 0, 0, 2, 0, 0, 0], [0x95, 0, 0, 0, 0, 0, 0, 0]].concat();
+        let line =
+            |at, line, text: &str| SourceLine { at, file: "x.rs".to_owned(), line, column: 5, text: text.to_owned() };
+        let all = [line(0, 7, "let map = 7;"), line(2, 8, "Ok(Pass)"), line(2, 9, "}")];
+        let insns = listing(&code);
+        let want = "; let map = 7; @ x.rs:7:5\n    0: r1 = 0x7 ll\n; Ok(Pass) @ x.rs:8:5\n; } @ x.rs:9:5\n    2: r0 = 2\n    3: exit\n";
+        assert_eq!(with_source(&insns, &all), want);
+        assert_eq!(with_source(&insns, &[]), "    0: r1 = 0x7 ll\n    2: r0 = 2\n    3: exit\n", "without lines");
+        assert_eq!(with_source(&[], &all), "", "where the kernel shows no instructions");
+    }
 }

@@ -265,3 +265,23 @@ pub fn prog_jited(fd: BorrowedFd<'_>) -> Result<Vec<u8>> {
     }
     Ok(code)
 }
+
+/// Bytes of a `struct bpf_line_info`.
+const LINE_INFO: u32 = 16;
+
+/// The line records as they fit [`prog_xlated`], [`asm::btf::wire::LineInfo`] each; empty for a program without (Linux 5.0).
+///
+/// # Errors
+///
+/// As [`prog`].
+pub fn prog_line_info(fd: BorrowedFd<'_>) -> Result<Vec<u8>> {
+    let mut records = vec![0; (prog(fd)?.nr_line_info * LINE_INFO) as usize];
+    let mut info: ProgInfo = zeroed();
+    (info.line_info_rec_size, info.nr_line_info) = (LINE_INFO, len_u32(&records)? / LINE_INFO);
+    info.line_info = addr_mut(&mut records);
+    // SAFETY: the kernel writes at most `nr_line_info` records of `line_info_rec_size` bytes, the length of `records`; other addresses are
+    // zero.
+    unsafe { get(fd, &mut info) }?;
+    records.truncate((info.nr_line_info * LINE_INFO) as usize);
+    Ok(records)
+}

@@ -47,6 +47,11 @@ fn loaded(ground: &Ground) -> Value {
     ])
 }
 
+/// Instructions that take two slots.
+fn wide(code: &Value) -> usize {
+    code.as_array().into_iter().flatten().filter(|insn| insn.as_str().is_some_and(|insn| insn.ends_with(" ll"))).count()
+}
+
 #[test]
 fn a_program_is_found_shown_dumped_and_run() {
     alone(|ground| {
@@ -59,7 +64,16 @@ fn a_program_is_found_shown_dumped_and_run() {
         for word in [id.to_string().as_str(), prog] {
             assert_eq!(ground.json(["prog", "show", word, "--json"])["id"], *id, "{word}");
         }
-        let code = ground.json(["prog", "dump", prog, "--json"])["code"].take();
+        let mut dumped = ground.json(["prog", "dump", prog, "--json"]);
+        let code = dumped["code"].take();
+        let exit = dumped["lines"].as_array().expect("its lines").last().expect("one").clone();
+        assert_eq!((&exit["text"], &exit["line"]), (&json!("exit"), &json!(OBJECT.lines().count())), "{exit}");
+        assert_eq!(exit["at"], code.as_array().expect("lines").len() - 1 + wide(&code), "by the kernel's positions");
+        let text = ground.run(["prog", "dump", prog]).stdout;
+        let under =
+            format!("; exit @ {}:{}:{}\n", exit["file"].as_str().expect("a file"), exit["line"], exit["column"]);
+        let map = format!("map[id:{}]", loaded["maps"][0]["id"]);
+        assert!(text.contains(&under) && text.contains(&map) && text.trim_end().ends_with(": exit"), "{text}");
         assert!(
             code.as_array().expect("lines").last().expect("one").as_str().expect("text").ends_with(": exit"),
             "{code}"
