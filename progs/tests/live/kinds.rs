@@ -8,7 +8,9 @@ use std::time::Duration;
 use netlink::route;
 use nix::errno::Errno;
 use nix::sys::socket::{setsockopt, sockopt};
-use rustix::net::{AddressFamily, SendFlags, SocketType, ipproto, sendto};
+use nix::{setsockopt_impl, sockopt_impl};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{AddressFamily, SendFlags, SocketType, ipproto, send, sendto};
 
 use crate::rig::{Elsewhere, LONG, Rig, accept, address, bound, counter, each_way, exchange, greet, read_exactly};
 use crate::roads::wired;
@@ -149,4 +151,54 @@ fn multipath_tcp_stays_multipath() {
     println!("multipath TCP: {saw:?}");
     assert_eq!(saw.ours.0, saw.plain.0);
     assert!(!saw.ours.1, "its subflows are not enrolled: {saw:?}");
+}
+
+/// `MSG_ZEROCOPY`.
+const BY_PAGES: SendFlags = SendFlags::from_bits_retain(0x400_0000);
+
+sockopt_impl!(
+    /// `SO_ZEROCOPY`: who sends with [`BY_PAGES`] is told when its pages are free.
+    Zerocopy, SetOnly, libc::SOL_SOCKET, libc::SO_ZEROCOPY, bool
+);
+
+/// What is read of pages that are sent without a copy, on a connection whose client wanted that from the beginning; and whether it was told
+/// that they are free.
+fn by_pages(rig: &mut Rig) -> (Vec<u8>, bool) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let client = bound("127.0.0.1:0");
+    setsockopt(&client, Zerocopy, &true).expect("TCP has it");
+    rustix::net::connect(&client, &listener.local_addr().expect("its address")).expect("somebody listens");
+    let (mut client, mut server) = (TcpStream::from(client), accept(&listener));
+    greet(&mut client, &mut server);
+    let got = sent_by_pages(&client, &mut server);
+    let patience = if rig.is_naive() { Duration::from_millis(100) } else { LONG };
+    let wait = Timespec::try_from(patience).expect("it is not so long");
+    // Nothing is asked for: the queue of errors shows in any case.
+    let told = poll(&mut [PollFd::new(&client, PollFlags::empty())], Some(&wait)).expect("it waits");
+    (got, told > 0)
+}
+
+/// What is read where it wants that later.
+fn by_pages_later(rig: &mut Rig) -> Vec<u8> {
+    let (client, mut server) = rig.talking();
+    setsockopt(&client, Zerocopy, &true).expect("TCP has it");
+    sent_by_pages(&client, &mut server)
+}
+
+fn sent_by_pages(client: &TcpStream, server: &mut TcpStream) -> Vec<u8> {
+    assert_eq!(send(client, &PAGES, BY_PAGES).expect("it is taken"), PAGES.len());
+    read_exactly(server, PAGES.len())
+}
+
+static PAGES: [u8; 16 << 10] = [7; 16 << 10];
+
+/// Of what passes a sockmap nobody is told when it is free. Who wants to be is left with TCP, and so are his new connections; on one that is
+/// enrolled already it depends on the kernel.
+#[test]
+fn pages_that_are_sent_without_a_copy_are_given_back() {
+    let (saw, later) = (each_way(by_pages), each_way(by_pages_later));
+    assert_eq!((saw.plain.1, saw.naive.1, saw.ours.1), (true, false, true));
+    for got in [saw.plain.0, saw.naive.0, saw.ours.0, later.plain, later.naive, later.ours] {
+        assert!(got == PAGES, "other bytes than were sent");
+    }
 }
