@@ -12,9 +12,12 @@ use asm::dsl::Module;
 use loader::manifest::{Diagnostic, Section};
 use loader::system::{Counters, MapSet, Share, Site, System, SystemError, Wants};
 use progs::BuiltIn;
-use progs::bypass::drain::{self, Maps};
 use progs::bypass::share::share;
 use progs::bypass::types::Inbox;
+use progs::bypass::{
+    self,
+    drain::{self, Maps},
+};
 use progs::lb::control::config::{ConfigError, Vip};
 use progs::lb::control::{self, Config, DecapTables, KernelMaps, Sizes, Tables, Write, routes};
 use serde_json::Value;
@@ -117,7 +120,11 @@ impl System for BuiltInSystem {
     }
 
     fn object(&self) -> Result<Vec<u8>, SystemError> {
-        Ok(self.built_in.object()?)
+        match self.kind {
+            // Its self-probe has written it before.
+            Kind::Bypass => Ok(bypass::control::object()?.to_vec()),
+            _ => Ok(self.built_in.object()?),
+        }
     }
 
     fn wants(&self, section: Option<&Section>) -> Result<Wants, Diagnostic> {

@@ -50,13 +50,28 @@ pub enum KernelBtfError {
     },
 }
 
+fn read(path: &Path) -> Result<Arc<Btf<'static>>, KernelBtfError> {
+    let bytes = std::fs::read(path).map_err(|source| KernelBtfError::Read { path: path.to_owned(), source })?;
+    let btf = Btf::from_vec(bytes).map_err(|source| KernelBtfError::Parse { path: path.to_owned(), source })?;
+    Ok(Arc::new(btf))
+}
+
 impl KernelBtf {
-    /// The running kernel's.
+    /// The running kernel's. They stay the same, so they are read once in a process (megabytes); modules come and go, and are looked
+    /// for anew.
     ///
     /// # Errors
     /// The kernel does not show its types, or they cannot be read.
     pub fn running() -> Result<Self, KernelBtfError> {
-        Self::read(&Path::new(DIR).join("vmlinux"), OnceLock::new())
+        static VMLINUX: OnceLock<Arc<Btf<'static>>> = OnceLock::new();
+        let vmlinux = match VMLINUX.get() {
+            Some(vmlinux) => vmlinux,
+            None => {
+                let read = read(&Path::new(DIR).join("vmlinux"))?;
+                VMLINUX.get_or_init(|| read)
+            }
+        };
+        Ok(Self { vmlinux: Arc::clone(vmlinux), modules: OnceLock::new() })
     }
 
     /// From a file with raw BTF; modules are not looked for.
@@ -64,19 +79,13 @@ impl KernelBtf {
     /// # Errors
     /// The file cannot be read, or is not BTF.
     pub fn from_file(path: &Path) -> Result<Self, KernelBtfError> {
-        Self::read(path, OnceLock::from(Vec::new()))
+        Ok(Self { vmlinux: read(path)?, modules: OnceLock::from(Vec::new()) })
     }
 
     /// From types that are at hand; no modules.
     #[must_use]
     pub fn from_btf(btf: Btf<'static>) -> Self {
         Self { vmlinux: Arc::new(btf), modules: OnceLock::from(Vec::new()) }
-    }
-
-    fn read(path: &Path, modules: OnceLock<Vec<Module>>) -> Result<Self, KernelBtfError> {
-        let bytes = std::fs::read(path).map_err(|source| KernelBtfError::Read { path: path.to_owned(), source })?;
-        let btf = Btf::from_vec(bytes).map_err(|source| KernelBtfError::Parse { path: path.to_owned(), source })?;
-        Ok(Self { vmlinux: Arc::new(btf), modules })
     }
 
     /// The kernel without its modules.

@@ -86,6 +86,11 @@ impl Counting {
 /// one of the others, what it sees brings nobody into quarantine.
 const OPTIONAL: [&str; 5] = ["made", "spliced", "asked", "optioned", "calls"];
 
+/// Bytes of the ring buffer for records; of the smallest one; and about so many for a record, of which most ends make none.
+const RECORDS: u32 = 1 << 18;
+const PAGE: u32 = 4096;
+const RECORD: u32 = 64;
+
 /// The programs, at their places as long as this lives.
 #[derive(Debug)]
 pub struct Bypass {
@@ -103,24 +108,16 @@ impl Bypass {
     ///
     /// [`Error::Load`] if the kernel takes them in no way, [`Error::Link`].
     pub fn load() -> Result<Self, Error> {
-        let counted = Self::load_counting(Counting::Tracepoint).or_else(|_| Self::load_counting(Counting::Function));
-        counted.or_else(|_| {
-            let bypass = Self::load_counting(Counting::None)?;
+        let load = |counting| Self::load_sized(counting, None);
+        load(Counting::Tracepoint).or_else(|_| load(Counting::Function)).or_else(|_| {
+            let bypass = load(Counting::None)?;
             bypass.open(false)?;
             Ok(bypass)
         })
     }
 
-    /// As [`Bypass::load`], in one way, switched on.
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn load_counting(counting: Counting) -> Result<Self, Error> {
-        Self::load_sized(counting, None)
-    }
-
-    /// The same with room for so many ends of connections; 65,536 by default. What finds no room goes by TCP.
+    /// As [`Bypass::load`], in one way, switched on, with room for so many ends of connections; 65,536 by default, which take the kernel
+    /// as long as everything else. What finds no room goes by TCP.
     ///
     /// # Errors
     ///
@@ -139,8 +136,9 @@ impl Bypass {
         options.variables.extend(told.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec())));
         let sizes = ["inboxes", "peers", "ends"].into_iter().zip(entries.into_iter().cycle());
         options.max_entries = sizes.map(|(map, entries)| (map.to_owned(), entries)).collect();
-        // And room for a page of records.
-        options.max_entries.extend(entries.map(|_| ("flows".to_owned(), 4096)));
+        // And room for a record of each, in whole pages, as many as there are by default at most.
+        let records = |entries: u32| (entries.min(RECORDS / RECORD) * RECORD).next_power_of_two().max(PAGE);
+        options.max_entries.extend(entries.map(|entries| ("flows".to_owned(), records(entries))));
         let loaded = loader::load(&Spec::parse(object()?)?, &options).map_err(Box::new)?;
         let prog = |name| loaded.prog(name).map_err(Box::new);
         let map = |name| loaded.map(name).map_err(Box::new);
@@ -332,7 +330,11 @@ fn written(
 }
 
 /// The object, written once.
-fn object() -> Result<&'static [u8], Error> {
+///
+/// # Errors
+///
+/// [`Error::Write`]: a mistake in this crate.
+pub fn object() -> Result<&'static [u8], Error> {
     static OBJECT: OnceLock<Vec<u8>> = OnceLock::new();
     written(&OBJECT, super::object)
 }

@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -132,6 +132,18 @@ impl OwnCgroup {
     }
 }
 
+/// Room for more ends of connections than a test has. To make all the room that ours has by default takes longer than most tests.
+const ROOM: u32 = 4096;
+
+/// Ours, as this kernel takes it: that is found out once, with all the room there is by default.
+fn load(entries: u32) -> Bypass {
+    static COUNTING: OnceLock<Counting> = OnceLock::new();
+    let counting = *COUNTING.get_or_init(|| Bypass::load().unwrap_or_else(|error| panic!("{error:?}")).counting());
+    let ours = Bypass::load_sized(counting, Some(entries)).unwrap_or_else(|error| panic!("{error:?}"));
+    ours.open(counting != Counting::None).expect("it is an array");
+    ours
+}
+
 /// The programs at their places. They go before the cgroup does.
 pub(crate) struct Rig {
     /// Ours, in that mode.
@@ -156,11 +168,11 @@ impl Rig {
     }
 
     fn load_ours(&mut self) {
-        self.attach(Bypass::load().unwrap_or_else(|error| panic!("{error:?}")));
+        self.attach(load(ROOM));
     }
 
     fn load_uncounted(&mut self) {
-        let ours = Bypass::load_counting(Counting::None).unwrap_or_else(|error| panic!("{error:?}"));
+        let ours = Bypass::load_sized(Counting::None, Some(ROOM)).unwrap_or_else(|error| panic!("{error:?}"));
         ours.open(false).expect("it is an array");
         self.attach(ours);
     }
@@ -173,12 +185,9 @@ impl Rig {
 
     /// Ours anew, with room for so many ends of connections.
     pub(crate) fn shrink(&mut self, entries: u32) {
-        let Some(ours) = self.ours.take() else { return };
-        let counting = ours.counting();
-        drop(ours);
-        let small = Bypass::load_sized(counting, Some(entries)).unwrap_or_else(|error| panic!("{error:?}"));
-        small.open(counting != Counting::None).expect("it is an array");
-        self.attach(small);
+        if self.ours.take().is_some() {
+            self.attach(load(entries));
+        }
     }
 
     fn load_naive(&mut self) {

@@ -114,7 +114,7 @@ impl Verdicts {
 fn look(ground: &Inside) -> Result<Seen, Error> {
     let held_by_tcp = trials::held();
     for counting in [Counting::Tracepoint, Counting::Function] {
-        let Ok(mut bypass) = Bypass::load_counting(counting) else { continue };
+        let Ok(mut bypass) = Bypass::load_sized(counting, Some(ROOM)) else { continue };
         bypass.attach(&Cgroup::open(ground.path())?)?;
         // What is tried here is what others are kept from for.
         bypass.quarantine_for(Duration::ZERO)?;
@@ -138,6 +138,9 @@ fn look(ground: &Inside) -> Result<Seen, Error> {
     // Nothing is redirected then, so there is nothing to see.
     Ok(Seen::nothing(held_by_tcp))
 }
+
+/// Room for the ends of its connections, of which few live at a time.
+const ROOM: u32 = 1024;
 
 /// How long the programs may take to go.
 const PATIENCE: Duration = Duration::from_secs(1);
