@@ -41,7 +41,20 @@ pub struct Table {
     #[serde(default)]
     expect: Vec<Expect>,
     #[serde(default)]
+    lacks: Vec<Lacks>,
+    #[serde(default)]
     known_splat: Vec<KnownSplat>,
+}
+
+/// What kernels lack though they are young enough for it: of another architecture, or built without it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Lacks {
+    /// Names of kernels as the report shows them.
+    on: Vec<String>,
+    feature: String,
+    #[serde(rename = "reason")]
+    _reason: String,
 }
 
 /// A complaint of the kernel about a mistake of its own, which a test may meet on its way.
@@ -155,7 +168,7 @@ impl Table {
             Status::Pass if of_runner && !ran_one(detail) => {
                 return Verdict::Red("the test runner did not run it".to_owned());
             }
-            Status::Pass => self.skip(kernel, detail, expected.is_some_and(|row| row.status == Wanted::Skip)),
+            Status::Pass => self.skip(name, kernel, detail, expected.is_some_and(|row| row.status == Wanted::Skip)),
         };
         match (got, expected) {
             (Verdict::Pass, Some(row)) => Verdict::Red(format!("passed, but verdicts.toml says: {}", row.reason)),
@@ -171,8 +184,8 @@ impl Table {
     }
 
     /// What a test that returned without a failure printed about being skipped. `may`: a row says that it is, though the kernel
-    /// is new enough.
-    fn skip(&self, kernel: Kernel, detail: &str, may: bool) -> Verdict {
+    /// is new enough; so does one about what this kernel lacks.
+    fn skip(&self, name: &str, kernel: Kernel, detail: &str, may: bool) -> Verdict {
         let Some(line) = detail.lines().find_map(skip_reason) else { return Verdict::Pass };
         let Some((feature, first)) = line.split_once(" needs Linux ") else {
             return Verdict::Red(format!("skipped without a reason that can be checked: {line}"));
@@ -180,11 +193,12 @@ impl Table {
         let Ok(first) = first.parse::<Kernel>() else {
             return Verdict::Red(format!("skipped, but names no version: {line}"));
         };
+        let lacked = self.lacks.iter().any(|row| row.feature == feature && row.on.iter().any(|one| one == name));
         match self.feature.get(feature) {
             Some(known) if *known != first => {
                 Verdict::Red(format!("skipped: {line}; verdicts.toml says that {feature} came with {known}"))
             }
-            _ if kernel >= first && !may => Verdict::Red(format!("skipped: {line}; but this is {kernel}")),
+            _ if kernel >= first && !may && !lacked => Verdict::Red(format!("skipped: {line}; but this is {kernel}")),
             _ => Verdict::Skip(line.to_owned()),
         }
     }
@@ -222,8 +236,9 @@ mod tests {
         let expect = "[[expect]]\ntests = [\"l bond::*\"]\nkernels = \"<5.15, 7.0\"\nstatus = \"fail\"\nreason = \"no native\"\n\
                       [[expect]]\ntests = [\"l b\", \"l jit::*\"]\non = [\"um-6.1\"]\nstatus = \"fail\"\nreason = \"no JIT\"\n\
                       [[expect]]\ntests = [\"l poor\"]\nkernels = \"6.6\"\nstatus = \"skip\"\nreason = \"built without\"\n";
+        let lacks = "[[lacks]]\non = [\"um-6.1\"]\nfeature = \"lsm\"\nreason = \"r\"\n";
         let known = "[[known_splat]]\ntext = \"check+\"\nkernels = \"6.18\"\nreason = \"r\"\n";
-        toml::from_str(&format!("[feature]\ntcx = \"6.6\"\n{expect}{known}")).unwrap()
+        toml::from_str(&format!("[feature]\ntcx = \"6.6\"\nring = \"5.8\"\n{expect}{lacks}{known}")).unwrap()
     }
 
     fn reported(status: Status, detail: &str) -> Ended {
@@ -260,6 +275,10 @@ mod tests {
             ("l poor", "6.6", reported(Status::Pass, ONE), red("passed, but verdicts.toml says: built without")),
             ("l a", "6.1", reported(Status::Pass, &skip("tcx needs Linux 6.7")), red("came with 6.6")),
             ("l a", "6.1", reported(Status::Pass, &skip("new thing needs Linux 6.7")), Ok("skip")),
+            ("l a", "um-6.6", reported(Status::Pass, &skip("tcx needs Linux 6.6")), red("but this is 6.6")),
+            ("l a", "um-6.1", reported(Status::Pass, &skip("ring needs Linux 5.8")), red("but this is 6.1")),
+            ("l a", "um-6.1", reported(Status::Pass, &skip("lsm needs Linux 5.7")), Ok("skip")),
+            ("l a", "6.1", reported(Status::Pass, &skip("lsm needs Linux 5.7")), red("but this is 6.1")),
             ("l a", "6.1", reported(Status::Pass, &skip("no idea")), red("without a reason")),
             ("l bond::x", "5.10", reported(Status::Fail, ""), Ok("expected")),
             ("l bond::x", "7.0", reported(Status::Fail, ""), Ok("expected")),
@@ -289,8 +308,11 @@ mod tests {
     fn the_table_of_the_repository_is_read() {
         let table: Table = toml::from_str(include_str!("../verdicts.toml")).unwrap();
         let kernels = crate::config::parse_wanted(include_str!("../kernels.toml")).unwrap();
-        for name in table.expect.iter().flat_map(|row| &row.on) {
+        for name in table.expect.iter().flat_map(|row| &row.on).chain(table.lacks.iter().flat_map(|row| &row.on)) {
             assert!(kernels.iter().any(|kernel| kernel.label() == *name), "no kernel is called {name}");
+        }
+        for row in &table.lacks {
+            assert!(table.feature.contains_key(&row.feature), "no feature is called {}", row.feature);
         }
         assert_eq!(table.feature.get("tcx"), Some(&"6.6".parse().unwrap()));
         assert!(toml::from_str::<Table>("[[expect]]\ntests = [\"a\"]\n").is_err());

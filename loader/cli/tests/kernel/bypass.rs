@@ -116,7 +116,7 @@ fn what_is_said_first_is_shown_if_it_is_copied() {
         ground.up(&copying(manifest(ground, &cgroup, "", "")));
         if dump(ground, "_data")[0]["value"]["open"] == 0 {
             ground.run(["down", "bypass"]);
-            return println!("skip: counting what is read needs Linux 5.19");
+            return println!("skip: counting what is read needs Linux 5.11");
         }
         let home = cgroup.enter();
         let (client, server) = talking();
