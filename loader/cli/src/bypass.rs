@@ -30,15 +30,16 @@ pub(crate) struct Args {
 /// One question.
 #[derive(Debug, clap::Subcommand)]
 enum What {
-    /// Try what this kernel does with TCP that is cut short
+    /// Try what this kernel does with connections that go past the stack
     ///
     /// On real sockets in a network namespace and a cgroup of its own, with the programs that `up` would load; nothing stays behind.
-    /// `!` marks what is not as in TCP. `up` tries the same before it brings `bypass` up, and obeys what follows.
+    /// `!` marks what is not as in TCP. `up` tries the same before it brings `bypass` up, and does as the last column says.
     Probe,
     /// The pairs that live: both ends, whose they are, what went past the stack and what by TCP
     ///
-    /// With `--follow` the pairs that begin and end, one a line as it happens, until ^C: with `--json`, for a collector. Each is told once,
-    /// to one reader. Where the manifest says `audit = { first_bytes = 64 }`, the first bytes that each end sends are among it.
+    /// One a row: bytes past the stack, bytes by TCP, and in brackets why the last message went there. With `--follow` the pairs that begin
+    /// and end, one a line as it happens, until ^C: with `--json`, for a collector. Each is told once, to one reader. What is sent first
+    /// is among it if the manifest sets `first_bytes` of `audit`. `docs/bypass.md` says more.
     Flows(Flows),
 }
 
@@ -72,7 +73,10 @@ pub(crate) fn run(args: &Args, out: &mut Out) -> Result<()> {
             for side in living.iter_mut().flat_map(|flow| [&mut flow.client, &mut flow.server]).filter(|_| !args.head) {
                 side.sent_first.clear();
             }
-            out.result(&living, |living| table(Flow::HEAD, living.iter().map(Flow::row)))
+            out.result(&living, |living| match living.as_slice() {
+                [] => "no connection is enrolled\n".to_owned(),
+                living => table(Flow::HEAD, living.iter().map(Flow::row)),
+            })
         }
     }
 }

@@ -61,7 +61,7 @@ pub(crate) enum Command {
     /// Reads instructions as hex from standard input and prints r0 in hex. r1 is the memory's address, r2 its length. With
     /// `--object` it runs a program of an object or of assembly text on packets, and prints what became of each.
     Vm(crate::vm::Args),
-    /// Ask about `bypass` on this kernel
+    /// How `bypass` runs on this kernel, and what it carries
     Bypass(crate::bypass::Args),
     /// Repeat an experiment, ours and a peer side by side
     Bench(crate::bench::Args),

@@ -184,8 +184,8 @@ fn file(bytes: &[u8]) -> std::fs::File {
 fn copies_are_bounded_and_whole_wherever_the_bytes_lie() {
     with_rules(|rig, apart| {
         let ours = rig.ours.as_ref().expect("they are up");
-        let bytes: Vec<u8> = (0..=u8::MAX).cycle().take(100_000).collect();
-        for (first, want) in [(MOST, 256), (u32::MAX, 256), (255, 255), (8, 8), (7, 7), (1, 1)] {
+        let bytes: Vec<u8> = (0..=u8::MAX).cycle().take(20_000).collect();
+        for (first, want) in [(MOST, 256), (u32::MAX, 256), (255, 255), (8, 8), (1, 1)] {
             ours.copy_first(first).expect("a setting");
             for from_file in [false, true] {
                 let (mut client, mut server) = IP4.open(rig, apart);
