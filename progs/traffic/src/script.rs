@@ -6,12 +6,14 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsFd;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use crate::LONG;
 use crate::chance::{Chance, PIECE, bytes};
+
+/// Who waits so long for the other end, which may be on a slow and busy machine, waits for something that is lost.
+const STALLED: Duration = Duration::from_secs(60);
 
 /// One end says something, and the other one listens.
 struct Step {
@@ -74,8 +76,8 @@ impl Script {
     }
 
     fn played(&self, stream: TcpStream, client: bool) -> Result<(), String> {
-        stream.set_read_timeout(Some(LONG)).expect("it is a socket");
-        stream.set_write_timeout(Some(LONG)).expect("it is a socket");
+        stream.set_read_timeout(Some(STALLED)).expect("it is a socket");
+        stream.set_write_timeout(Some(STALLED)).expect("it is a socket");
         // With Nagle's algorithm two messages in a row wait for a delayed acknowledgement, and the conversation with them.
         stream.set_nodelay(!self.begin[0].is_multiple_of(8)).expect("it is TCP");
         stream.set_nonblocking(self.polls).expect("it can be");
@@ -198,7 +200,7 @@ impl End {
         if !self.polls {
             return Ok(());
         }
-        let long = PollTimeout::try_from(LONG).expect("it is not so long");
+        let long = PollTimeout::try_from(STALLED).expect("it is not so long");
         match poll(&mut [PollFd::new(self.stream.as_fd(), events)], long) {
             Ok(0) => Err(self.failed("poll", &io::Error::from(ErrorKind::TimedOut))),
             Ok(_) => Ok(()),
@@ -211,7 +213,8 @@ impl End {
             return Err(self.failed("read", &io::Error::from(ErrorKind::UnexpectedEof)));
         }
         let want = bytes(self.heard, got.len());
-        if let Some(wrong) = (0..got.len()).find(|at| got[*at] != want[*at]) {
+        if got != want {
+            let wrong = got.iter().zip(want).take_while(|(got, want)| got == want).count();
             return Err(format!("{}, and byte {wrong} of {} is another one", self.place(), got.len()));
         }
         self.heard += got.len() as u64;
