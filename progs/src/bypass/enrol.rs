@@ -36,11 +36,15 @@ pub(super) fn enrol(ops: &mut SockOps) -> Result<Reply> {
             let sk = ops.sk()?;
             let me = ME.get(&sk)?;
             match ops.new_state() {
-                TcpState::FinWait1 | TcpState::FinWait2 => {
+                TcpState::FinWait1 => {
                     left(me);
+                    // The thread that closes its side does not wait yet.
                     if waits(sk.kernel_tcp()?) {
                         found(me);
                     }
+                }
+                TcpState::FinWait2 => {
+                    left(me);
                 }
                 TcpState::Close => gone(me, ops.old_state() as u32),
                 _ => {}

@@ -30,6 +30,10 @@ fn half_closed(rig: &mut Rig) -> u32 {
         assert_eq!(answer, b"request");
         answering.join().expect("it answers");
     }
+    if let Some(ours) = &rig.ours {
+        let held = ours.quarantine().expect("it can be read");
+        assert!(held.is_empty(), "who closes its side, and waits then, has one thread: {held:?}");
+    }
     told
 }
 
