@@ -183,26 +183,35 @@ fn stream(mut from: TcpStream, mut to: TcpStream, stop: &AtomicBool) {
     });
 }
 
-/// Streams on connections made while it was up, and in the middle of them something that takes programs away.
+/// Sets the flag when it goes, also because something failed: those who wait for it end.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Streams on connections made while it was up, and in the middle of them something that takes programs away. Each goes one way: who reads by
+/// one thread and sends by another is left with TCP.
 fn streams(ground: &Ground, cgroup: &Cgroup, change: impl FnOnce(bool)) {
     let up = ground.up(&manifest(ground, cgroup, "", ""));
     let home = cgroup.enter();
-    let pairs = [talking(), talking()];
+    let there = [talking(), talking()];
+    let back = [talking(), talking()].map(|(client, server)| (server, client));
     drop(home);
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        for (client, server) in pairs {
+        let _ends = Ends(&stop);
+        for (from, to) in there.into_iter().chain(back) {
             let stop = &stop;
-            let back = (server.try_clone().expect("a second handle"), client.try_clone().expect("a second handle"));
-            scope.spawn(move || stream(client, server, stop));
-            scope.spawn(move || stream(back.0, back.1, stop));
+            scope.spawn(move || stream(from, to, stop));
         }
         let begin = Instant::now();
         while is_open(&up) && queued(ground) == 0 {
             assert!(begin.elapsed().as_secs() < 10, "nothing was ever in a queue");
         }
         change(is_open(&up));
-        stop.store(true, Ordering::Relaxed);
     });
     ground.run(["down", "--all"]);
     ground.is_clean("after down");
