@@ -141,7 +141,7 @@ pub fn test(repo: &Repo, arguments: &[String]) -> Result<Step> {
         cargo.env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER", format!("{} as-root", this.display()));
     }
     // Tests that compare with these fail without them, and say so in their own words.
-    if let Err(error) = tools::ensure(&[tools::LLVM, tools::CLANG]) {
+    if let Err(error) = tools::ensure(&[tools::LLVM, tools::CLANG, tools::LIBBPF]) {
         step.notes.push(format!("{error:#}"));
     }
     run_tests(&mut step, cargo.env("REQUIRE_TOOLS", "1").args(arguments))?;

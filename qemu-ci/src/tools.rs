@@ -13,10 +13,10 @@ use nix::unistd::geteuid;
 use crate::arch::Arch;
 use crate::repo::show_and_run;
 
-/// A program of the machine, and the Debian package it comes in.
+/// A program of the machine, or a file by its whole path, and the Debian package it comes in.
 #[derive(Clone, Copy, Debug)]
 pub struct Tool {
-    /// What it is called.
+    /// What it is called, or where it lies.
     pub program: &'static str,
     package: &'static str,
 }
@@ -45,6 +45,9 @@ pub const LLVM: Tool = Tool { program: "llvm-mc-22", package: "llvm-22" };
 /// Second opinion of the disassembler's tests; compiles the kernel's own.
 pub const CLANG: Tool = Tool { program: "clang-22", package: "clang-22" };
 
+/// Headers of C programs that the loader's tests compile for comparison.
+pub const LIBBPF: Tool = Tool { program: "/usr/include/bpf/bpf_helpers.h", package: "libbpf-dev" };
+
 /// Writes the helpers' prototypes from the kernel's documentation.
 pub const PYTHON: Tool = Tool { program: "python3", package: "python3" };
 
@@ -63,6 +66,12 @@ pub fn find(program: &str) -> Option<PathBuf> {
     directories.map(|directory| directory.join(program)).find(|candidate| is_program(candidate))
 }
 
+/// Is it there?
+fn is_there(tool: &Tool) -> bool {
+    let path = Path::new(tool.program);
+    if path.is_absolute() { path.exists() } else { find(tool.program).is_some() }
+}
+
 /// True for a file that may be run.
 fn is_program(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt;
@@ -74,7 +83,7 @@ fn is_program(path: &Path) -> bool {
 /// # Errors
 /// Something is missing and could not be installed.
 pub fn ensure(tools: &[Tool]) -> Result<()> {
-    let missing: Vec<_> = tools.iter().filter(|tool| find(tool.program).is_none()).copied().collect();
+    let missing: Vec<_> = tools.iter().filter(|tool| !is_there(tool)).copied().collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -89,7 +98,7 @@ pub fn ensure(tools: &[Tool]) -> Result<()> {
         let _ = show_and_run(&mut apt_get(&["update"]))?;
         install(&packages)?;
     }
-    match missing.iter().find(|tool| find(tool.program).is_none()) {
+    match missing.iter().find(|tool| !is_there(tool)) {
         None => Ok(()),
         Some(tool) => bail!("{} is still missing after `{by_hand}`", tool.program),
     }
