@@ -31,7 +31,7 @@ fn watches() -> bool {
     hooks.iter().all(|&(prog, attach)| features::helper(prog, attach, helper::PROBE_READ_KERNEL) == Ok(true))
 }
 
-/// How many parameters the function has that receives on enrolled sockets: six, before Linux 5.19 took one away.
+/// How many parameters the function has that receives on enrolled sockets: six, before Linux 5.19 took one away; four in 7.3.
 fn parameters(kernel: &KernelBtf) -> Option<u32> {
     let wanted = ("tcp_bpf_recvmsg", Kind::FUNC);
     let (_, id) = *kernel.find_all(&[wanted]).get(&wanted)?;

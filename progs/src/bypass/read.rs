@@ -30,7 +30,9 @@ pub(super) fn heard(ctx: &mut TpBtf) -> Result<u32> {
 pub(super) fn heard_fexit(ctx: &mut Fentry) -> Result<Observed> {
     let me = ME.get(&ctx.ptr::<0, kernel::Sock>())?;
     BY_FUNCTION.place().store(1);
-    if PARAMETERS == 5 {
+    if PARAMETERS == 4 {
+        count(me, ctx.arg::<4>() as i32, ctx.arg::<3>() as u32);
+    } else if PARAMETERS == 5 {
         count(me, ctx.arg::<5>() as i32, ctx.arg::<3>() as u32);
     } else {
         count(me, ctx.arg::<6>() as i32, ctx.arg::<4>() as u32);

@@ -1,5 +1,6 @@
 //! The end of the function that receives on enrolled sockets says what was read, however many parameters the function has: six in Linux 5.10,
-//! where ours cannot count by it for another reason (a program there has no storage of sockets), five from 5.19 on.
+//! where ours cannot count by it for another reason (a program there has no storage of sockets), five from 5.19 on,
+//! four in Linux 7.3.
 
 use std::io::Write;
 
@@ -24,7 +25,9 @@ const PEEK: u32 = 2;
 
 #[fexit("tcp_bpf_recvmsg", default = Observed::Done)]
 fn received(ctx: &mut Fentry) -> Result<Observed> {
-    if PARAMETERS == 5 {
+    if PARAMETERS == 4 {
+        count(ctx.arg::<4>() as i32, ctx.arg::<3>() as u32);
+    } else if PARAMETERS == 5 {
         count(ctx.arg::<5>() as i32, ctx.arg::<3>() as u32);
     } else {
         count(ctx.arg::<6>() as i32, ctx.arg::<4>() as u32);
