@@ -61,7 +61,9 @@ impl Meddler<'_> {
                 // As long as it may take somebody to read, or not.
                 let patience = ["0", "0.001", "0.1"][usize::try_from((self.chance)(3)).expect("it is small")];
                 let down = self.ground.run(["down", "bypass", "--drain", patience]);
-                if down.code != Some(0) && !down.stderr.contains("is not up") {
+                if down.code != Some(0)
+                    && !["is not up", "there is no deployment"].iter().any(|none| down.stderr.contains(none))
+                {
                     down.failed(&["unread bytes in", "nothing is lost"]);
                 }
             }
