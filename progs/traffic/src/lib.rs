@@ -12,6 +12,7 @@ mod script;
 pub mod soak;
 pub mod stat;
 pub mod storm;
+pub mod tally;
 
 use std::time::Duration;
 

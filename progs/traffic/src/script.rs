@@ -48,26 +48,42 @@ impl Script {
         let begin = [chance.below(1 << 40), chance.below(1 << 40)];
         let (mut steps, mut at_once) = (Vec::new(), None);
         let kind = match chance.below(16) {
-            0 | 1 => {
-                steps = vec![message(&mut chance), stream(&mut chance), message(&mut chance)];
-                "large writes"
+            0 => {
+                steps.extend([message(&mut chance), stream(&mut chance), message(&mut chance)]);
+                "a stream that nobody waits for"
             }
-            2 => {
-                steps = vec![message(&mut chance), small(&mut chance), message(&mut chance)];
+            1 | 2 => {
+                steps.extend(greeting());
+                steps.extend((0..3).flat_map(|_| [stream(&mut chance), message(&mut chance)]));
+                "streams"
+            }
+            3 => {
+                steps.extend([message(&mut chance), small(&mut chance), message(&mut chance)]);
                 "many small messages"
             }
-            3 | 4 => {
-                steps = vec![message(&mut chance), message(&mut chance)];
+            4 | 5 => {
+                steps.extend(greeting());
                 at_once = Some(stream(&mut chance));
                 "both at once"
             }
+            6..=9 => {
+                steps.extend(greeting());
+                steps.extend((0..8).flat_map(|_| answered(&mut chance)));
+                "requests and large answers"
+            }
             _ => {
-                steps.extend((0..12).map(|_| message(&mut chance)));
+                steps.extend((0..24).map(|_| message(&mut chance)));
                 "a talk"
             }
         };
         let polls = at_once.is_some() || chance.below(4) == 0;
         Self { kind, steps, at_once, polls, last: message(&mut chance), begin }
+    }
+
+    /// What both ends say.
+    pub(crate) fn bytes(&self) -> u64 {
+        let at_once = self.at_once.iter().flat_map(|step| [step; 2]);
+        self.steps.iter().chain(at_once).chain([&self.last]).map(|step| step.len).sum()
     }
 
     /// Plays one end.
@@ -98,6 +114,24 @@ impl Script {
             end.ends()
         }
     }
+}
+
+/// A word each way: from then on everybody is known to read.
+fn greeting() -> [Step; 2] {
+    [true, false].map(|client| Step { client, len: 5, write: 5, read: PIECE })
+}
+
+/// A request, and its answer in one write.
+fn answered(chance: &mut Chance) -> [Step; 2] {
+    let most = if chance.below(4) == 0 { 200_000 } else { 60_000 };
+    let len = chance.up_to(most);
+    let read = if chance.below(2) == 0 { PIECE } else { chance.up_to(20_000) };
+    [(true, chance.up_to(300), PIECE), (false, len, read)].map(|(client, len, read)| Step {
+        client,
+        len: len as u64,
+        write: len,
+        read,
+    })
 }
 
 fn message(chance: &mut Chance) -> Step {

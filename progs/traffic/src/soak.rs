@@ -1,9 +1,10 @@
 //! Many connections that open, talk, half-close and close as chance has it, beside a storm of closes, while a test does something to all of
 //! them: every byte is checked, every read blocks until there is something to read, and at the end the kernel has its memory back.
 //!
-//! Stage: test support. Input: how many, and a seed: `BYPASS_SOAK_CONNECTIONS`, `BYPASS_SOAK_SEED`; `BYPASS_SOAK_AT_ONCE` at a time.
-//! Output: a judgement. Next file to read: `chance.rs`, then `script.rs`.
+//! Stage: test support. Input: how many, how long at least, and a seed: `BYPASS_SOAK_CONNECTIONS`, `BYPASS_SOAK_SECONDS`,
+//! `BYPASS_SOAK_SEED`; `BYPASS_SOAK_AT_ONCE` at a time. Output: a judgement. Next file to read: `chance.rs`, then `script.rs`.
 
+use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -30,11 +31,26 @@ fn setting(name: &str, otherwise: u64) -> u64 {
 #[derive(Debug)]
 pub struct Soak {
     connections: u64,
+    until: Instant,
     begun: AtomicU64,
+    played: Mutex<Played>,
     /// Does the test need no more than that?
     done: AtomicBool,
     seed: u64,
     wrong: Mutex<Vec<String>>,
+}
+
+/// What was played.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Played {
+    /// Connections that there had to be.
+    pub(crate) asked_for: u64,
+    /// Connections.
+    pub(crate) connections: u64,
+    /// Bytes that they carried both ways.
+    pub(crate) bytes: u64,
+    /// Where they were accepted.
+    pub(crate) places: BTreeSet<SocketAddr>,
 }
 
 impl Soak {
@@ -42,8 +58,15 @@ impl Soak {
     #[must_use]
     pub fn new(connections: u64) -> Self {
         let connections = setting("BYPASS_SOAK_CONNECTIONS", connections);
-        let seed = setting("BYPASS_SOAK_SEED", 1);
-        Self { connections, begun: AtomicU64::new(0), done: AtomicBool::new(false), seed, wrong: Mutex::default() }
+        Self {
+            connections,
+            until: Instant::now() + Duration::from_secs(setting("BYPASS_SOAK_SECONDS", 0)),
+            begun: AtomicU64::new(0),
+            played: Mutex::default(),
+            done: AtomicBool::new(false),
+            seed: setting("BYPASS_SOAK_SEED", 1),
+            wrong: Mutex::default(),
+        }
     }
 
     /// Plays all of them, does `meanwhile`, whose sockets are its own business, and plays more until that is done.
@@ -68,17 +91,23 @@ impl Soak {
         println!("{} connections in {:.1?}, seed {}", self.begun(), begun.elapsed(), self.seed);
     }
 
-    /// Waits until so much of them has begun.
-    pub fn wait_for(&self, part: u64, of: u64) {
-        while self.begun() < self.connections * part / of && !self.is_wrong() {
+    /// Waits until one more part of all of them has begun.
+    pub fn wait_for_one_of(&self, parts: u64) {
+        let until = self.begun() + self.connections.div_ceil(parts);
+        while self.begun() < until && !self.is_wrong() {
             thread::sleep(Duration::from_millis(1));
         }
     }
 
-    /// Whether all that have to be have begun, or something has gone wrong.
+    /// Whether all that have to be have begun, for as long as it has to be, or something has gone wrong.
     #[must_use]
     pub fn is_enough(&self) -> bool {
-        self.begun() >= self.connections || self.is_wrong()
+        self.begun() >= self.connections && Instant::now() >= self.until || self.is_wrong()
+    }
+
+    pub(crate) fn played(&self) -> Played {
+        let played = self.played.lock().unwrap_or_else(PoisonError::into_inner);
+        Played { asked_for: self.connections, ..played.clone() }
     }
 
     fn begun(&self) -> u64 {
@@ -99,14 +128,21 @@ impl Soak {
     fn work(&self, lane: u64) {
         let (at, by) = PLACES[usize::try_from(lane).expect("it is small") % PLACES.len()];
         let listener = TcpListener::bind((at, 0)).expect("a listener");
-        let port = listener.local_addr().expect("its address").port();
-        let to = SocketAddr::new(by.parse().expect("an address"), port);
+        let place = listener.local_addr().expect("its address");
+        let to = SocketAddr::new(by.parse().expect("an address"), place.port());
+        let (mut connections, mut bytes) = (0, 0);
         while !(self.is_wrong() || self.is_enough() && self.done.load(Ordering::Relaxed)) {
             let number = self.begun.fetch_add(1, Ordering::Relaxed);
-            let wrong = connection(&listener, to, self.seed << 32 ^ number);
+            let seed = self.seed << 32 ^ number;
+            let wrong = connection(&listener, to, seed);
+            (connections, bytes) = (connections + 1, bytes + Script::new(seed).bytes());
             let wrong = wrong.into_iter().map(|wrong| format!("connection {number} to {to}: {wrong}"));
             self.wrong.lock().unwrap_or_else(PoisonError::into_inner).extend(wrong);
         }
+        let mut played = self.played.lock().unwrap_or_else(PoisonError::into_inner);
+        played.connections += connections;
+        played.bytes += bytes;
+        played.places.insert(place);
     }
 }
 

@@ -11,6 +11,7 @@ use loader::map::Map;
 use progs::bypass::types::Inbox;
 use traffic::pair::talking;
 use traffic::soak::Soak;
+use traffic::tally::{Maps, tally};
 
 use crate::bypass::manifest;
 use crate::drain::is_open;
@@ -116,17 +117,18 @@ fn no_connection_notices_downs_ups_and_kills() {
         let open = is_open(&ground.up(&text));
         meddler.whole = begin.elapsed();
         let home = meddler.cgroup.enter();
-        let mut seen = 0;
-        soak.run(|| {
-            // Each thing once, and then what chance says.
-            let turns = rounds(u32::try_from(ORDER.len()).expect("it is small"));
-            for turn in 0.. {
-                if soak.is_enough() && turn >= turns as usize {
-                    break;
+        let maps = || Maps::find(|name| Map::from_pin(format!("/sys/fs/bpf/loader/bypass/maps/{name}")));
+        let past = tally(&soak, maps, || {
+            soak.run(|| {
+                // Each thing once, and then what chance says.
+                let turns = rounds(u32::try_from(ORDER.len()).expect("it is small"));
+                for turn in 0.. {
+                    if soak.is_enough() && turn >= turns as usize {
+                        break;
+                    }
+                    meddler.meddle(turn);
                 }
-                meddler.meddle(turn);
-                seen = seen.max(redirected());
-            }
+            });
         });
         meddler.up();
         let (client, server) = talking();
@@ -134,7 +136,7 @@ fn no_connection_notices_downs_ups_and_kills() {
         drop((client, server));
         drop(home);
         println!("did [up, down, impatient down, impatient up, killed up, killed down] so often: {:?}", meddler.done);
-        println!("saw {seen} messages redirected");
+        past.is_enough(open);
         let ids = ids(&ground.status("bypass"));
         meddler.down();
         are_gone(&ids);
