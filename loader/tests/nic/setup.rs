@@ -41,6 +41,11 @@ pub(crate) fn wire() -> Wire {
     let (near, far) = match made {
         None if name() == "netdevsim" => (netdevsim(&mut rt), None),
         Some((_, commands, near, far)) => {
+            // An earlier test in this process has made them, too. The other end of a pair goes along.
+            for left in rt.links().expect("links").iter().filter(|link| ["near", "part"].contains(&link.name.as_str()))
+            {
+                rt.link_delete(left.ifindex).expect("taken away");
+            }
             commands.iter().for_each(|command| ip(command));
             let mut index = |name: &str| rt.link_by_name(name).expect("made").ifindex;
             (index(near), far.map(index))
