@@ -27,10 +27,10 @@ use crate::nic::{self, Nic};
 use crate::qemu::{Machine, arguments};
 use crate::tools;
 
-/// How long a guest is waited for, by the host's clock.
+/// How long a guest is waited for, by the host's clock, which stands still while the guest waits for a processor of a busy host.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
-    /// Until process 1 says hello. A boot takes about two seconds; the rest is for a busy host.
+    /// Until process 1 says hello. A boot takes about two seconds.
     pub boot: Duration,
     /// Without a line, beyond the time that the running test may take.
     pub silence: Duration,
@@ -242,13 +242,16 @@ fn listen(guest: &Guest<'_>, mut qemu: Qemu, begin: Instant) -> Result<Run> {
     let errors = qemu.0.stderr.take().map(gather);
     let mut stream = Stream::new(&guest.plan.nonce, guest.plan.items.len());
     let mut boot = None;
+    let mut silence = Silence::begin(qemu.0.id());
     let silent = loop {
         let limit = patience(&stream, guest);
-        match lines.recv_timeout(limit) {
+        match lines.recv_timeout(limit.saturating_sub(silence.lasts())) {
             Ok(line) => stream.line(&line),
             Err(RecvTimeoutError::Disconnected) => break None,
+            Err(RecvTimeoutError::Timeout) if silence.lasts() < limit => continue,
             Err(RecvTimeoutError::Timeout) => break Some(limit),
         }
+        silence = Silence::begin(qemu.0.id());
         if boot.is_none() && stream.hello().is_some() {
             boot = Some(begin.elapsed());
         }
@@ -278,6 +281,35 @@ fn listen(guest: &Guest<'_>, mut qemu: Qemu, begin: Instant) -> Result<Run> {
     }
     let release = hello.map_or_else(String::new, |hello| hello.release);
     Ok(Run { release, boot, total: begin.elapsed(), cpu, ending, items, faults, retries: 0 })
+}
+
+/// Time without a line, in which the guest could have run.
+struct Silence {
+    pid: u32,
+    since: Instant,
+    starved: Duration,
+}
+
+impl Silence {
+    fn begin(pid: u32) -> Self {
+        Self { pid, since: Instant::now(), starved: starved(pid) }
+    }
+
+    fn lasts(&self) -> Duration {
+        self.since.elapsed().saturating_sub(starved(self.pid).saturating_sub(self.starved))
+    }
+}
+
+/// How long that thread of a process that waited longest was able to run and had no processor: of QEMU the one that emulates.
+fn starved(pid: u32) -> Duration {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return Duration::ZERO };
+    let accounts = threads.flatten().filter_map(|thread| fs::read_to_string(thread.path().join("schedstat")).ok());
+    Duration::from_nanos(accounts.filter_map(|account| waited(&account)).max().unwrap_or(0))
+}
+
+/// The nanoseconds in a run queue that a thread's `schedstat` tells of, behind those on a processor.
+fn waited(schedstat: &str) -> Option<u64> {
+    schedstat.split_whitespace().nth(1)?.parse().ok()
 }
 
 /// Processor time that a process has taken, and that of its threads; none when there is no such process.
@@ -366,5 +398,35 @@ mod tests {
             assert!(begin.elapsed() < Duration::from_secs(60), "a busy process takes none");
         }
         assert_eq!(processor_time(u32::MAX), Duration::ZERO);
+    }
+
+    #[test]
+    fn waiting_for_a_processor_is_read() {
+        assert_eq!(waited("12 345 6\n"), Some(345));
+        assert_eq!([waited(""), waited("12"), waited("12 many 6")], [None; 3]);
+        assert_eq!(starved(u32::MAX), Duration::ZERO);
+    }
+
+    /// More threads than processors: some of them wait, and that time is not held against a guest.
+    #[test]
+    fn silence_without_a_processor_does_not_count() {
+        use std::sync::atomic::{AtomicBool, Ordering};
+        let processors = thread::available_parallelism().expect("a processor").get();
+        let (over, silence) = (AtomicBool::new(false), Silence::begin(std::process::id()));
+        thread::scope(|scope| {
+            for _ in 0..=processors {
+                scope.spawn(|| {
+                    while !over.load(Ordering::Relaxed) {
+                        std::hint::spin_loop();
+                    }
+                });
+            }
+            while starved(silence.pid) == silence.starved && silence.since.elapsed() < Duration::from_secs(60) {
+                thread::sleep(Duration::from_millis(1));
+            }
+            over.store(true, Ordering::Relaxed);
+        });
+        assert!(starved(silence.pid) > silence.starved, "nobody ever waits");
+        assert!(silence.lasts() < silence.since.elapsed());
     }
 }
