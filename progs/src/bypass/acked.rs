@@ -15,7 +15,7 @@ use asm::dsl::prelude::*;
 
 use super::leave::left;
 use super::policy::ENDS;
-use super::types::{BULK, HELD, HELD_PACE, INBOXES, LEAVE, LITTLE, ME, OPEN, PEERS, STREAM, Tcp};
+use super::types::{BULK, HELD, HELD_PACE, INBOXES, LEAVE, LITTLE, ME, OPEN, PEERS, Reason, STREAM, Tcp};
 
 /// `IPPROTO_TCP` and its `TCP_NOTSENT_LOWAT`, which the kernel lets programs set since Linux 5.11.
 const LOWAT: (u32, u32) = (6, 25);
@@ -64,6 +64,10 @@ pub(super) fn acked(ops: &SockOps) {
         }
     }
     let Some(own) = INBOXES.get(&me.key) else { return };
+    if full {
+        to.reason = Reason::Room.number();
+        own.reason = Reason::Room.number();
+    }
     // Both options wake whoever waits at the socket: who is in a call that sends does not read, unless he has several threads, and then he
     // has read before.
     if waits && !sends(tcp) {

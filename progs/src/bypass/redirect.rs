@@ -34,12 +34,14 @@ pub(super) fn redirect(msg: &mut SkMsg) -> Result<SkAction> {
     }
     to.sent = before + size;
     let mut reason = doubt(me, to, stream);
-    if reason == 0 && full(msg, to, before - read + size) {
+    if reason == 0 && full(msg, to, before - read, size) {
         reason = Reason::Credit.number();
     }
     if reason != 0 {
         to.by_tcp = 1;
-        to.reason = reason;
+        if to.reason != Reason::Room.number() {
+            to.reason = reason;
+        }
         to.passed += 1;
         me.size = size as u32;
         return Ok(SkAction::Pass);
@@ -47,14 +49,12 @@ pub(super) fn redirect(msg: &mut SkMsg) -> Result<SkAction> {
     // This is to be seen before readiness is looked at: `leave.rs` says why.
     to.tail = before + size;
     to.messages.atomic_add(1);
-    if to.ready == 0 {
+    // Or the socket was closed a moment ago.
+    if to.ready == 0 || PEERS.redirect_msg(msg, &me.peer, Toward::Ingress) == SkAction::Drop {
         to.by_tcp = 1;
         to.reason = Reason::Leaving.number();
-        return Ok(SkAction::Pass);
-    }
-    if PEERS.redirect_msg(msg, &me.peer, Toward::Ingress) == SkAction::Drop {
-        // The socket was closed a moment ago.
-        to.by_tcp = 1;
+        to.messages -= 1;
+        to.passed += 1;
         return Ok(SkAction::Pass);
     }
     me.sent = before + size;
@@ -96,13 +96,13 @@ fn doubt(me: ValRef<Me>, to: ValRef<Inbox>, stream: u32) -> u32 {
     0
 }
 
-/// Would more lie in the other end's queue than may? `waiting`: bytes that would be on their way.
+/// Would more lie in the other end's queue than may? `waiting`: bytes that are on their way.
 ///
 /// That is as much as TCP's own buffer takes, so that a sender whose reader does not read gets as far as it would without us, and what
 /// the application wants of the buffer holds here, too. Where TCP is not held back, it takes a buffer of its own on top: then most is
 /// left to it.
 #[bpf_fn]
-fn full(msg: &SkMsg, to: ValRef<Inbox>, waiting: u64) -> bool {
+fn full(msg: &SkMsg, to: ValRef<Inbox>, waiting: u64, size: u64) -> bool {
     // How many messages were read nobody says. But once all bytes up to the mark were, all messages before it were.
     if to.read >= to.mark {
         to.old = to.young;
@@ -112,14 +112,15 @@ fn full(msg: &SkMsg, to: ValRef<Inbox>, waiting: u64) -> bool {
     if to.old + to.young >= CREDIT_MESSAGES {
         return true;
     }
-    if waiting <= LITTLE {
+    // TCP looks for room before a packet, of up to 64 KiB, and takes all of it then, however small the buffer is.
+    if waiting + size <= LITTLE || waiting == 0 && size <= BULK {
         return false;
     }
     let Some(tcp) = msg.sk().kernel_tcp::<Tcp>() else { return true };
     let buffer = tcp.inet_conn.icsk_inet.sk.sk_sndbuf.load() as u64;
     let lowat = tcp.notsent_lowat.load();
     let credit = if lowat != 0 && lowat <= HELD { buffer } else { buffer.min((buffer >> 3).max(BULK)) };
-    waiting > credit
+    waiting + size > credit
 }
 
 /// 1 in a stream of small messages that nobody answers.

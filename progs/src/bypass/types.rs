@@ -160,6 +160,8 @@ pub enum Reason {
     Policy = 7,
     /// Somebody waits for something to read while another thread sends.
     Duplex = 8,
+    /// A sender that waits in calls went on with little room, and has left: the kernel would have told it of more in a read.
+    Room = 9,
 }
 
 impl Reason {
@@ -182,6 +184,7 @@ impl Reason {
             6 => "closed",
             7 => "policy",
             8 => "duplex",
+            9 => "room",
             _ => "?",
         }
     }

@@ -260,10 +260,11 @@ fn nothing_is_no_end() {
 /// How often a read that follows a write of about as much as buffers take is told to try again.
 fn read_after_writes(rig: &mut Rig) -> u32 {
     let sizes = (0..rounds("BYPASS_UPLOADS", 20)).map(|i| 3_600_000 + 40_000 * i as usize);
-    sizes.map(|size| told_after(size, rig.connection())).sum()
+    sizes.map(|size| told_after(size, rig)).sum()
 }
 
-fn told_after(size: usize, (mut client, mut server): (TcpStream, TcpStream)) -> u32 {
+fn told_after(size: usize, rig: &Rig) -> u32 {
+    let (mut client, mut server) = rig.connection();
     let taking = std::thread::spawn(move || {
         let (mut left, mut part) = (size, vec![0; 16 << 10]);
         while left > 0 {
@@ -272,13 +273,24 @@ fn told_after(size: usize, (mut client, mut server): (TcpStream, TcpStream)) -> 
         server.write_all(b"answer").expect("somebody reads");
     });
     client.write_all(&vec![7; size]).expect("it is taken");
+    let told = answered(&mut client);
+    taking.join().expect("it answers");
+    if let Some(ours) = rig.ours.as_ref().filter(|_| rig.counted()) {
+        let last = ours.flows().expect("maps can be read").pop().expect("it stands");
+        let enrolled = ours.loaded().map("peers").expect("its name").keys().count();
+        assert!(enrolled > 0 || last.server.received.reason == "room", "it has left: {last:?}");
+    }
+    told
+}
+
+/// Waits for the answer; how often it is told to try again.
+fn answered(client: &mut TcpStream) -> u32 {
     let (mut told, mut answer) = (0, [0; 6]);
     while let Err(error) = client.read_exact(&mut answer) {
         assert_eq!(error.kind(), ErrorKind::WouldBlock, "{error}");
         told += 1;
     }
     assert_eq!(&answer, b"answer");
-    taking.join().expect("it answers");
     told
 }
 
@@ -287,6 +299,36 @@ fn told_after(size: usize, (mut client, mut server): (TcpStream, TcpStream)) -> 
 fn a_read_that_blocks_blocks_after_a_large_write() {
     let [plain, ours] = [Mode::Plain, Mode::Ours].map(|mode| one_way(mode, read_after_writes));
     assert_eq!((plain, ours), (0, 0));
+}
+
+/// How often a read is told to try again on a socket that polled until its buffer was full, and waits in calls from then on; the most of
+/// several times.
+fn read_after_polling(rig: &mut Rig) -> u32 {
+    (0..rounds("BYPASS_UPLOADS", 8)).map(|_| told_after_polling(rig.connection())).max().expect("there are some")
+}
+
+fn told_after_polling((mut client, mut server): (TcpStream, TcpStream)) -> u32 {
+    client.set_nonblocking(true).expect("it can be");
+    let (mut size, part) = (0, vec![7; 100_000]);
+    while let Ok(taken) = client.write(&part) {
+        size += taken;
+    }
+    client.set_nonblocking(false).expect("it can be");
+    let taking = std::thread::spawn(move || {
+        assert!(read_exactly(&mut server, size).iter().all(|byte| *byte == 7));
+        server.write_all(b"answer").expect("somebody reads");
+    });
+    let told = answered(&mut client);
+    taking.join().expect("it answers");
+    told
+}
+
+/// Not as in TCP, where it is not told at all.
+#[test]
+fn who_polled_and_waits_then_is_told_once_at_most() {
+    let [plain, ours] = [Mode::Plain, Mode::Ours].map(|mode| one_way(mode, read_after_polling));
+    assert_eq!(plain, 0);
+    assert!(ours <= 1, "{ours}");
 }
 
 /// Both ends send a lot at the same time, in pieces of all sizes; what is wrong with what arrives.

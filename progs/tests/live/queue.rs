@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use nix::sys::socket::{setsockopt, sockopt};
 
-use crate::rig::{LONG, Mode, Rig, accept, connect, each_way, greet, one_way};
+use crate::rig::{LONG, Mode, Rig, accept, connect, each_way, exchange, greet, one_way};
 
 /// Far more than TCP's buffers hold.
 const FAR_TOO_MUCH: usize = 16 << 20;
@@ -71,6 +71,22 @@ fn what_an_application_wants_of_its_buffers_holds() {
         println!("bytes taken while nobody reads, with a small buffer: plain {plain}, ours {ours}");
         assert!(ours <= plain * 6 / 5 + ONE_SEND, "plain {plain}, ours {ours}");
     }
+}
+
+/// Messages that go past the stack of one of 60,000 bytes whose sender wants a small buffer, and whether it is known what is read.
+fn larger_than_its_buffer(rig: &mut Rig) -> (u64, bool) {
+    let (mut client, mut server) = rig.talking();
+    setsockopt(&client, sockopt::SndBuf, &(8 << 10)).expect("it is a socket");
+    let before = rig.redirected();
+    exchange(&mut client, &mut server, &[7; 60_000]);
+    (rig.redirected() - before, rig.counted())
+}
+
+/// As a packet does, where nothing else is on its way. Through wires of small packets buffers are that small by themselves.
+#[test]
+fn a_message_larger_than_the_buffer_fits() {
+    let (messages, counted) = one_way(Mode::Ours, larger_than_its_buffer);
+    assert_eq!(messages, u64::from(counted));
 }
 
 /// What a crowd of connections sees when there is no room for all of them: how many ends are enrolled while they talk, how many when they
