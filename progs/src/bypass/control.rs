@@ -94,7 +94,10 @@ const RECORD: u32 = 64;
 /// The programs, at their places as long as this lives.
 #[derive(Debug)]
 pub struct Bypass {
+    /// What was attached since, in this order: to cgroups, and to each system call.
     links: Vec<Link>,
+    /// What was attached when it was loaded: to the kernel's own functions.
+    hooks: Vec<Link>,
     verdict: Attachment,
     loaded: Loaded,
     counting: Counting,
@@ -103,12 +106,13 @@ pub struct Bypass {
 impl Bypass {
     /// Loads the programs, and attaches what is not a cgroup's: nothing is enrolled yet. Where the kernel cannot say what was read, it
     /// stays switched off, and all goes by TCP until [`Bypass::open`] is called by somebody who knows the programs that will run.
+    /// `entries` as in [`Bypass::load_sized`].
     ///
     /// # Errors
     ///
     /// [`Error::Load`] if the kernel takes them in no way, [`Error::Link`].
-    pub fn load() -> Result<Self, Error> {
-        let load = |counting| Self::load_sized(counting, None);
+    pub fn load(entries: Option<u32>) -> Result<Self, Error> {
+        let load = |counting| Self::load_sized(counting, entries);
         load(Counting::Tracepoint).or_else(|_| load(Counting::Function)).or_else(|_| {
             let bypass = load(Counting::None)?;
             bypass.open(false)?;
@@ -142,16 +146,16 @@ impl Bypass {
         let loaded = loader::load(&Spec::parse(object()?)?, &options).map_err(Box::new)?;
         let prog = |name| loaded.prog(name).map_err(Box::new);
         let map = |name| loaded.map(name).map_err(Box::new);
-        let mut links = Vec::new();
+        let mut hooks = Vec::new();
         if let Some(name) = counting.program() {
-            links.push(tracing::attach(prog(name)?)?);
+            hooks.push(tracing::attach(prog(name)?)?);
         }
         for watching in ["spliced", "asked"].into_iter().filter_map(|name| loaded.prog(name).ok()) {
             // Architectures without trampolines take the program and refuse its place.
-            links.extend(tracing::attach(watching));
+            hooks.extend(tracing::attach(watching));
         }
         let verdict = sockmap::attach(prog("redirect")?, map("peers")?, AttachType::SK_MSG_VERDICT)?;
-        Ok(Self { links, verdict, loaded, counting })
+        Ok(Self { links: Vec::new(), hooks, verdict, loaded, counting })
     }
 
     /// Connections of the cgroup, and of those below it, are enrolled from now on.
@@ -178,6 +182,18 @@ impl Bypass {
     /// [`Error::Load`] if the kernel did not take the program, [`Error::Link`].
     pub fn watch_calls(&mut self) -> Result<(), Error> {
         self.links.push(tracing::attach(self.loaded.prog("calls").map_err(Box::new)?)?);
+        Ok(())
+    }
+
+    /// Takes it off whatever it was attached to since it was loaded: no connection is enrolled any more. Those that were stay so.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Link`].
+    pub fn leave(&mut self) -> Result<(), Error> {
+        for link in self.links.drain(..) {
+            link.close_proven()?;
+        }
         Ok(())
     }
 
@@ -257,8 +273,9 @@ impl Bypass {
     }
 
     fn detach(&mut self) -> Result<(), Error> {
-        for link in self.links.drain(..) {
-            link.close_proven()?;
+        self.leave()?;
+        for hook in self.hooks.drain(..) {
+            hook.close_proven()?;
         }
         if let Attachment::Bare = self.verdict {
             let redirect = self.loaded.prog("redirect").map_err(Box::new)?;

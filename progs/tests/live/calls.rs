@@ -8,7 +8,7 @@ use rustix::event::epoll;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 use rustix::pipe::{PipeFlags, SpliceFlags, pipe_with, splice};
 
-use crate::rig::{LONG, Mode, Rig, accept, connect, each_way, exchange, one_way, read_exactly, rounds};
+use crate::rig::{LONG, Rig, accept, connect, each_way, exchange, plain_and_ours, read_exactly, rounds};
 
 /// What `splice` takes from a socket on which nothing was read yet.
 fn spliced(rig: &mut Rig) -> Result<usize, ErrorKind> {
@@ -120,9 +120,9 @@ fn peeked(rig: &mut Rig) -> (Vec<u8>, Vec<u8>) {
 
 #[test]
 fn a_look_leaves_the_bytes() {
-    let saw = each_way(peeked);
-    assert_eq!(saw.plain, (b"look".to_vec(), b"look".to_vec()));
-    assert_eq!(saw.ours, saw.plain);
+    let [plain, ours] = plain_and_ours(peeked);
+    assert_eq!(plain, (b"look".to_vec(), b"look".to_vec()));
+    assert_eq!(ours, plain);
 }
 
 /// What a reader is told when nothing comes: at once, and after a while that was kept.
@@ -137,9 +137,9 @@ fn nothing_comes(rig: &mut Rig) -> (ErrorKind, ErrorKind, bool) {
 
 #[test]
 fn a_reader_waits_as_long_as_it_wants() {
-    let saw = each_way(nothing_comes);
-    assert_eq!(saw.plain, (ErrorKind::WouldBlock, ErrorKind::WouldBlock, true));
-    assert_eq!(saw.ours, saw.plain);
+    let [plain, ours] = plain_and_ours(nothing_comes);
+    assert_eq!(plain, (ErrorKind::WouldBlock, ErrorKind::WouldBlock, true));
+    assert_eq!(ours, plain);
 }
 
 /// Wake-ups that a reader with edge-triggered epoll misses.
@@ -174,8 +174,7 @@ fn edges_missed(mut client: TcpStream, mut server: TcpStream) -> u32 {
 
 #[test]
 fn every_edge_wakes() {
-    let (pair, alone) = (each_way(missed), each_way(missed_alone));
-    assert_eq!((pair.plain, pair.ours, alone.plain, alone.ours), (0, 0, 0, 0));
+    assert_eq!([plain_and_ours(missed), plain_and_ours(missed_alone)], [[0; 2]; 2]);
 }
 
 /// A file that is sent without being read first.
@@ -199,8 +198,7 @@ fn file_sent(rig: &mut Rig) -> bool {
 
 #[test]
 fn a_file_arrives() {
-    let saw = each_way(file_sent);
-    assert!(saw.plain && saw.ours, "{saw:?}");
+    assert_eq!(plain_and_ours(file_sent), [true; 2]);
 }
 
 /// What a reader gets of `a`, an urgent `!`, `b`, when it does not ask for urgent bytes.
@@ -252,7 +250,7 @@ fn zero_length(rig: &mut Rig) -> (usize, usize, Vec<u8>) {
 #[test]
 fn nothing_is_no_end() {
     // Not by the usual pair: on early releases of 5.10 that test does not end.
-    let [plain, ours] = [Mode::Plain, Mode::Ours].map(|mode| one_way(mode, zero_length));
+    let [plain, ours] = plain_and_ours(zero_length);
     assert_eq!(plain, (0, 0, b"x".to_vec()));
     assert_eq!(ours, plain);
 }
@@ -297,8 +295,7 @@ fn answered(client: &mut TcpStream) -> u32 {
 /// Room to write wakes a read that waits, too, if the sender has found none before; from the queue that is `EAGAIN`.
 #[test]
 fn a_read_that_blocks_blocks_after_a_large_write() {
-    let [plain, ours] = [Mode::Plain, Mode::Ours].map(|mode| one_way(mode, read_after_writes));
-    assert_eq!((plain, ours), (0, 0));
+    assert_eq!(plain_and_ours(read_after_writes), [0; 2]);
 }
 
 /// How often a read is told to try again on a socket that polled until its buffer was full, and waits in calls from then on; the most of
@@ -326,7 +323,7 @@ fn told_after_polling((mut client, mut server): (TcpStream, TcpStream)) -> u32 {
 /// Not as in TCP, where it is not told at all.
 #[test]
 fn who_polled_and_waits_then_is_told_once_at_most() {
-    let [plain, ours] = [Mode::Plain, Mode::Ours].map(|mode| one_way(mode, read_after_polling));
+    let [plain, ours] = plain_and_ours(read_after_polling);
     assert_eq!(plain, 0);
     assert!(ours <= 1, "{ours}");
 }
@@ -383,8 +380,7 @@ fn drink(mut end: TcpStream) -> Option<String> {
 
 #[test]
 fn both_ways_at_once() {
-    let saw = each_way(both_ways);
-    assert_eq!((&saw.plain, &saw.ours), (&None, &None));
+    assert_eq!(plain_and_ours(both_ways), [None, None]);
 }
 
 /// Messages of 20 that are redirected once both ends have read something, messages before that, and whether what is read is counted.

@@ -8,12 +8,12 @@ use std::time::Duration;
 use traffic::storm::gusts;
 
 use crate::duplex::reader;
-use crate::rig::{LONG, Mode, Rig, each_way, exchange, in_netns, loopback_up, read_exactly, rounds};
+use crate::rig::{LONG, Mode, Rig, each_way, exchange, in_netns, loopback_up, plain_and_ours, read_exactly, rounds};
 
 /// How often a reader that blocks, and whose own side is closed, is told to try again.
 fn half_closed(rig: &mut Rig) -> u32 {
     let mut told = 0;
-    for _ in 0..half_closes() {
+    for _ in 0..rounds("BYPASS_HALF_CLOSES", 1000) {
         let (mut client, mut server) = rig.connection();
         let answering = thread::spawn(move || {
             let mut request = Vec::new();
@@ -37,16 +37,10 @@ fn half_closed(rig: &mut Rig) -> u32 {
     told
 }
 
-/// Of 3,000 requests the usual pair fails more than a hundred, if the machine is busy; on an idle one it may fail none.
-fn half_closes() -> u32 {
-    rounds("BYPASS_HALF_CLOSES", 1000)
-}
-
+/// The usual pair fails more than a hundred of 3,000 such requests if the machine is busy; on an idle one it may fail none.
 #[test]
 fn a_blocking_read_blocks_after_half_a_close() {
-    let saw = each_way(half_closed);
-    println!("reads of {} that were told to try again: {saw:?}", half_closes());
-    assert_eq!((saw.plain, saw.ours), (0, 0));
+    assert_eq!(plain_and_ours(half_closed), [0; 2]);
 }
 
 /// What arrives of a message that was sent before the socket left the map.
@@ -96,9 +90,7 @@ fn closed_at_once(rig: &mut Rig) -> Vec<u8> {
 
 #[test]
 fn the_last_words_of_a_sender_are_heard() {
-    let saw = each_way(closed_at_once);
-    assert_eq!(saw.plain, b"last words");
-    assert_eq!(saw.ours, saw.plain);
+    assert_eq!(plain_and_ours(closed_at_once), [b"last words"; 2]);
 }
 
 /// What each end reads when one side is closed, and the other one is not.
@@ -113,9 +105,9 @@ fn one_side(rig: &mut Rig) -> (usize, Vec<u8>) {
 
 #[test]
 fn the_other_side_stays_open() {
-    let saw = each_way(one_side);
-    assert_eq!(saw.plain, (0, b"answer".to_vec()));
-    assert_eq!(saw.ours, saw.plain);
+    let [plain, ours] = plain_and_ours(one_side);
+    assert_eq!(plain, (0, b"answer".to_vec()));
+    assert_eq!(ours, plain);
 }
 
 /// What arrives at a slow reader of a lot that is sent, and then closed at once; what is wrong with it.
@@ -145,9 +137,7 @@ fn lot() -> Vec<u8> {
 
 #[test]
 fn a_slow_reader_gets_all_of_it() {
-    let saw = each_way(much_closed_at_once);
-    assert_eq!(saw.plain, (800_000, true));
-    assert_eq!(saw.ours, saw.plain);
+    assert_eq!(plain_and_ours(much_closed_at_once), [(800_000, true); 2]);
 }
 
 /// What a sender is told when the other end closes without reading what it was sent.
@@ -197,6 +187,5 @@ fn storm(_: &mut Rig) -> Vec<ErrorKind> {
 
 #[test]
 fn readers_that_close_in_the_middle_end_their_senders() {
-    let saw = each_way(storm);
-    assert_eq!((saw.plain, saw.ours), (vec![], vec![]));
+    assert_eq!(plain_and_ours(storm), [vec![], vec![]]);
 }

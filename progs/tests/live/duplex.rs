@@ -3,17 +3,19 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use loader::btf::KernelBtf;
 use loader::{LoadOptions, Spec};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use progs::bypass::policy::Refusal;
 use progs::bypass::quarantine::Misfit;
 
-use crate::rig::{LONG, Mode, Rig, accept, each_way, exchange, one_way, read_exactly};
+use crate::rig::{LONG, Mode, Rig, accept, each_way, exchange, one_way, plain_and_ours, read_exactly};
 
 /// What a read gives.
 type Got = Result<usize, ErrorKind>;
@@ -103,10 +105,7 @@ fn sent_while_it_waits(rig: &mut Rig) -> (Got, Got) {
 /// out by the first message, and is a plain socket when he reads again.
 #[test]
 fn a_read_that_waits_while_much_is_sent() {
-    let saw = each_way(sent_while_it_waits);
-    println!("{saw:?}");
-    assert_eq!(saw.plain, (Ok(5), Ok(5)));
-    assert_eq!(saw.ours, saw.plain);
+    assert_eq!(plain_and_ours(sent_while_it_waits), [(Ok(5), Ok(5)); 2]);
 }
 
 /// Who is in quarantine for it, and sockets that are enrolled: before the thread sends, and after; and ends that were left with TCP since.
@@ -168,14 +167,17 @@ fn who_polls_is_not() {
 }
 
 /// Calls of helpers in `redirect` and `enrol` as the kernel keeps them: without what never runs.
-fn calls(watched: u32) -> usize {
-    let object = progs::by_name("bypass").expect("it is built in").object().expect("it is written");
+fn calls(watched: u32, types: Option<&Arc<KernelBtf>>) -> usize {
+    let object = progs::bypass::control::object().expect("it is written");
+    let small = ["inboxes", "peers", "ends"].map(|map| (map.to_owned(), 1));
     let options = LoadOptions {
         only: Some(["redirect", "enrol"].map(str::to_owned).into()),
         variables: [("watched".to_owned(), watched.to_ne_bytes().to_vec())].into(),
+        max_entries: small.into(),
+        kernel_btf: types.cloned(),
         ..LoadOptions::default()
     };
-    let loaded = loader::load(&Spec::parse(&object).expect("ours"), &options).expect("it is taken");
+    let loaded = loader::load(&Spec::parse(object).expect("ours"), &options).expect("it is taken");
     let insns = ["redirect", "enrol"].map(|name| loaded.prog(name).expect("its name").xlated().expect("we may see it"));
     // A call whose source register says nothing is one of a helper.
     insns.concat().chunks(8).filter(|insn| insn[0] == 0x85 && insn[1] >> 4 == 0).count()
@@ -184,7 +186,8 @@ fn calls(watched: u32) -> usize {
 /// Where the kernel is locked down, `bpf_probe_read_kernel` is refused: then the programs are told so, and do not call it.
 #[test]
 fn a_kernel_that_is_locked_down_is_not_asked_for_its_memory() {
-    let [without, with] = [0, 1].map(calls);
+    let types = KernelBtf::running().ok().map(Arc::new);
+    let [without, with] = [0, 1].map(|watched| calls(watched, types.as_ref()));
     assert!(without < with, "{without} calls, and {with}");
 }
 

@@ -12,7 +12,9 @@ use nix::{setsockopt_impl, sockopt_impl};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{AddressFamily, SendFlags, SocketType, ipproto, send, sendto};
 
-use crate::rig::{Elsewhere, LONG, Rig, accept, address, bound, counter, each_way, exchange, greet, read_exactly};
+use crate::rig::{
+    Elsewhere, LONG, Rig, accept, address, bound, counter, each_way, exchange, greet, plain_and_ours, read_exactly,
+};
 use crate::roads::wired;
 
 /// `MSG_FASTOPEN`.
@@ -36,9 +38,9 @@ fn fast_open(rig: &mut Rig) -> (Vec<u8>, u64, bool) {
 
 #[test]
 fn data_that_comes_with_the_syn() {
-    let saw = each_way(fast_open);
-    let plain = (b"with the SYN, after it".to_vec(), 1, false);
-    assert_eq!((&saw.plain, &saw.ours), (&plain, &plain), "such a connection stays with TCP");
+    let [plain, ours] = plain_and_ours(fast_open);
+    assert_eq!(plain, (b"with the SYN, after it".to_vec(), 1, false));
+    assert_eq!(ours, plain, "such a connection stays with TCP");
 }
 
 /// Has TCP wait for an answer that does not come when it asks for an address, until it is told.
@@ -147,10 +149,10 @@ fn by_many_paths(rig: &mut Rig) -> (Result<u64, ErrorKind>, bool) {
 
 #[test]
 fn multipath_tcp_stays_multipath() {
-    let saw = each_way(by_many_paths);
-    println!("multipath TCP: {saw:?}");
-    assert_eq!(saw.ours.0, saw.plain.0);
-    assert!(!saw.ours.1, "its subflows are not enrolled: {saw:?}");
+    let [plain, ours] = plain_and_ours(by_many_paths);
+    println!("multipath TCP: {plain:?}");
+    assert_eq!(ours.0, plain.0);
+    assert!(!ours.1, "its subflows are not enrolled: {ours:?}");
 }
 
 /// `MSG_ZEROCOPY`.
@@ -171,7 +173,7 @@ fn by_pages(rig: &mut Rig) -> (Vec<u8>, bool) {
     let (mut client, mut server) = (TcpStream::from(client), accept(&listener));
     greet(&mut client, &mut server);
     let got = sent_by_pages(&client, &mut server);
-    let patience = if rig.is_naive() { Duration::from_millis(100) } else { LONG };
+    let patience = if rig.is_naive() { Duration::from_millis(20) } else { LONG };
     let wait = Timespec::try_from(patience).expect("it is not so long");
     // Nothing is asked for: the queue of errors shows in any case.
     let told = poll(&mut [PollFd::new(&client, PollFlags::empty())], Some(&wait)).expect("it waits");

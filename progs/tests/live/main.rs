@@ -19,6 +19,7 @@ mod quarantine;
 mod queue;
 mod received;
 mod relay;
+mod reuse;
 mod rig;
 mod roads;
 mod soak;

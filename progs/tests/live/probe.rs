@@ -56,8 +56,9 @@ fn counting_works(verdicts: &probe::Verdicts) -> bool {
 fn a_second_probe_while_it_is_up_sees_the_same() {
     let (before, during) = in_netns(|| {
         loopback_up();
-        let rig = Rig::new(Mode::Ours);
+        let mut rig = Rig::new(Mode::Ours);
         let during = probe::run().unwrap_or_else(|error| panic!("{error:?}"));
+        drop(rig.ours.take());
         drop(rig);
         let _rig = Rig::new(Mode::Plain);
         (probe::run().unwrap_or_else(|error| panic!("{error:?}")), during)

@@ -19,7 +19,7 @@ use progs::bypass::policy::Rule;
 use progs::bypass::probe;
 use progs::bypass::rules::Subject;
 
-use crate::rig::{Mode, Rig, one_way, rounds};
+use crate::rig::{Rig, plain_and_ours, rounds};
 
 /// Where servers listen, in the test's namespace.
 const PORT: u16 = 7001;
@@ -146,7 +146,7 @@ pub(crate) fn judge(needs: &[&str], scenario: fn(&mut Rig) -> Outcome) {
     if let Some(missing) = needs.iter().find(|name| installed(name).is_none()) {
         return println!("not installed, and not judged: {missing}");
     }
-    let (plain, ours) = (one_way(Mode::Plain, scenario), one_way(Mode::Ours, scenario));
+    let [plain, ours] = plain_and_ours(scenario);
     println!("{}", ours.0);
     assert_eq!(ours.0, plain.0);
     assert_eq!((plain.1, ours.1), (false, ours.2), "it is redirected where it can be");

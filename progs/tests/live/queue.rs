@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use nix::sys::socket::{setsockopt, sockopt};
 
-use crate::rig::{LONG, Mode, Rig, accept, connect, each_way, exchange, greet, one_way};
+use crate::rig::{LONG, Mode, Rig, accept, connect, each_way, exchange, greet, one_way, plain_and_ours};
 
 /// Far more than TCP's buffers hold.
 const FAR_TOO_MUCH: usize = 16 << 20;
@@ -67,7 +67,7 @@ fn a_reader_that_does_not_read_stops_the_sender() {
 #[test]
 fn what_an_application_wants_of_its_buffers_holds() {
     for scenario in [unread_of_a_small_buffer, unread_in_a_small_buffer] {
-        let (plain, ours) = (one_way(Mode::Plain, scenario), one_way(Mode::Ours, scenario));
+        let [plain, ours] = plain_and_ours(scenario);
         println!("bytes taken while nobody reads, with a small buffer: plain {plain}, ours {ours}");
         assert!(ours <= plain * 6 / 5 + ONE_SEND, "plain {plain}, ours {ours}");
     }
@@ -111,8 +111,7 @@ fn crowded(rig: &mut Rig) -> [usize; 3] {
 
 #[test]
 fn a_full_map_harms_nobody() {
-    let saw = each_way(crowded);
-    assert_eq!(saw.plain, [0; 3]);
-    let [during, gone, one] = saw.ours;
-    assert!(during <= 5 && gone == 0 && (one == 2 || during == 0), "{saw:?}");
+    let [plain, ours @ [during, gone, one]] = plain_and_ours(crowded);
+    assert_eq!(plain, [0; 3]);
+    assert!(during <= 5 && gone == 0 && (one == 2 || during == 0), "{ours:?}");
 }

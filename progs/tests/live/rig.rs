@@ -10,6 +10,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use crate::reuse::{self, First};
 use loader::Loaded;
 use loader::lab::cgroup::Inside;
 use loader::link::cgroup::Cgroup;
@@ -45,6 +46,11 @@ pub(crate) struct Saw<T> {
 pub(crate) fn each_way<T: Send + 'static>(scenario: fn(&mut Rig) -> T) -> Saw<T> {
     let play = |mode| one_way(mode, scenario);
     Saw { plain: play(Mode::Plain), naive: play(Mode::Naive), ours: play(Mode::Ours) }
+}
+
+/// Plays it where only ours has to be as plain TCP: without programs, and with ours.
+pub(crate) fn plain_and_ours<T: Send + 'static>(scenario: fn(&mut Rig) -> T) -> [T; 2] {
+    [Mode::Plain, Mode::Ours].map(|mode| one_way(mode, scenario))
 }
 
 /// Plays it in one mode.
@@ -135,19 +141,30 @@ impl OwnCgroup {
 /// Room for more ends of connections than a test has. To make all the room that ours has by default takes longer than most tests.
 const ROOM: u32 = 4096;
 
-/// Ours, as this kernel takes it: that is found out once, with all the room there is by default.
-fn load(entries: u32) -> Bypass {
+/// How what is read is counted on this kernel: that is found out once, and what it was found out with is used.
+fn counting() -> Counting {
     static COUNTING: OnceLock<Counting> = OnceLock::new();
-    let counting = *COUNTING.get_or_init(|| Bypass::load().unwrap_or_else(|error| panic!("{error:?}")).counting());
+    *COUNTING.get_or_init(|| {
+        let ours = Bypass::load(Some(ROOM)).unwrap_or_else(|error| panic!("{error:?}"));
+        let counting = ours.counting();
+        reuse::put(ours);
+        counting
+    })
+}
+
+/// Ours, with room for so many ends of connections.
+fn load(counting: Counting, entries: u32) -> Bypass {
     let ours = Bypass::load_sized(counting, Some(entries)).unwrap_or_else(|error| panic!("{error:?}"));
     ours.open(counting != Counting::None).expect("it is an array");
     ours
 }
 
-/// The programs at their places. They go before the cgroup does.
+/// The programs at their places. They leave it before the cgroup goes.
 pub(crate) struct Rig {
     /// Ours, in that mode.
     pub(crate) ours: Option<Bypass>,
+    /// How it was, if another test may use it.
+    first: Option<First>,
     /// The usual pair, in that mode.
     naive: Option<Naive>,
     /// What is left of it when it was detached.
@@ -157,24 +174,20 @@ pub(crate) struct Rig {
 
 impl Rig {
     pub(crate) fn new(mode: Mode) -> Self {
-        let mut rig = Self { ours: None, naive: None, detached: None, cgroup: OwnCgroup::enter() };
+        let mut rig = Self { ours: None, first: None, naive: None, detached: None, cgroup: OwnCgroup::enter() };
         match mode {
             Mode::Plain => {}
             Mode::Naive => rig.load_naive(),
-            Mode::Ours => rig.load_ours(),
-            Mode::Uncounted => rig.load_uncounted(),
+            Mode::Ours => rig.load_ours(counting()),
+            Mode::Uncounted => rig.load_ours(Counting::None),
         }
         rig
     }
 
-    fn load_ours(&mut self) {
-        self.attach(load(ROOM));
-    }
-
-    fn load_uncounted(&mut self) {
-        let ours = Bypass::load_sized(Counting::None, Some(ROOM)).unwrap_or_else(|error| panic!("{error:?}"));
-        ours.open(false).expect("it is an array");
+    fn load_ours(&mut self, counting: Counting) {
+        let (ours, first) = reuse::take(counting, || load(counting, ROOM));
         self.attach(ours);
+        self.first = Some(first);
     }
 
     fn attach(&mut self, mut ours: Bypass) {
@@ -185,8 +198,18 @@ impl Rig {
 
     /// Ours anew, with room for so many ends of connections.
     pub(crate) fn shrink(&mut self, entries: u32) {
-        if self.ours.take().is_some() {
-            self.attach(load(entries));
+        if let Some(counting) = self.ours.as_ref().map(Bypass::counting) {
+            self.let_go();
+            self.attach(load(counting, entries));
+        }
+    }
+
+    /// What has seen no failure is the next test's.
+    fn let_go(&mut self) {
+        if let (Some(ours), Some(first)) = (self.ours.take(), self.first.take())
+            && !thread::panicking()
+        {
+            reuse::give_back(ours, first);
         }
     }
 
@@ -245,8 +268,9 @@ impl Rig {
     /// Takes ours down, while it is in use, and brings it up again.
     pub(crate) fn down_and_up(&mut self, patience: Duration) {
         let ours = self.ours.take().expect("it is ours");
+        let counting = ours.counting();
         ours.down(patience).unwrap_or_else(|failed| panic!("{:?}", failed.1));
-        self.load_ours();
+        self.load_ours(counting);
     }
 
     /// The same as [`connection`].
@@ -257,6 +281,12 @@ impl Rig {
     /// The same as [`talking`].
     pub(crate) fn talking(&self) -> (TcpStream, TcpStream) {
         talking()
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        self.let_go();
     }
 }
 

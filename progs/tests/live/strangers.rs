@@ -6,8 +6,9 @@ use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use nix::sys::socket::connect;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::rig::{Elsewhere, Rig, address, bound, each_way};
+use crate::rig::{Elsewhere, LONG, Rig, address, bound, each_way};
 
 /// The same two addresses in every namespace.
 const SERVER: &str = "127.0.0.1:7001";
@@ -46,8 +47,12 @@ fn overheard(rig: &Rig, stranger_first: bool) -> (usize, usize) {
     let (mut client, other) = ours(&here);
     let (_strangers_client, stranger) = earlier.take().unwrap_or_else(|| strangers(rig, &there));
     client.write_all(b"secret").expect("it is taken");
+    let wait = Timespec::try_from(LONG).expect("it is not so long");
+    poll(&mut [&other, &stranger].map(|end| PollFd::new(end, PollFlags::IN)), Some(&wait)).expect("it waits");
+    // Who has heard nothing gets a while more.
+    std::thread::sleep(Duration::from_millis(5));
     let got = [other, stranger].map(|mut end| {
-        end.set_read_timeout(Some(Duration::from_millis(60))).expect("a while");
+        end.set_nonblocking(true).expect("it can be");
         end.read(&mut [0; 16]).unwrap_or(0)
     });
     (got[0], got[1])

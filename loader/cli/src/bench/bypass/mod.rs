@@ -111,7 +111,7 @@ fn all_rounds(args: &Args, cases: &[Case], stop: &AtomicBool, out: &mut Out) -> 
 fn measure(case: Case, effort: Effort, mode: Mode, cgroup: &Path) -> Result<Vec<Figure>> {
     let cgroup = Cgroup::open(cgroup)?;
     let _naive = (mode == Mode::Naive).then(|| Naive::attach(&cgroup)).transpose()?;
-    let ours = (mode == Mode::Ours).then(Bypass::load).transpose()?;
+    let ours = (mode == Mode::Ours).then(|| Bypass::load(None)).transpose()?;
     // Nobody reads any more when it is dropped: there is nothing to wait for.
     let _ours = ours.map(|mut ours| ours.attach(&cgroup).map(|()| ours)).transpose()?;
     case.measure(effort)
