@@ -2,10 +2,9 @@
 //!
 //! Input: a [`Case`]. Output: a [`Verdict`], and compared with the marks an [`Outcome`]. Read next: `loader::load`.
 
-use std::cell::OnceCell;
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use asm::object::section::{ProgType, SectionFlags};
 use loader::Spec;
@@ -71,14 +70,14 @@ impl fmt::Display for Verdict {
 #[derive(Debug)]
 pub struct Judge {
     kernel: Version,
-    types: OnceCell<Option<Arc<KernelBtf>>>,
+    types: OnceLock<Option<Arc<KernelBtf>>>,
 }
 
 impl Judge {
     /// The running kernel, whose version is `kernel`. One without types judges what needs none.
     #[must_use]
     pub fn new(kernel: Version) -> Self {
-        Self { kernel, types: OnceCell::new() }
+        Self { kernel, types: OnceLock::new() }
     }
 
     /// The kernel's types, if loading this needs them.

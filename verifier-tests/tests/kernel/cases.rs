@@ -3,6 +3,7 @@
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
+use std::sync::LazyLock;
 
 use verifier_tests::{Case, Judge, Outcome};
 
@@ -15,13 +16,14 @@ fn subject(name: &str) {
     let entries = std::fs::read_dir(&dir).unwrap_or_else(|e| panic!("{}: {e}", dir.display()));
     let mut files: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
     files.sort();
-    let (judge, strict) = (Judge::new(super::kernel_release()), std::env::var_os(NOTHING_DENIED).is_some());
+    static JUDGE: LazyLock<Judge> = LazyLock::new(|| Judge::new(crate::kernel_release()));
+    let strict = std::env::var_os(NOTHING_DENIED).is_some();
     let (mut right, mut wrong) = (0, Vec::new());
     for file in &files {
         let text = std::fs::read_to_string(file).expect("a text");
         let name = file.file_name().expect("a name").to_string_lossy();
         let outcome = match Case::parse(&name, &text) {
-            Ok(case) => judge.judge(&case),
+            Ok(case) => JUDGE.judge(&case),
             Err(error) => Outcome::Wrong(error.to_string()),
         };
         match outcome {
