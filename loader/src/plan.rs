@@ -117,12 +117,16 @@ impl Planner<'_> {
         if fresh {
             self.pins(&reload);
         }
+        // A hook that is attached is gone with an interrupted run until it has its name, and what it has begun would stay.
+        let wanted = self.wanted.objects.iter().enumerate();
+        let held = |(at, object): &(usize, &WantedObject)| object.drains && reload.contains(at);
+        self.steps.extend(wanted.clone().filter(held).map(|(_, object)| Step::Hold { object: object.name.clone() }));
         self.links(fresh, &reload);
         if !fresh {
             self.pins(&reload);
         }
-        let wanted = |object: &&String| self.wanted.objects.iter().any(|one| one.name == **object);
-        self.steps.extend(drained.iter().filter(wanted).map(|object| Step::Resume { object: object.clone() }));
+        let resumed = wanted.filter(|one| held(one) || drained.contains(&one.1.name));
+        self.steps.extend(resumed.map(|(_, object)| Step::Resume { object: object.name.clone() }));
         if !self.steps.is_empty() {
             self.trials();
         }

@@ -65,7 +65,7 @@ pub trait System: Sync {
         Ok(None)
     }
 
-    /// Works again: as it did before [`System::drain`], or after `null` as it does when it is new.
+    /// Works again: as it did before [`System::drain`]; after `null` as it does when it is new; after `false` not yet.
     ///
     /// # Errors
     /// When the kernel refuses.

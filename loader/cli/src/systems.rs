@@ -184,7 +184,7 @@ impl System for BuiltInSystem {
     }
 
     fn resume(&self, maps: &MapSet, before: &Value) -> Result<(), SystemError> {
-        let Some(data) = maps.get("_data") else { return Ok(()) };
+        let Some(data) = maps.get("_data").or_else(|| maps.get(".data")) else { return Ok(()) };
         Ok(drain::open(data, before.as_bool().unwrap_or(true)).map(drop)?)
     }
 

@@ -164,6 +164,7 @@ fn prepare_object<'s>(
         optional: optional(deployment, first),
         contents: given.live,
         contents_words: given.words,
+        drains: system.is_some_and(System::drains),
         config: wants.config,
         words: wants.words,
     };

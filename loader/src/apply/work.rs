@@ -37,6 +37,7 @@ impl Job<'_, '_> {
                 down::clear(&self.prepared.wanted.name, self.dir(), record, self.draining).map(drop)
             }
             Step::Drain { object } => self.drain(object, tell),
+            Step::Hold { object } => self.hold(object),
             Step::Resume { object } => self.resume(object),
             Step::MakeHost { host, .. } => self.make_host(host),
             Step::Renew { map, migrate, .. } => {
@@ -68,7 +69,18 @@ impl Job<'_, '_> {
         Ok(())
     }
 
-    /// Has it work again, as the manifest says: what it switched off to let go may be in a map that was kept.
+    /// Has a new one take on nothing.
+    fn hold(&self, name: &str) -> Result<(), Error> {
+        let Some((at, _)) = self.object(name) else { return Ok(()) };
+        let failed =
+            |source| Error::System { object: name.to_owned(), step: "waiting until all of it is there", source };
+        match self.prepared.objects[at].system {
+            Some(system) => system.resume(&self.map_set(at)?, &false.into()).map_err(failed),
+            None => Ok(()),
+        }
+    }
+
+    /// Has it work, as the manifest says: what it switched off to let go may be in a map that was kept.
     fn resume(&mut self, name: &str) -> Result<(), Error> {
         self.draining.resume(self.dir(), &Drained::forgotten(name))?;
         let Some((at, object)) = self.object(name) else { return Ok(()) };

@@ -46,6 +46,8 @@ pub struct WantedObject {
     pub contents: Contents,
     /// The same in words.
     pub contents_words: Vec<String>,
+    /// Whether its system holds something for others, and so begins only when all of it is there.
+    pub drains: bool,
     /// The configuration of its system, which goes into its maps; `null` for objects without a system.
     pub config: serde_json::Value,
     /// The same in words.

@@ -53,7 +53,12 @@ pub enum Step {
         /// The object.
         object: String,
     },
-    /// Have it go on.
+    /// Have a new one take on nothing yet: an interrupted run would leave it with what it cannot see any more.
+    Hold {
+        /// The object.
+        object: String,
+    },
+    /// Have it begin, or go on.
     Resume {
         /// The object.
         object: String,
@@ -131,6 +136,7 @@ impl fmt::Display for Step {
             Self::Set { object, contents } => write!(f, "set in {object}: {}", list(contents)),
             Self::Configure { object, config } => write!(f, "configure {object}: {}", config.join("; ")),
             Self::Drain { object } => write!(f, "drain {object}: what it holds goes to whom it belongs"),
+            Self::Hold { object } => write!(f, "hold {object}: it begins when all of it is there"),
             Self::Resume { object } => write!(f, "resume {object}"),
             Self::Clear { why } => write!(f, "clear away what is there: {why}"),
             Self::MakeHost { host, netns, addresses } => {

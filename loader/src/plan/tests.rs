@@ -59,6 +59,7 @@ fn wanted(lab: bool) -> Wanted {
         optional: BTreeSet::new(),
         contents: Contents::default(),
         contents_words: Vec::new(),
+        drains: false,
         config: serde_json::json!({"vip": 1}),
         words: vec![text("one VIP")],
     };
@@ -154,6 +155,9 @@ fn everything_is_loaded_before_anything_is_attached() {
     let fresh = Observed::default();
     assert_eq!(steps(&wanted(true), &fresh), "Load MakeHost MakeHost Configure Pin Attach");
     assert_eq!(steps(&wanted(false), &fresh), "Load Configure Pin Attach");
+    let mut holder = wanted(false);
+    holder.objects[0].drains = true;
+    assert_eq!(steps(&holder, &fresh), "Load Configure Pin Hold Attach Resume", "it begins when all of it is there");
 }
 
 /// An attachment that the kernel refused when it was tried.
@@ -242,8 +246,8 @@ fn a_holder_is_drained_before_its_programs_change() {
     let table: [(&str, Change, &str); 6] = [
         ("as it was", |_, _| {}, ""),
         ("new weights", |w, _| w.objects[0].config = 5.into(), "Configure"),
-        ("new bytes", |w, _| w.objects[0].digest = "d2".into(), "Load Drain Configure Replace Pin Resume"),
-        ("interrupted", |_, o| record(o).stage = Stage::Changing, "Load Drain Configure Replace Pin Resume"),
+        ("new bytes", |w, _| w.objects[0].digest = "d2".into(), "Load Drain Configure Hold Replace Pin Resume"),
+        ("interrupted", |_, o| record(o).stage = Stage::Changing, "Load Drain Configure Hold Replace Pin Resume"),
         ("no attachment", |w, _| w.links.clear(), "Drain Resume Detach"),
         ("no object", |w, _| (w.objects, w.links) = Default::default(), "Drain Detach Unpin Unpin"),
     ];
@@ -251,6 +255,7 @@ fn a_holder_is_drained_before_its_programs_change() {
         let mut wanted = wanted(false);
         let mut observed = standing(&wanted);
         observed.holders = vec!["lb".to_owned()];
+        wanted.objects[0].drains = true;
         change(&mut wanted, &mut observed);
         assert_eq!(steps(&wanted, &observed), want, "{name}");
     }

@@ -6,15 +6,17 @@ use std::process::Child;
 use std::time::{Duration, Instant};
 
 use asm::object::AttachType;
+use loader::map::Map;
 use netlink::route::Socket;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::broken::object;
+use crate::bypass;
 use crate::change::veths;
 use crate::ground::{Done, Ground, alone, are_gone, ids, rounds};
 use crate::hooks::{Cgroup, cgroup_root};
-use crate::sockets::{count, exchange, loopback, manifest, say};
+use crate::sockets::{count, exchange, loopback, manifest, say, talking};
 
 fn start(ground: &Ground, manifest: &Path) -> Child {
     ground.command(["up".as_ref(), manifest.as_os_str()]).spawn().expect("start loader")
@@ -260,4 +262,48 @@ fn any_sequence_of_changes_kills_and_downs_leaves_no_gap_and_nothing_behind() {
         are_gone(&ids);
         say(&mut client, &mut server);
     });
+}
+
+/// An attachment without a name goes with the run that made it, and a connection that it has enrolled would stay enrolled, with nobody to see how
+/// it goes on. So none is before everything has its name: this stops a run in between.
+#[test]
+fn connections_are_enrolled_when_all_of_it_is_there() {
+    if rounds(2) == 1 {
+        return; // in a guest, where everything takes ten times as long
+    }
+    alone(|ground| {
+        loopback();
+        let cgroup = Cgroup::make("killed-begin");
+        let manifest = bypass::manifest(ground, &cgroup, "", "");
+        ground.up(&manifest);
+        let all = names();
+        ground.run(["down", "bypass"]);
+        let caught = (0..5).any(|_| stopped_in_between(ground, &cgroup, &manifest, all));
+        println!("stopped in between: {caught}");
+        ground.is_clean("after down");
+    });
+}
+
+/// How many attachments have their names.
+fn names() -> usize {
+    std::fs::read_dir("/sys/fs/bpf/loader/bypass/links").map_or(0, Iterator::count)
+}
+
+/// Stops a run, and looks who is enrolled; whether it was stopped before the last of `all` attachments had its name.
+fn stopped_in_between(ground: &Ground, cgroup: &Cgroup, manifest: &Path, all: usize) -> bool {
+    let mut up = start(ground, manifest);
+    while names() == 0 && up.try_wait().expect("it is ours").is_none() {}
+    signal(&up, Signal::SIGSTOP);
+    let home = cgroup.enter();
+    let _standing = talking();
+    drop(home);
+    let peers = Map::from_pin("/sys/fs/bpf/loader/bypass/maps/peers").expect("maps have names first");
+    let caught = names() < all;
+    if caught {
+        assert_eq!(peers.keys().count(), 0, "enrolled by a program that may be gone soon");
+    }
+    signal(&up, Signal::SIGCONT);
+    assert_eq!(up.wait().expect("it ends").code(), Some(0));
+    ground.run(["down", "bypass"]);
+    caught
 }
