@@ -8,12 +8,13 @@
 use std::fmt;
 use std::mem::offset_of;
 use std::net::{Ipv6Addr, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd};
 use std::time::{Duration, Instant};
 
 use asm::dsl::Ip6;
-use loader::map::{Found, Map};
+use asm::object::MapType;
+use loader::map::{Found, Map, Options};
 use loader::sys::uapi::UpdateFlags;
-use rustix::thread::{MembarrierCommand, membarrier};
 use zerocopy::IntoBytes;
 
 use super::control::Error;
@@ -105,8 +106,7 @@ pub fn open(data: &Map, open: bool) -> Result<bool, Error> {
 pub fn drain(maps: &Maps<'_>, patience: Duration) -> Result<Drained, Error> {
     let begun = Instant::now();
     let was_open = open(maps.open, false)?;
-    settle();
-    match wait(maps, begun, patience).and_then(|()| leave(maps.peers)) {
+    match settle().and_then(|()| wait(maps, begun, patience)).and_then(|()| leave(maps.peers)) {
         Ok(sockets) => Ok(Drained { was_open, sockets, took: begun.elapsed() }),
         Err(error) => {
             open(maps.open, was_open)?;
@@ -115,12 +115,16 @@ pub fn drain(maps: &Maps<'_>, patience: Duration) -> Result<Drained, Error> {
     }
 }
 
-/// Programs that looked at the switch before have said by now what they redirect: none of them runs any longer.
-fn settle() {
-    // Waits for a grace period of RCU, under which these programs run. A kernel whose CPUs are without ticks has none of it for the asking.
-    if membarrier(MembarrierCommand::Global).is_err() {
-        std::thread::sleep(Duration::from_millis(200));
-    }
+/// Programs that looked at the switch before have said by now what they redirect, and whom they enrol: none of them runs any longer.
+///
+/// Who changes a map of maps is kept by the kernel until that is so (`maybe_wait_bpf_programs`), with one processor too, where a program may
+/// be preempted and `membarrier` waits for nobody.
+fn settle() -> Result<(), Error> {
+    let plain = Options { map_type: MapType::ARRAY, key_size: 4, value_size: 4, max_entries: 1, ..Options::default() };
+    let inner = Map::create("settle", &plain)?;
+    let outer = Options { map_type: MapType::ARRAY_OF_MAPS, inner: Some(inner.as_fd()), ..plain };
+    let inside = inner.as_fd().as_raw_fd().to_ne_bytes();
+    Ok(Map::create("settle", &outer)?.update(&ONLY, &inside, UpdateFlags::empty())?)
 }
 
 /// Waits until nothing that was redirected is unread.
