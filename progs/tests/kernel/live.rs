@@ -118,6 +118,13 @@ const CONFIG: &str = r#"
     reals = [{ address = "10.10.1.2" }]
 "#;
 
+/// Two links that nobody uses. Where both ends of a wire have the same number, each in its own namespace, older kernels take it for no wire,
+/// and say that it is up when their next second begins.
+fn spread_numbers(route: &mut Socket) {
+    let peer = VethPeer { name: "unused1", ..VethPeer::default() };
+    route.link_create_veth(VethSpec { name: "unused0", peer, ..VethSpec::default() }).expect("a veth");
+}
+
 /// The network above. What is returned keeps it up; to be called in the balancer's namespace.
 struct Network {
     client: Host,
@@ -130,6 +137,7 @@ fn network(mode: Mode) -> Network {
     let (client, real) = (Host::new(), Host::new());
     settings(&[("forwarding", "1"), ("accept_local", "1"), ("rp_filter", "0")]);
     let mut route = Socket::open().expect("netlink");
+    spread_numbers(&mut route);
     let mut connect = |name, host: &Host, address: Ipv4Addr| {
         let peer = VethPeer { name: "eth0", netns_fd: Some(host.netns.as_fd()), ..VethPeer::default() };
         let ifindex = route.link_create_veth(VethSpec { name, peer, ..VethSpec::default() }).expect("a veth").ifindex;
