@@ -112,15 +112,16 @@ fn full(msg: &SkMsg, to: ValRef<Inbox>, waiting: u64, size: u64) -> bool {
     if to.old + to.young >= CREDIT_MESSAGES {
         return true;
     }
-    // TCP looks for room before a packet, of up to 64 KiB, and takes all of it then, however small the buffer is.
-    if waiting + size <= LITTLE || waiting == 0 && size <= BULK {
+    if waiting + size <= LITTLE {
         return false;
     }
     let Some(tcp) = msg.sk().kernel_tcp::<Tcp>() else { return true };
     let buffer = tcp.inet_conn.icsk_inet.sk.sk_sndbuf.load() as u64;
     let lowat = tcp.notsent_lowat.load();
     let credit = if lowat != 0 && lowat <= HELD { buffer } else { buffer.min((buffer >> 3).max(BULK)) };
-    waiting + size > credit
+    // TCP looks for room before a packet, of up to 64 KiB, and takes all of it then. A smaller buffer than these somebody has asked for.
+    let packet = waiting == 0 && size <= BULK && buffer >= BULK >> 1;
+    waiting + size > credit && !packet
 }
 
 /// 1 in a stream of small messages that nobody answers.
