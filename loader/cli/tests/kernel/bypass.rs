@@ -13,11 +13,15 @@ use crate::sockets::{loopback, say, talking};
 
 const MAPS: &str = "/sys/fs/bpf/loader/bypass/maps";
 
+/// Room for more ends of connections than a test has. To make all that ours has by default takes longer than most tests.
+const ROOM: &str =
+    "\n[map.inboxes]\nmax_entries = 4096\n[map.peers]\nmax_entries = 4096\n[map.ends]\nmax_entries = 4096\n";
+
 /// The manifest as it is shipped on a cgroup of the test's own, with another line in its `[data]`, and more behind it.
 pub(crate) fn manifest(ground: &Ground, cgroup: &Cgroup, data: &str, rest: &str) -> PathBuf {
     let own = format!("\ncgroup = \"{}\"\n", cgroup.0.display());
     let text = shipped("bypass.toml").replace("\ncgroup = \"lab\"\n", &own);
-    ground.file("bypass.toml", text.replace("[data]\n", &format!("[data]\n{data}\n")) + EVERYBODY + rest)
+    ground.file("bypass.toml", text.replace("[data]\n", &format!("[data]\n{data}\n")) + EVERYBODY + ROOM + rest)
 }
 
 /// The same, with the first bytes of all that is sent copied.
