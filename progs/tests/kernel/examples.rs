@@ -5,14 +5,14 @@ use loader::{LoadOptions, Loaded, Spec, sys::uapi::UpdateFlags};
 
 use crate::{
     cases::{self, Case},
-    support::in_netns,
+    support::{compiled, in_netns},
 };
 
 /// The example as it is written for the oldest kernel.
 pub(crate) fn spec(name: &str) -> Spec {
     let module = progs::examples::by_name(name).expect("it is an example");
-    let object = module.object(&Profile::linux_5_10()).unwrap_or_else(|error| panic!("{name}: {error}"));
-    Spec::parse(&object.write().expect("it is written")).expect("it is well-formed")
+    let object = || module.object(&Profile::linux_5_10()).unwrap_or_else(|error| panic!("{name}: {error}"));
+    compiled(name, || object().write().expect("it is written"))
 }
 
 pub(crate) fn load(name: &str, spec: &Spec, options: &LoadOptions) -> Loaded {

@@ -1,6 +1,11 @@
 //! What the kernel tests share: a network namespace of the test's own, loaded objects, a balancer that knows its next hop.
 
-use std::{net::Ipv4Addr, thread};
+use std::{
+    collections::BTreeMap,
+    net::Ipv4Addr,
+    sync::{Mutex, PoisonError},
+    thread,
+};
 
 use asm::{
     codegen::Profile,
@@ -60,6 +65,13 @@ pub(crate) fn tried<const N: usize>(programs: [Program; N], profile: &Profile) -
     loader::load(&spec, &LoadOptions::default()).map_err(|error| crate::examples::causes(&error))
 }
 
+/// An object of that name, which is compiled once.
+pub(crate) fn compiled(name: &str, compile: impl FnOnce() -> Vec<u8>) -> Spec {
+    static COMPILED: Mutex<BTreeMap<String, Vec<u8>>> = Mutex::new(BTreeMap::new());
+    let mut all = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
+    Spec::parse(all.entry(name.to_owned()).or_insert_with(compile)).expect("it is well-formed")
+}
+
 /// A built-in object in the kernel, with its only program.
 pub(crate) struct Loaded {
     loaded: loader::Loaded,
@@ -69,7 +81,7 @@ pub(crate) struct Loaded {
 impl Loaded {
     pub(crate) fn new(object: &str, sizes: &[(&str, u32)]) -> Self {
         let built_in = progs::by_name(object).expect("it is built in");
-        let spec = Spec::parse(&built_in.object().expect("it is written")).expect("it is well-formed");
+        let spec = compiled(object, || built_in.object().expect("it is written"));
         let max_entries = sizes.iter().map(|(name, entries)| ((*name).to_owned(), *entries)).collect();
         let options = LoadOptions { max_entries, ..LoadOptions::default() };
         let loaded = loader::load(&spec, &options).unwrap_or_else(|error| panic!("{object}: {error:?}"));
