@@ -61,16 +61,16 @@ struct Sum {
 impl Past {
     /// Has it been a soak of what goes past the stack? `open`: whether anything may, on this kernel; if not, nothing has.
     ///
-    /// Half as many connections as it was asked for had bytes that did, and so did a tenth of what the enrolled ones carried: a third or more
-    /// does where nobody else needs the processors. What the audit had no room for is missing in both.
+    /// One of `parts` of the connections that it was asked for had bytes that did, and so did a tenth of what the enrolled ones carried: a
+    /// third or more does on a busy machine. What the audit had no room for is missing in both.
     ///
     /// # Panics
     ///
     /// If not.
-    pub fn is_enough(&self, open: bool) {
+    pub fn is_enough(&self, open: bool, parts: u64) {
         let Self { asked_for, enrolled } = self;
         let enough =
-            2 * enrolled.redirected_connections >= *asked_for && 10 * enrolled.redirected_bytes >= enrolled.bytes;
+            parts * enrolled.redirected_connections >= *asked_for && 10 * enrolled.redirected_bytes >= enrolled.bytes;
         assert!(if open { enough } else { enrolled.redirected_bytes == 0 }, "of {asked_for} connections: {enrolled}");
     }
 }
