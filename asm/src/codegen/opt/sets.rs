@@ -12,18 +12,13 @@ use crate::ir::dom::Dominators;
 use crate::ir::{Block, Func, Inst, Op, Target, Term, Ty, Value};
 
 pub(super) fn run(func: &mut Func, _profile: &Profile) -> bool {
-    let mut changed = false;
-    for block in 0..func.blocks.len() {
-        let ops = definitions(func);
-        let dominators = Dominators::of(func);
-        let Some(chain) = chain(func, &ops, &dominators, Block::of(block)) else { continue };
-        changed |= rewrite(func, block, chain).is_some();
-        if changed {
-            // What the chain went through is not reached any more; another round finds what is left.
-            return true;
-        }
-    }
-    changed
+    let ops = definitions(func);
+    let dominators = Dominators::of(func);
+    // What the first chain went through is not reached any more, so it is the only one.
+    (0..func.blocks.len()).any(|block| {
+        let chain = chain(func, &ops, &dominators, Block::of(block));
+        chain.and_then(|chain| rewrite(func, block, chain)).is_some()
+    })
 }
 
 /// Equalities of one value that lead to one place.
