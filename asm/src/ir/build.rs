@@ -223,7 +223,7 @@ impl FuncBuilder {
             self.problem(ProblemKind::Malformed(format!("{block} is ended a second time")));
             return;
         }
-        for (edge, target) in term.targets().into_iter().enumerate() {
+        for (edge, target) in term.targets().enumerate() {
             let to = target.block;
             if self.state[to.index()].sealed {
                 self.problem(ProblemKind::Malformed(format!("{to} is sealed, and {block} goes there all the same")));

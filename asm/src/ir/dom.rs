@@ -92,8 +92,7 @@ fn reverse_postorder(func: &Func) -> Vec<Block> {
     let mut stack = vec![(Block(0), 0)];
     seen[0] = true;
     while let Some((block, edge)) = stack.pop() {
-        let targets = func.blocks[block.index()].term.targets();
-        match targets.get(edge) {
+        match func.blocks[block.index()].term.targets().nth(edge) {
             None => order.push(block),
             Some(target) => {
                 stack.push((block, edge + 1));

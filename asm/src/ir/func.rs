@@ -282,24 +282,25 @@ impl Op {
 
 impl Term {
     /// The ways on, in order.
-    #[must_use]
-    pub fn targets(&self) -> Vec<&Target> {
-        match self {
-            Self::Jump(to) => vec![to],
-            Self::If { then, other, .. } => vec![then, other],
-            Self::Check { ok, fail, .. } => vec![ok, fail],
-            Self::Return(_) | Self::Unreachable => Vec::new(),
-        }
+    pub fn targets(&self) -> impl Iterator<Item = &Target> {
+        let (first, second) = match self {
+            Self::Jump(to) => (Some(to), None),
+            Self::If { then, other, .. } => (Some(then), Some(other)),
+            Self::Check { ok, fail, .. } => (Some(ok), Some(fail)),
+            Self::Return(_) | Self::Unreachable => (None, None),
+        };
+        first.into_iter().chain(second)
     }
 
     /// The ways on, to be changed.
-    pub fn targets_mut(&mut self) -> Vec<&mut Target> {
-        match self {
-            Self::Jump(to) => vec![to],
-            Self::If { then, other, .. } => vec![then, other],
-            Self::Check { ok, fail, .. } => vec![ok, fail],
-            Self::Return(_) | Self::Unreachable => Vec::new(),
-        }
+    pub fn targets_mut(&mut self) -> impl Iterator<Item = &mut Target> {
+        let (first, second) = match self {
+            Self::Jump(to) => (Some(to), None),
+            Self::If { then, other, .. } => (Some(then), Some(other)),
+            Self::Check { ok, fail, .. } => (Some(ok), Some(fail)),
+            Self::Return(_) | Self::Unreachable => (None, None),
+        };
+        first.into_iter().chain(second)
     }
 
     /// Calls `f` with each operand, those that are handed to blocks last.

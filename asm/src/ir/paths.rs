@@ -35,7 +35,7 @@ pub(super) fn check(
         for block in &dominators.order {
             let Some(known) = at_start[block.index()].clone() else { continue };
             let known = paths.block(*block, known, &mut |_, _| {});
-            for (edge, target) in func.blocks[block.index()].term.targets().into_iter().enumerate() {
+            for (edge, target) in func.blocks[block.index()].term.targets().enumerate() {
                 let new = paths.behind(*block, edge, &known);
                 let old = &mut at_start[target.block.index()];
                 let met = old.as_ref().map_or_else(|| new.clone(), |old| meet(old, &new));

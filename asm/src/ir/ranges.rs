@@ -124,7 +124,7 @@ impl<'a> Ranges<'a> {
         for inst in &data.insts {
             self.inst(inst, &shown);
         }
-        for (edge, target) in data.term.targets().into_iter().enumerate() {
+        for (edge, target) in data.term.targets().enumerate() {
             let Some(shown) = self.behind(&data.term, edge == 0, shown.clone()) else { continue };
             let args = self.handed(target, &shown);
             edges[target.block.index()].push(Edge { shown, args });

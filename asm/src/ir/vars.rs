@@ -90,7 +90,7 @@ impl FuncBuilder {
         let Some(place) = self.func.blocks[block.index()].params.iter().position(|p| *p == param) else { return };
         for (pred, edge) in self.state[block.index()].preds.clone() {
             let value = self.read(var, pred);
-            if let Some(target) = self.func.blocks[pred.index()].term.targets_mut().into_iter().nth(edge) {
+            if let Some(target) = self.func.blocks[pred.index()].term.targets_mut().nth(edge) {
                 let place = place.min(target.args.len());
                 target.args.insert(place, value);
             }
@@ -125,7 +125,7 @@ pub(crate) fn reachable(func: &Func) -> Vec<bool> {
     let mut work = vec![Block(0)];
     while let Some(block) = work.pop() {
         if !std::mem::replace(&mut seen[block.index()], true) {
-            work.extend(func.blocks[block.index()].term.targets().into_iter().map(|to| to.block));
+            work.extend(func.blocks[block.index()].term.targets().map(|to| to.block));
         }
     }
     seen
