@@ -133,23 +133,25 @@ pub(crate) fn reachable(func: &Func) -> Vec<bool> {
 
 /// Removes blocks that nothing leads to, and parameters that carry one value only.
 pub(crate) fn tidy(func: &mut Func, reachable: &[bool]) {
-    let mut new = Vec::with_capacity(func.blocks.len());
-    let mut kept = 0;
-    for live in reachable {
-        new.push(Block::of(kept));
-        kept += usize::from(*live);
-    }
-    let mut index = 0;
-    func.blocks.retain(|_| {
-        index += 1;
-        reachable[index - 1]
-    });
-    for block in &mut func.blocks {
-        for target in block.term.targets_mut() {
-            target.block = new[target.block.index()];
-        }
+    if reachable.contains(&false) {
+        keep_blocks(func, reachable);
     }
     prune_params(func);
+}
+
+/// Removes the other blocks; those that stay are numbered anew.
+fn keep_blocks(func: &mut Func, keep: &[bool]) {
+    let mut kept = 0;
+    let number = |keep: &bool| {
+        kept += usize::from(*keep);
+        Block::of(kept.saturating_sub(1))
+    };
+    let new: Vec<Block> = keep.iter().map(number).collect();
+    let mut keep = keep.iter();
+    func.blocks.retain(|_| keep.next().is_some_and(|keep| *keep));
+    for target in func.blocks.iter_mut().flat_map(|block| block.term.targets_mut()) {
+        target.block = new[target.block.index()];
+    }
 }
 
 /// What a parameter gets on the ways in, besides itself.
@@ -162,9 +164,17 @@ enum Gets {
 
 /// Replaces every parameter that gets one value on all ways in (besides itself) by that value.
 pub(crate) fn prune_params(func: &mut Func) {
+    if func.blocks.iter().skip(1).all(|block| block.params.is_empty()) {
+        return;
+    }
     let mut same: Vec<Value> = (0..func.values.len()).map(Value::of).collect();
-    while prune_once(func, &mut same) {}
-    replace_all(func, |v| find(&same, v));
+    let mut changed = false;
+    while prune_once(func, &mut same) {
+        changed = true;
+    }
+    if changed {
+        replace_all(func, |v| find(&same, v));
+    }
 }
 
 /// What a value was replaced by, in the end.

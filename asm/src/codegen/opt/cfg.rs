@@ -14,8 +14,9 @@ use crate::ir::{Block, BlockData, Func, Inst, Op, Target, Term, Ty, Value};
 use crate::vm::eval;
 
 pub(super) fn run(func: &mut Func, _profile: &Profile) -> bool {
-    let mut changed = thread(func);
-    changed |= returns(func);
+    let ops = definitions(func);
+    let mut changed = thread(func, &ops);
+    changed |= returns(func, &ops);
     changed |= same_targets(func);
     let live = reachable(func);
     changed |= live.contains(&false);
@@ -42,8 +43,7 @@ fn same_targets(func: &mut Func) -> bool {
 }
 
 /// What a block that does nothing leads to, for one way in.
-fn thread(func: &mut Func) -> bool {
-    let ops = definitions(func);
+fn thread(func: &mut Func, ops: &[Option<Op>]) -> bool {
     let private = private_params(func);
     let mut changed = false;
     for index in 0..func.blocks.len() {
@@ -51,7 +51,7 @@ fn thread(func: &mut Func) -> bool {
         for target in term.targets_mut() {
             // A chain has an end, or is a loop of its own.
             for _ in 0..8 {
-                match shortcut(func, &ops, &private, target, index) {
+                match shortcut(func, ops, &private, target, index) {
                     Some(next) if next != *target => {
                         *target = next;
                         changed = true;
@@ -69,11 +69,14 @@ fn thread(func: &mut Func) -> bool {
 fn private_params(func: &Func) -> Vec<bool> {
     let uses = use_counts(func);
     let is_private = |block: &BlockData| {
-        let mut own: HashMap<Value, u32> = HashMap::new();
-        block.term.operands(|v| *own.entry(v).or_default() += 1);
+        let in_term = |v: Value| {
+            let mut times = 0;
+            block.term.operands(|used| times += u32::from(used == v));
+            times
+        };
         let constants = block.insts.iter().all(|inst| matches!(inst.op, Op::Const(_)));
-        let defined = block.params.iter().copied().chain(block.insts.iter().filter_map(|inst| inst.result));
-        constants && defined.into_iter().all(|v| uses[v.index()] == own.get(&v).copied().unwrap_or(0))
+        let mut defined = block.params.iter().copied().chain(block.insts.iter().filter_map(|inst| inst.result));
+        constants && defined.all(|v| uses[v.index()] == in_term(v))
     };
     func.blocks.iter().map(is_private).collect()
 }
@@ -117,15 +120,14 @@ fn returned(func: &Func, ops: &[Option<Op>], target: &Target) -> Option<u64> {
 }
 
 /// All ways on to the return of one number lead to one block.
-fn returns(func: &mut Func) -> bool {
-    let ops = definitions(func);
+fn returns(func: &mut Func, ops: &[Option<Op>]) -> bool {
     let mut homes: HashMap<u64, Block> = HashMap::new();
     let mut changed = false;
     for index in 0..func.blocks.len() {
-        let mut term = func.blocks[index].term.clone();
+        let mut term = std::mem::replace(&mut func.blocks[index].term, Term::Unreachable);
         let loc = func.blocks[index].loc;
         for target in term.targets_mut() {
-            let Some(number) = returned(func, &ops, target) else { continue };
+            let Some(number) = returned(func, ops, target) else { continue };
             let home = *homes.entry(number).or_insert_with(|| home(func, target, number, loc));
             if *target != Target::to(home) {
                 *target = Target::to(home);
@@ -134,7 +136,7 @@ fn returns(func: &mut Func) -> bool {
         }
         func.blocks[index].term = term;
     }
-    changed | share_ends(func, &ops, &mut homes)
+    changed | share_ends(func, ops, &mut homes)
 }
 
 /// Blocks that do something and then return a number go on to the one block that does, where there is another way to it.
@@ -209,6 +211,8 @@ fn append(func: &mut Func) -> bool {
             changed = true;
         }
     }
-    replace_all(func, |v| crate::ir::vars::find(&same, v));
+    if changed {
+        replace_all(func, |v| crate::ir::vars::find(&same, v));
+    }
     changed
 }

@@ -6,23 +6,23 @@
 //! takes keys in packets and map values on all kernels, from the helpers that look up, store and delete. Next: `merge.rs`.
 
 use super::super::profile::Profile;
-use super::{address, definitions};
+use super::{address, define, definitions};
 use crate::insn::helper;
 use crate::ir::dom::Dominators;
 use crate::ir::{Block, Callee, Func, Inst, Op, Region, StackId, Ty, Value};
 
 pub(super) fn run(func: &mut Func, _profile: &Profile) -> bool {
+    let mut ops = definitions(func);
     let mut changed = false;
     for id in 0..func.stack.len() {
-        changed |= replace(func, StackId::of(id)).is_some();
+        changed |= replace(func, &mut ops, StackId::of(id)).is_some();
     }
     changed
 }
 
 /// Replaces one object, if it is only a key's copy.
-fn replace(func: &mut Func, id: StackId) -> Option<()> {
-    let ops = definitions(func);
-    let Uses { store: (block, store), calls } = uses(func, &ops, id)?;
+fn replace(func: &mut Func, ops: &mut Vec<Option<Op>>, id: StackId) -> Option<()> {
+    let Uses { store: (block, store), calls } = uses(func, ops, id)?;
     let Op::Store { size, value, .. } = func.blocks[block].insts[store].op else { return None };
     let Some(Op::Load { size: read, ptr, off }) = ops[value.index()].clone() else { return None };
     let readable = matches!(func.ty(ptr), Ty::Packet | Ty::Ptr(Region::MapValue(_)));
@@ -42,11 +42,12 @@ fn replace(func: &mut Func, id: StackId) -> Option<()> {
     ];
     for (block, call) in calls {
         if let Op::Call { args, .. } = &mut func.blocks[block].insts[call].op {
-            for arg in args.iter_mut().filter(|arg| is_object(&ops, **arg, id)) {
+            for arg in args.iter_mut().filter(|arg| is_object(ops, **arg, id)) {
                 *arg = key;
             }
         }
     }
+    define(ops, &made);
     func.blocks[block].insts.splice(store..=store, made);
     Some(())
 }

@@ -6,14 +6,15 @@
 //! Next: `legal.rs`.
 
 use super::super::profile::Profile;
-use super::{address, cse::apart, definitions, number, use_counts};
+use super::{address, cse::apart, define, definitions, number, use_counts};
 use crate::insn::Size;
 use crate::ir::{Func, Inst, Op, Region, Ty, Value};
 
 pub(super) fn run(func: &mut Func, _profile: &Profile) -> bool {
+    let mut ops = definitions(func);
     let mut changed = false;
     for block in 0..func.blocks.len() {
-        while merge_one(func, block).is_some() {
+        while merge_one(func, &mut ops, block).is_some() {
             changed = true;
         }
     }
@@ -32,15 +33,14 @@ struct Place {
 }
 
 /// Merges the first pair that can be merged.
-fn merge_one(func: &mut Func, block: usize) -> Option<()> {
-    let ops = definitions(func);
+fn merge_one(func: &mut Func, ops: &mut Vec<Option<Op>>, block: usize) -> Option<()> {
     let stores: Vec<Place> =
-        func.blocks[block].insts.iter().enumerate().filter_map(|(at, inst)| place(&ops, at, inst)).collect();
+        func.blocks[block].insts.iter().enumerate().filter_map(|(at, inst)| place(ops, at, inst)).collect();
     for (i, a) in stores.iter().enumerate() {
         for b in &stores[i + 1..] {
             let neighbors =
                 a.root.0 == b.root.0 && a.size == b.size && (a.root.1 - b.root.1).abs() == i64::from(a.size.bytes());
-            if neighbors && try_pair(func, &ops, block, *a, *b).is_some() {
+            if neighbors && try_pair(func, ops, block, *a, *b).is_some() {
                 return Some(());
             }
         }
@@ -67,7 +67,7 @@ const fn twice(size: Size) -> Option<(Size, Ty)> {
 }
 
 /// Merges a pair, the second of which takes the place of both.
-fn try_pair(func: &mut Func, ops: &[Option<Op>], block: usize, first: Place, second: Place) -> Option<()> {
+fn try_pair(func: &mut Func, ops: &mut Vec<Option<Op>>, block: usize, first: Place, second: Place) -> Option<()> {
     let (wide, ty) = twice(first.size)?;
     let (low, high) = if first.root.1 < second.root.1 { (first, second) } else { (second, first) };
     if !aligned(func, ops, low, wide) || !quiet(func, ops, block, first, second) {
@@ -89,6 +89,7 @@ fn try_pair(func: &mut Func, ops: &[Option<Op>], block: usize, first: Place, sec
         _ => return None,
     };
     made.push(Inst { result: None, op: Op::Store { size: wide, ptr: low.ptr, off: low.off, value }, loc });
+    define(ops, &made);
     let insts = &mut func.blocks[block].insts;
     insts.splice(second.at..=second.at, made);
     insts.remove(first.at);
@@ -117,12 +118,15 @@ fn read_both(
     };
     let ((ra, fa), (rb, fb)) = (address(ops, pa, i64::from(oa)), address(ops, pb, i64::from(ob)));
     let neighbors = ra == rb && sa == low.size && sb == sa && fb - fa == i64::from(sa.bytes());
-    let uses = use_counts(func);
     // A map's value is aligned as its start is; the pointer must be to the start.
     let whole = !matches!(ops[ra.index()], Some(Op::PtrAdd { .. })) && fa.rem_euclid(i64::from(wide.bytes())) == 0;
     let readable = func.ty(pa).is_packet()
         || whole && matches!(func.ty(ra), Ty::Ptr(Region::MapValue(_)) | Ty::OrNull(Region::MapValue(_)));
-    if !neighbors || uses[low.value.index()] != 1 || uses[high.value.index()] != 1 || !readable {
+    if !neighbors || !readable {
+        return None;
+    }
+    let uses = use_counts(func);
+    if uses[low.value.index()] != 1 || uses[high.value.index()] != 1 {
         return None;
     }
     let insts = &func.blocks[block].insts;

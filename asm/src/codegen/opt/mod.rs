@@ -21,7 +21,7 @@ use std::collections::BTreeSet;
 use super::Error;
 use super::profile::Profile;
 use crate::ir::sight::judge;
-use crate::ir::{Func, Op, Value, verify};
+use crate::ir::{Func, Inst, Op, Value, verify};
 
 /// A pass; says whether it changed anything.
 type Pass = fn(&mut Func, &Profile) -> bool;
@@ -110,15 +110,21 @@ impl Road<'_> {
     }
 }
 
-/// The operation that defines each value; `None` for parameters.
+/// The operation that defines each value; `None` for parameters, and for what calls give: nothing is known of either.
 fn definitions(func: &Func) -> Vec<Option<Op>> {
     let mut ops = vec![None; func.values.len()];
-    for inst in func.blocks.iter().flat_map(|block| &block.insts) {
+    func.blocks.iter().for_each(|block| define(&mut ops, &block.insts));
+    ops
+}
+
+/// Notes what some operations define.
+fn define(ops: &mut Vec<Option<Op>>, insts: &[Inst]) {
+    for inst in insts.iter().filter(|inst| !matches!(inst.op, Op::Call { .. })) {
         if let Some(value) = inst.result {
+            ops.resize(ops.len().max(value.index() + 1), None);
             ops[value.index()] = Some(inst.op.clone());
         }
     }
-    ops
 }
 
 /// How often each value is used.
