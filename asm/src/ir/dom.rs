@@ -72,6 +72,11 @@ impl Dominators {
         self.rank[block.index()] != usize::MAX
     }
 
+    /// Does the way from `a` to `b` lead to a block that stands in the order before `a`, or to itself?
+    pub(crate) fn leads_back(&self, a: Block, b: Block) -> bool {
+        self.rank[b.index()] <= self.rank[a.index()]
+    }
+
     /// Does every path to `b` go through `a`? A block dominates itself.
     pub(crate) fn dominates(&self, a: Block, b: Block) -> bool {
         let (a, mut b) = (self.rank[a.index()], self.rank[b.index()]);

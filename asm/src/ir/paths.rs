@@ -28,10 +28,10 @@ pub(super) fn check(
     let paths = Paths { ranges, movers, defs: Defs::of(func), func, dominators };
     let mut at_start: Vec<Option<Known>> = vec![None; func.blocks.len()];
     at_start[0] = Some(Known::new());
-    // What is known only shrinks, so this ends.
-    let mut changed = true;
-    while changed {
-        changed = false;
+    // What is known only shrinks, so this ends: without loops after the first time.
+    let mut again = true;
+    while again {
+        again = false;
         for block in &dominators.order {
             let Some(known) = at_start[block.index()].clone() else { continue };
             let known = paths.block(*block, known, &mut |_, _| {});
@@ -41,7 +41,7 @@ pub(super) fn check(
                 let met = old.as_ref().map_or_else(|| new.clone(), |old| meet(old, &new));
                 if old.as_ref() != Some(&met) {
                     *old = Some(met);
-                    changed = true;
+                    again |= dominators.leads_back(*block, target.block);
                 }
             }
         }

@@ -5,6 +5,8 @@
 //! asked, helpers get what they take. What depends on the path (packet ranges, tests against null) is in `paths.rs`.
 //! Next: `paths.rs`.
 
+use std::fmt::Display;
+
 use super::func::{Callee, Func, Inst, LocId, Op, Term};
 use super::types::{Region, Ty, Value};
 use super::vars::fits;
@@ -127,18 +129,19 @@ fn missing(func: &Func) -> Option<String> {
 
 type Verdict = Result<(), String>;
 
-fn need(holds: bool, what: &str) -> Verdict {
-    if holds { Ok(()) } else { Err(what.into()) }
+/// What is wrong is written only where it is wrong.
+fn need(holds: bool, what: impl Display) -> Verdict {
+    if holds { Ok(()) } else { Err(what.to_string()) }
 }
 
 fn int(func: &Func, value: Value) -> Verdict {
-    need(func.ty(value).is_int(), &format!("{value} is {}, and a number is wanted", func.ty(value)))
+    need(func.ty(value).is_int(), format_args!("{value} is {}, and a number is wanted", func.ty(value)))
 }
 
 fn op(defs: &Defs<'_>, inst: &Inst) -> Verdict {
     let func = defs.func;
     let result = inst.result.map(|value| func.ty(value));
-    let gives = |want: Ty| need(result == Some(want), &format!("the result is {want}"));
+    let gives = |want: Ty| need(result == Some(want), format_args!("the result is {want}"));
     match &inst.op {
         Op::Const(number) => {
             need(result.is_some_and(|ty| ty.is_int() && number & !ty.mask() == 0), "a number that fits its type")
@@ -165,7 +168,7 @@ fn op(defs: &Defs<'_>, inst: &Inst) -> Verdict {
         Op::Core(_) => gives(Ty::I64),
         Op::PtrAdd { ptr, by } => {
             int(func, *by)?;
-            need(is_memory(func.ty(*ptr)), &format!("nothing may be added to a {}", func.ty(*ptr)))?;
+            need(is_memory(func.ty(*ptr)), format_args!("nothing may be added to a {}", func.ty(*ptr)))?;
             gives(func.ty(*ptr))
         }
         Op::PtrSub { a, b } => need(!func.ty(*a).is_int() && !func.ty(*b).is_int(), "two pointers"),
@@ -198,7 +201,7 @@ fn bounds(defs: &Defs<'_>, size: Size, (ptr, off): (Value, i32)) -> Verdict {
     let (root, at) = defs.address(ptr, i64::from(off));
     let bytes = i64::from(size.bytes());
     if let Some(extent) = defs.extent(root) {
-        need(at >= 0 && at + bytes <= i64::from(extent), &format!("bytes {at} to {} of {extent}", at + bytes))?;
+        need(at >= 0 && at + bytes <= i64::from(extent), format_args!("bytes {at} to {} of {extent}", at + bytes))?;
     }
     if let Ty::Ptr(Region::Stack(id)) = defs.func.ty(ptr) {
         let align = i64::from(defs.func.stack[id.index()].align);
@@ -212,7 +215,7 @@ fn load(defs: &Defs<'_>, result: Option<Ty>, size: Size, place: (Value, i32)) ->
     let readable = from == Ty::Ctx
         || is_memory(from)
         || matches!(from, Ty::Ptr(Region::Sock | Region::SockCommon | Region::TcpSock));
-    need(readable, &format!("nothing is read through a {from}"))?;
+    need(readable, format_args!("nothing is read through a {from}"))?;
     if from == Ty::Ctx {
         context_pointer(defs.func, size, place.1)?;
     }
@@ -252,7 +255,7 @@ fn writable(defs: &Defs<'_>, to: Ty) -> Verdict {
         return need(!defs.func.globals[id.index()].readonly, "a constant is not written");
     }
     let known = to == Ty::Ctx || is_memory(to) && to != Ty::Ptr(Region::Btf);
-    need(known, &format!("nothing is written through a {to}"))
+    need(known, format_args!("nothing is written through a {to}"))
 }
 
 fn atomic(
@@ -277,13 +280,13 @@ fn atomic(
 
 fn call(defs: &Defs<'_>, helper: &Helper, args: &[Value]) -> Verdict {
     let variadic = helper.id == crate::insn::helper::TRACE_PRINTK;
-    need(variadic || args.len() == helper.args.len(), &format!("{} arguments", helper.args.len()))?;
+    need(variadic || args.len() == helper.args.len(), format_args!("{} arguments", helper.args.len()))?;
     if let Some(prog_type) = defs.func.prog_type() {
-        need(helper.progs.has(prog_type), &format!("a {prog_type} program may not call it"))?;
+        need(helper.progs.has(prog_type), format_args!("a {prog_type} program may not call it"))?;
     }
     for (place, (want, arg)) in (1..).zip(helper.args.iter().zip(args)) {
         let got = defs.func.ty(*arg);
-        need(takes(*want, got, defs.number(*arg)), &format!("argument {place} is {got}, and {want} is wanted"))?;
+        need(takes(*want, got, defs.number(*arg)), format_args!("argument {place} is {got}, and {want} is wanted"))?;
     }
     Ok(())
 }
@@ -324,7 +327,7 @@ fn term(defs: &Defs<'_>, term: &Term) -> Verdict {
                 let loose = func.prog_type().is_some() && func.ty(*value).is_int();
                 need(
                     loose || fits(func.ty(*value), ret),
-                    &format!("{value} is {}, and {ret} is returned", func.ty(*value)),
+                    format_args!("{value} is {}, and {ret} is returned", func.ty(*value)),
                 )
             }
             (None, None) => Ok(()),
@@ -346,5 +349,5 @@ fn compared(defs: &Defs<'_>, cond: Cond, a: Value, b: Value) -> Verdict {
         (false, true) => equality && null(defs.number(b)),
         (true, false) => equality && null(defs.number(a)),
     };
-    need(fine, &format!("{ta} and {tb} cannot be compared so"))
+    need(fine, format_args!("{ta} and {tb} cannot be compared so"))
 }

@@ -18,21 +18,8 @@ use super::{paths, rules};
 /// Every rule that is broken, with the place in source.
 pub fn verify(func: &Func) -> Result<(), Error> {
     let mut checker = Checker { func, problems: Vec::new(), defined: vec![None; func.values.len()] };
-    checker.blocks();
-    if checker.problems.is_empty() {
-        checker.uses();
-    }
-    if checker.problems.is_empty() {
-        rules::check(func, &mut |loc, what| checker.bad(loc, what));
-    }
-    if checker.problems.is_empty() {
-        let around = (None, &BTreeSet::new());
-        paths::check(func, &Dominators::of(func), around, &mut |loc, what| checker.bad(loc, what));
-    }
-    if checker.problems.is_empty() {
-        return Ok(());
-    }
-    Err(Error { func: func.name.clone(), problems: checker.problems })
+    checker.judge();
+    if checker.problems.is_empty() { Ok(()) } else { Err(Error { func: func.name.clone(), problems: checker.problems }) }
 }
 
 struct Checker<'a> {
@@ -43,6 +30,24 @@ struct Checker<'a> {
 }
 
 impl Checker<'_> {
+    /// Each set of rules takes for granted that those before it hold.
+    fn judge(&mut self) {
+        let func = self.func;
+        self.blocks();
+        if !self.problems.is_empty() {
+            return;
+        }
+        let dominators = Dominators::of(func);
+        self.uses(&dominators);
+        if self.problems.is_empty() {
+            rules::check(func, &mut |loc, what| self.bad(loc, what));
+        }
+        if self.problems.is_empty() {
+            let around = (None, &BTreeSet::new());
+            paths::check(func, &dominators, around, &mut |loc, what| self.bad(loc, what));
+        }
+    }
+
     fn bad(&mut self, loc: LocId, text: String) {
         let loc = self.func.locs.get(loc.0 as usize).cloned();
         self.problems.push(Problem { loc, kind: ProblemKind::Malformed(text) });
@@ -105,18 +110,17 @@ impl Checker<'_> {
     }
 
     /// Every use is dominated by its definition.
-    fn uses(&mut self) {
+    fn uses(&mut self, dominators: &Dominators) {
         let func = self.func;
-        let dominators = Dominators::of(func);
         for (block, data) in func.iter() {
             if !dominators.reaches(block) {
                 self.bad(data.loc, format!("nothing leads to {block}"));
                 continue;
             }
             for (place, inst) in data.insts.iter().enumerate() {
-                inst.op.operands(|v| self.used(v, (block, place + 1), &dominators, inst.loc));
+                inst.op.operands(|v| self.used(v, (block, place + 1), dominators, inst.loc));
             }
-            data.term.operands(|v| self.used(v, (block, usize::MAX), &dominators, data.loc));
+            data.term.operands(|v| self.used(v, (block, usize::MAX), dominators, data.loc));
         }
     }
 
