@@ -29,6 +29,16 @@ impl RegSet {
         self.0[reg.index() / 64] >> (reg.index() % 64) & 1 == 1
     }
 
+    /// Adds all of `other` but what is in `without`; did that change anything?
+    fn union_but(&mut self, other: &Self, without: &Self) -> bool {
+        let mut changed = false;
+        for ((a, b), without) in self.0.iter_mut().zip(&other.0).zip(&without.0) {
+            changed |= *b & !*without & !*a != 0;
+            *a |= *b & !*without;
+        }
+        changed
+    }
+
     /// Adds all of `other`; did that change anything?
     pub(super) fn union(&mut self, other: &Self) -> bool {
         let mut changed = false;
@@ -40,23 +50,34 @@ impl RegSet {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = VReg> + '_ {
-        self.0.iter().zip(0u32..).flat_map(|(word, i)| {
-            let mut left = *word;
-            std::iter::from_fn(move || {
-                if left == 0 {
-                    return None;
-                }
-                let bit = left.trailing_zeros();
-                left &= left - 1;
-                Some(VReg(i * 64 + bit))
-            })
-        })
+        self.0.iter().zip(0u32..).flat_map(|(word, i)| ones(*word).map(move |bit| VReg(i * 64 + bit)))
+    }
+
+    /// Takes out the one with the lowest number.
+    pub(super) fn pop_first(&mut self) -> Option<VReg> {
+        let first = self.first()?;
+        self.remove(first);
+        Some(first)
+    }
+
+    /// The one with the lowest number.
+    pub(super) fn first(&self) -> Option<VReg> {
+        self.iter().next()
     }
 }
 
 /// Registers of a mask of machine registers.
 pub(super) fn machine_regs(mask: u16) -> impl Iterator<Item = VReg> {
-    (0..16u32).filter(move |i| mask >> i & 1 == 1).map(VReg)
+    ones(u64::from(mask)).map(VReg)
+}
+
+/// The bits that are set, from the lowest on.
+fn ones(mut left: u64) -> impl Iterator<Item = u32> {
+    std::iter::from_fn(move || {
+        let bit = (left != 0).then(|| left.trailing_zeros())?;
+        left &= left - 1;
+        Some(bit)
+    })
 }
 
 /// Goes backward over one instruction: what is live before it, given what is live behind.
@@ -89,8 +110,9 @@ pub(super) fn before_term(block: &MBlock, live: &mut RegSet) {
 
 /// What is live at the end of each block.
 pub(super) fn live_out(machine: &Machine) -> Vec<RegSet> {
-    let mut live_in = vec![RegSet::new(machine.regs); machine.blocks.len()];
-    let mut live_out = live_in.clone();
+    let (mut live_in, written): (Vec<RegSet>, Vec<RegSet>) =
+        machine.blocks.iter().map(|block| read_and_written(block, machine.regs)).unzip();
+    let mut live_out = vec![RegSet::new(machine.regs); machine.blocks.len()];
     let mut changed = true;
     while changed {
         changed = false;
@@ -98,11 +120,26 @@ pub(super) fn live_out(machine: &Machine) -> Vec<RegSet> {
             for to in block.term.targets() {
                 live_out[i].union(&live_in[to]);
             }
-            let mut live = live_out[i].clone();
-            before_term(block, &mut live);
-            block.insts.iter().rev().for_each(|inst| step_back(inst, &mut live));
-            changed |= live_in[i].union(&live);
+            changed |= live_in[i].union_but(&live_out[i], &written[i]);
         }
     }
     live_out
+}
+
+/// What a block reads before it writes it, and all that it writes.
+fn read_and_written(block: &MBlock, regs: u32) -> (RegSet, RegSet) {
+    let (mut read, mut written) = (RegSet::new(regs), RegSet::new(regs));
+    before_term(block, &mut read);
+    for inst in block.insts.iter().rev() {
+        step_back(inst, &mut read);
+        for reg in machine_regs(inst.op.fixed().1) {
+            written.insert(reg);
+        }
+        inst.op.regs(|reg, role| {
+            if role == Role::Def {
+                written.insert(reg);
+            }
+        });
+    }
+    (read, written)
 }

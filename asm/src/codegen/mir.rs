@@ -41,11 +41,29 @@ pub(super) enum Src {
     Imm(i32),
 }
 
+impl Src {
+    const fn reg(self) -> Option<VReg> {
+        match self {
+            Self::Reg(reg) => Some(reg),
+            Self::Imm(_) => None,
+        }
+    }
+}
+
 /// What an address is counted from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Base {
     Reg(VReg),
     Slot(Slot),
+}
+
+impl Base {
+    const fn reg(self) -> Option<VReg> {
+        match self {
+            Self::Reg(reg) => Some(reg),
+            Self::Slot(_) => None,
+        }
+    }
 }
 
 /// What a two-slot load loads.
@@ -239,7 +257,22 @@ impl MOp {
 
     /// As [`MOp::regs_mut`], to look only.
     pub(super) fn regs(&self, mut f: impl FnMut(VReg, Role)) {
-        self.clone().regs_mut(|reg, role| f(*reg, role));
+        let (uses, written) = match self {
+            Self::Mov { dst, src, .. } => ([src.reg(), None], Some((*dst, Role::Def))),
+            Self::Alu { dst, src, .. } => ([src.reg(), None], Some((*dst, Role::UseDef))),
+            Self::Neg { dst, .. } | Self::Swap { dst, .. } => ([None; 2], Some((*dst, Role::UseDef))),
+            Self::MovSx { dst, src, .. } => ([Some(*src), None], Some((*dst, Role::Def))),
+            Self::Load { dst, base, .. } => ([base.reg(), None], Some((*dst, Role::Def))),
+            Self::Store { base, src, .. } => ([base.reg(), src.reg()], None),
+            Self::Atomic { op, base, src, .. } if fetches(*op) => ([base.reg(), None], Some((*src, Role::UseDef))),
+            Self::Atomic { base, src, .. } => ([base.reg(), Some(*src)], None),
+            Self::Wide { dst, .. } | Self::Frame { dst, .. } => ([None; 2], Some((*dst, Role::Def))),
+            Self::Call { .. } => ([None; 2], None),
+        };
+        uses.into_iter().flatten().for_each(|reg| f(reg, Role::Use));
+        if let Some((reg, role)) = written {
+            f(reg, role);
+        }
     }
 
     /// Machine registers that the operation reads and writes besides: arguments and clobbers of a call, `r0` of a

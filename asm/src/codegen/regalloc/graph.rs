@@ -58,9 +58,9 @@ pub(super) struct Graph {
     /// Copies that a node is an end of.
     pub(super) ends: Vec<Vec<usize>>,
     cost: Vec<u64>,
-    simplify: BTreeSet<VReg>,
-    freeze: BTreeSet<VReg>,
-    spill: BTreeSet<VReg>,
+    simplify: RegSet,
+    freeze: RegSet,
+    spill: RegSet,
     /// Copies that are ready, heaviest first.
     ready: BTreeSet<(u64, usize)>,
     pub(super) stack: Vec<VReg>,
@@ -80,9 +80,9 @@ impl Graph {
             copies: Vec::new(),
             ends: vec![Vec::new(); count],
             cost: vec![0; count],
-            simplify: BTreeSet::new(),
-            freeze: BTreeSet::new(),
-            spill: BTreeSet::new(),
+            simplify: RegSet::new(machine.regs),
+            freeze: RegSet::new(machine.regs),
+            spill: RegSet::new(machine.regs),
             ready: BTreeSet::new(),
             stack: Vec::new(),
         };
@@ -98,6 +98,7 @@ impl Graph {
 
     /// Adds what one block says, backward.
     fn add_block(&mut self, block: &MBlock, mut live: RegSet) {
+        let mut defs: Vec<VReg> = Vec::new();
         let weight = 10u64.pow(block.depth.min(6));
         before_term(block, &mut live);
         block.term.regs(|reg| self.touched(reg, weight));
@@ -109,7 +110,8 @@ impl Graph {
                 self.add_copy(dst, src, weight);
             }
             let (_, writes) = inst.op.fixed();
-            let mut defs: Vec<VReg> = machine_regs(writes).collect();
+            defs.clear();
+            defs.extend(machine_regs(writes));
             inst.op.regs(|reg, role| {
                 self.touched(reg, weight);
                 if role != Role::Use {
@@ -172,9 +174,9 @@ impl Graph {
 
     /// Puts a node into the list it belongs to.
     fn enlist(&mut self, node: VReg) {
-        self.simplify.remove(&node);
-        self.freeze.remove(&node);
-        self.spill.remove(&node);
+        self.simplify.remove(node);
+        self.freeze.remove(node);
+        self.spill.remove(node);
         let place = if self.degree[node.index()] >= self.limit {
             Place::Spill
         } else if self.has_copies(node) {
@@ -203,9 +205,23 @@ impl Graph {
     }
 
     /// The neighbours that are still in the graph.
-    fn adjacent(&self, node: VReg) -> Vec<VReg> {
-        let there = |n: &VReg| !matches!(self.place[n.index()], Place::Stacked | Place::Joined);
-        self.neighbors[node.index()].iter().copied().filter(there).collect()
+    fn adjacent(&self, node: VReg) -> impl Iterator<Item = VReg> {
+        self.neighbors[node.index()].iter().copied().filter(|n| self.is_there(*n))
+    }
+
+    fn is_there(&self, node: VReg) -> bool {
+        !matches!(self.place[node.index()], Place::Stacked | Place::Joined)
+    }
+
+    /// Does `f` with each neighbour that is still in the graph. Only the node's own neighbours may not change.
+    fn each_adjacent(&mut self, node: VReg, mut f: impl FnMut(&mut Self, VReg)) {
+        let neighbors = std::mem::take(&mut self.neighbors[node.index()]);
+        for neighbor in &neighbors {
+            if self.is_there(*neighbor) {
+                f(self, *neighbor);
+            }
+        }
+        self.neighbors[node.index()] = neighbors;
     }
 
     /// Takes the graph apart.
@@ -215,12 +231,12 @@ impl Graph {
                 self.remove(node);
             } else if let Some((_, copy)) = self.ready.pop_first() {
                 self.coalesce(copy);
-            } else if let Some(node) = self.freeze.first().copied() {
+            } else if let Some(node) = self.freeze.first() {
                 self.give_up_copies(node);
             } else if let Some(node) = self.cheapest() {
                 self.give_up_copies(node);
-                self.simplify.remove(&node);
-                self.spill.remove(&node);
+                self.simplify.remove(node);
+                self.spill.remove(node);
                 self.remove(node);
             } else {
                 return;
@@ -234,15 +250,13 @@ impl Graph {
             u64::MAX => u64::MAX,
             cost => cost.saturating_mul(1000) / u64::from(self.degree[node.index()].max(1)),
         };
-        self.spill.iter().copied().min_by_key(|node| (price(node), *node))
+        self.spill.iter().min_by_key(|node| (price(node), *node))
     }
 
     fn remove(&mut self, node: VReg) {
         self.place[node.index()] = Place::Stacked;
         self.stack.push(node);
-        for neighbor in self.adjacent(node) {
-            self.lose_neighbor(neighbor);
-        }
+        self.each_adjacent(node, Self::lose_neighbor);
     }
 
     fn lose_neighbor(&mut self, node: VReg) {
@@ -252,19 +266,17 @@ impl Graph {
         self.degree[node.index()] -= 1;
         if self.degree[node.index()] + 1 == self.limit {
             self.wake(node);
-            for neighbor in self.adjacent(node) {
-                self.wake(neighbor);
-            }
+            self.each_adjacent(node, Self::wake);
             self.enlist(node);
         }
     }
 
     /// Copies of a node may have become possible.
     fn wake(&mut self, node: VReg) {
-        for copy in self.ends[node.index()].clone() {
-            if self.copies[copy].state == State::Waiting {
-                self.copies[copy].state = State::Ready;
-                self.ready.insert((u64::MAX - self.copies[copy].weight, copy));
+        for copy in &self.ends[node.index()] {
+            if self.copies[*copy].state == State::Waiting {
+                self.copies[*copy].state = State::Ready;
+                self.ready.insert((u64::MAX - self.copies[*copy].weight, *copy));
             }
         }
     }
@@ -302,29 +314,30 @@ impl Graph {
         if keep.is_machine() {
             return self
                 .adjacent(join)
-                .iter()
-                .all(|n| !high(n) || n.is_machine() || self.matrix[n.index()].contains(keep));
+                .all(|n| !high(&n) || n.is_machine() || self.matrix[n.index()].contains(keep));
         }
-        let mut both: BTreeSet<VReg> = self.adjacent(keep).into_iter().collect();
-        let shared: Vec<VReg> = self.adjacent(join).into_iter().filter(|n| !both.insert(*n)).collect();
-        let still_high =
-            |n: &&VReg| n.is_machine() || self.degree[n.index()] - u32::from(shared.contains(n)) >= self.limit;
-        both.iter().filter(still_high).count() < self.limit as usize
+        // A neighbour of both will have one neighbour less.
+        let still_high = |n: &VReg| {
+            let shared = self.matrix[keep.index()].contains(*n) && self.matrix[join.index()].contains(*n);
+            n.is_machine() || self.degree[n.index()] - u32::from(shared) >= self.limit
+        };
+        let others = self.adjacent(join).filter(|n| !self.matrix[keep.index()].contains(*n));
+        self.adjacent(keep).chain(others).filter(still_high).count() < self.limit as usize
     }
 
     fn unite(&mut self, keep: VReg, join: VReg) {
-        self.freeze.remove(&join);
-        self.spill.remove(&join);
+        self.freeze.remove(join);
+        self.spill.remove(join);
         self.place[join.index()] = Place::Joined;
         self.alias[join.index()] = keep;
         let ends = std::mem::take(&mut self.ends[join.index()]);
         self.ends[keep.index()].extend(ends);
         self.cost[keep.index()] = self.cost[keep.index()].saturating_add(self.cost[join.index()]);
         self.wake(keep);
-        for neighbor in self.adjacent(join) {
-            self.add_edge(neighbor, keep);
-            self.lose_neighbor(neighbor);
-        }
+        self.each_adjacent(join, |graph, neighbor| {
+            graph.add_edge(neighbor, keep);
+            graph.lose_neighbor(neighbor);
+        });
         if self.place[keep.index()] == Place::Freeze && self.degree[keep.index()] >= self.limit {
             self.enlist(keep);
         }
