@@ -320,6 +320,14 @@ impl Term {
 
     /// Calls `f` with each operand, those that are handed to blocks last.
     pub fn operands(&self, mut f: impl FnMut(Value)) {
+        self.looked_at(&mut f);
+        for target in self.targets() {
+            target.args.iter().copied().for_each(&mut f);
+        }
+    }
+
+    /// Calls `f` with each operand that decides how it goes on, or is returned: all but those that are handed to blocks.
+    pub fn looked_at(&self, mut f: impl FnMut(Value)) {
         match self {
             Self::If { a, b, .. } | Self::Check { ptr: a, end: b, .. } => {
                 f(*a);
@@ -327,9 +335,6 @@ impl Term {
             }
             Self::Return(Some(value)) => f(*value),
             Self::Jump(_) | Self::Return(None) | Self::Unreachable => {}
-        }
-        for target in self.targets() {
-            target.args.iter().copied().for_each(&mut f);
         }
     }
 }

@@ -5,6 +5,7 @@
 //! copies. Reads of memory are shared along a path on which nothing may have written there. Next: `dce.rs`.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 
 use super::super::profile::Profile;
 use super::{address, definitions};
@@ -17,7 +18,7 @@ pub(super) fn run(func: &mut Func, _profile: &Profile) -> bool {
     let mut shared = Shared {
         ops: definitions(func),
         same: (0..func.values.len()).map(Value::of).collect(),
-        known: HashMap::new(),
+        known: HashMap::default(),
         behind: vec![Vec::new(); func.blocks.len()],
     };
     let mut changed = false;
@@ -27,6 +28,34 @@ pub(super) fn run(func: &mut Func, _profile: &Profile) -> bool {
     let same = shared.same;
     replace_all(func, |v| find(&same, v));
     changed
+}
+
+/// A quick hash: who writes a program gains nothing by operations that collide.
+#[derive(Default)]
+struct Mix(u64);
+
+impl Hasher for Mix {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        self.write_u64(u64::from(number));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        // The golden ratio's fraction: odd, and without a pattern.
+        self.0 = (self.0.rotate_left(5) ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn write_usize(&mut self, number: usize) {
+        self.write_u64(number as u64);
+    }
+
+    fn finish(&self) -> u64 {
+        // A product's high bits are the mixed ones, and the table looks at the low ones first.
+        self.0.rotate_left(26)
+    }
 }
 
 /// A read whose result is still what is in memory.
@@ -41,7 +70,7 @@ struct Shared {
     ops: Vec<Option<Op>>,
     same: Vec<Value>,
     /// Where each pure operation has been computed.
-    known: HashMap<(Op, Ty), Vec<(Block, Value)>>,
+    known: HashMap<(Op, Ty), Vec<(Block, Value)>, BuildHasherDefault<Mix>>,
     /// Reads that hold at the end of each block.
     behind: Vec<Vec<Read>>,
 }

@@ -5,7 +5,7 @@
 //! object on the stack that is never read or handed out goes. Next: `cfg.rs`.
 
 use super::super::profile::Profile;
-use super::{address, definitions};
+use super::{address, definitions, number};
 use crate::insn::AtomicOp;
 use crate::ir::vars::remove_param;
 use crate::ir::{Block, Func, Inst, Op, Region, Ty, Value};
@@ -58,9 +58,8 @@ fn drop_fetch(inst: &mut Inst, live: &[bool]) -> bool {
 /// Values that something with an effect depends on.
 fn live(func: &Func) -> Vec<bool> {
     let mut live = vec![false; func.values.len()];
-    let mut work = Vec::new();
     let mut made: Vec<Option<&Inst>> = vec![None; func.values.len()];
-    let mut fed: Vec<Vec<Value>> = vec![Vec::new(); func.values.len()];
+    let mut work = Vec::new();
     for block in &func.blocks {
         for inst in &block.insts {
             if let Some(value) = inst.result {
@@ -70,14 +69,9 @@ fn live(func: &Func) -> Vec<bool> {
                 inst.op.operands(|v| work.push(v));
             }
         }
-        let mut bare = block.term.clone();
-        for target in bare.targets_mut() {
-            for (param, arg) in func.blocks[target.block.index()].params.iter().zip(target.args.drain(..)) {
-                fed[param.index()].push(arg);
-            }
-        }
-        bare.operands(|v| work.push(v));
+        block.term.looked_at(|v| work.push(v));
     }
+    let handed = handed(func);
     while let Some(value) = work.pop() {
         if std::mem::replace(&mut live[value.index()], true) {
             continue;
@@ -85,21 +79,57 @@ fn live(func: &Func) -> Vec<bool> {
         if let Some(inst) = made[value.index()] {
             inst.op.operands(|v| work.push(v));
         }
-        work.append(&mut fed[value.index()]);
+        let first = handed.partition_point(|(param, _)| *param < value);
+        let own = handed[first..].iter().take_while(|(param, _)| *param == value);
+        work.extend(own.map(|(_, arg)| *arg));
     }
     live
 }
 
+/// Each parameter of a block with what a way in hands over for it, in the order of the parameters.
+fn handed(func: &Func) -> Vec<(Value, Value)> {
+    let mut handed = Vec::new();
+    for to in func.blocks.iter().flat_map(|block| block.term.targets()) {
+        handed.extend(func.blocks[to.block.index()].params.iter().copied().zip(to.args.iter().copied()));
+    }
+    handed.sort_unstable();
+    handed
+}
+
 /// Stores into objects that are only ever stored to.
 fn drop_dead_stores(func: &mut Func) -> bool {
+    if func.stack.is_empty() {
+        return false;
+    }
     let ops = definitions(func);
-    let mut needed = vec![false; func.stack.len()];
-    let object = |v: Value| match func.ty(v) {
+    let needed = needed(func, &ops);
+    let Func { blocks, values, .. } = func;
+    let dead = |inst: &Inst| match inst.op {
+        Op::Store { ptr, .. } => object(values[address(&ops, ptr, 0).0.index()]).is_some_and(|id| !needed[id]),
+        _ => false,
+    };
+    let mut changed = false;
+    for block in blocks {
+        let before = block.insts.len();
+        block.insts.retain(|inst| !dead(inst));
+        changed |= before != block.insts.len();
+    }
+    changed
+}
+
+/// The object on the stack that a pointer of that type is into.
+fn object(ty: Ty) -> Option<usize> {
+    match ty {
         Ty::Ptr(Region::Stack(id)) => Some(id.index()),
         _ => None,
-    };
+    }
+}
+
+/// Objects on the stack that are read or handed out.
+fn needed(func: &Func, ops: &[Option<Op>]) -> Vec<bool> {
+    let mut needed = vec![false; func.stack.len()];
     let mut mark = |v: Value| {
-        if let Some(id) = object(v) {
+        if let Some(id) = object(func.ty(v)) {
             needed[id] = true;
         }
     };
@@ -107,23 +137,12 @@ fn drop_dead_stores(func: &mut Func) -> bool {
         for inst in &block.insts {
             match &inst.op {
                 Op::Store { value, .. } => mark(*value),
-                Op::PtrAdd { by, .. } if super::number(&ops, *by).is_some() => {}
+                Op::PtrAdd { by, .. } if number(ops, *by).is_some() => {}
                 Op::Copy(_) => {}
                 op => op.operands(&mut mark),
             }
         }
         block.term.operands(&mut mark);
     }
-    let dead = |inst: &Inst| match inst.op {
-        Op::Store { ptr, .. } => object(address(&ops, ptr, 0).0).is_some_and(|id| !needed[id]),
-        _ => false,
-    };
-    let doomed: Vec<Vec<bool>> = func.blocks.iter().map(|block| block.insts.iter().map(dead).collect()).collect();
-    let mut changed = false;
-    for (block, doomed) in func.blocks.iter_mut().zip(doomed) {
-        changed |= doomed.contains(&true);
-        let mut dead = doomed.into_iter();
-        block.insts.retain(|_| !dead.next().unwrap_or(false));
-    }
-    changed
+    needed
 }

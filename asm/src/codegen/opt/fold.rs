@@ -6,7 +6,7 @@
 
 use super::super::profile::Profile;
 use super::super::select::swapped;
-use super::{bits, definitions, number, use_counts};
+use super::{bits, define, definitions, number, use_counts};
 use crate::insn::{AluOp, Cond, Size, Width};
 use crate::ir::vars::{find, fits, reachable, replace_all, tidy};
 use crate::ir::{Func, Inst, Op, Target, Term, Ty, Value};
@@ -53,11 +53,12 @@ impl Folder<'_> {
         let insts = std::mem::take(&mut func.blocks[block].insts);
         let mut out = Vec::with_capacity(insts.len());
         for mut inst in insts {
-            inst.op.operands_mut(|v| *v = find(&self.same, *v));
-            changed |= self.inst(func, &mut inst, &mut out);
-            if let Some(value) = inst.result {
-                self.ops[value.index()] = Some(inst.op.clone());
+            let moved = self.stand_ins(&mut inst.op);
+            let new = self.inst(func, &mut inst, &mut out);
+            if moved || new {
+                define(&mut self.ops, std::slice::from_ref(&inst));
             }
+            changed |= new;
             out.push(inst);
         }
         let mut term = std::mem::replace(&mut func.blocks[block].term, Term::Unreachable);
@@ -66,6 +67,16 @@ impl Folder<'_> {
         func.blocks[block].insts = out;
         func.blocks[block].term = term;
         changed
+    }
+
+    /// Puts what stands for an operand in its place; was there any?
+    fn stand_ins(&self, op: &mut Op) -> bool {
+        let mut moved = false;
+        op.operands_mut(|v| {
+            let old = std::mem::replace(v, find(&self.same, *v));
+            moved |= old != *v;
+        });
+        moved
     }
 
     fn inst(&mut self, func: &mut Func, inst: &mut Inst, out: &mut Vec<Inst>) -> bool {
