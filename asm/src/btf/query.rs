@@ -11,6 +11,9 @@ use super::types::{Kind, Type, TypeId};
 /// How deeply typedefs, qualifiers and arrays are followed (the kernel's `MAX_RESOLVE_DEPTH` is 32).
 const MAX_DEPTH: usize = 64;
 
+/// Kinds of beginnings that names are sorted by when some are looked for.
+const BUCKETS: usize = 1 << 12;
+
 impl<'a> Btf<'a> {
     /// One more than the highest number of a type; counts the types of the base and `void`.
     #[must_use]
@@ -85,22 +88,21 @@ impl<'a> Btf<'a> {
     pub fn find_each<'n>(&self, names: &[&'n str], mut found: impl FnMut(&'n str, TypeId)) {
         // Nearly all types are told apart by the first two bytes of their names.
         let key = |bytes: &[u8]| match bytes {
-            [a, b, ..] => usize::from(*a) << 8 | usize::from(*b),
-            [a] => usize::from(*a) << 8,
+            [a, b, ..] => (usize::from(*a) << 4 ^ usize::from(*b)) % BUCKETS,
+            [a] => (usize::from(*a) << 4) % BUCKETS,
             [] => 0,
         };
-        let mut starts = vec![false; 1 << 16];
-        let names: Vec<&'n str> = names.iter().copied().filter(|name| !name.is_empty()).collect();
-        names.iter().for_each(|name| starts[key(name.as_bytes())] = true);
+        let mut starts: Vec<Vec<&'n str>> = vec![Vec::new(); BUCKETS];
+        for name in names.iter().copied().filter(|name| !name.is_empty()) {
+            starts[key(name.as_bytes())].push(name);
+        }
         for (id, tail) in self.own_names() {
-            if !starts[key(tail)] {
-                continue;
-            }
-            let fits = |name: &str| {
+            for name in &starts[key(tail)] {
                 let rest = tail.strip_prefix(name.as_bytes());
-                rest.is_some_and(|rest| matches!(rest, [0, ..] | [b'_', b'_', b'_', ..]))
-            };
-            names.iter().filter(|name| fits(name)).for_each(|name| found(name, id));
+                if rest.is_some_and(|rest| matches!(rest, [0, ..] | [b'_', b'_', b'_', ..])) {
+                    found(name, id);
+                }
+            }
         }
     }
 
