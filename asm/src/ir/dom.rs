@@ -10,8 +10,10 @@ use super::types::Block;
 pub(crate) struct Dominators {
     /// Blocks in reverse postorder: definitions before uses, but for loops.
     pub(crate) order: Vec<Block>,
-    /// Ways into each block.
-    pub(crate) preds: Vec<Vec<Block>>,
+    /// Where the ways into each block start in `ways`, and where the last ones end.
+    starts: Vec<usize>,
+    /// The blocks that lead to the first block, to the second, and so on.
+    ways: Vec<Block>,
     /// Place in `order`; `usize::MAX` where nothing leads to.
     rank: Vec<usize>,
     /// Immediate dominator by rank.
@@ -25,31 +27,35 @@ impl Dominators {
         for (i, block) in order.iter().enumerate() {
             rank[block.index()] = i;
         }
-        let mut preds = vec![Vec::new(); func.blocks.len()];
-        for block in &order {
-            for target in func.blocks[block.index()].term.targets() {
-                preds[target.block.index()].push(*block);
-            }
-        }
-        let mut this = Self { idom: vec![usize::MAX; order.len()], order, preds, rank };
+        let (starts, ways) = ways_in(func, &order);
+        let mut this = Self { idom: vec![usize::MAX; order.len()], order, starts, ways, rank };
         this.solve();
         this
     }
 
+    /// The blocks that lead to this one, once for each way.
+    pub(crate) fn preds(&self, block: Block) -> &[Block] {
+        &self.ways[self.starts[block.index()]..self.starts[block.index() + 1]]
+    }
+
     fn solve(&mut self) {
         self.idom[0] = 0;
+        // Without loops all that lead to a block stand before it, and once is enough.
+        let mut loops = false;
         let mut changed = true;
         while changed {
             changed = false;
             for i in 1..self.order.len() {
                 let mut new = usize::MAX;
-                for pred in &self.preds[self.order[i].index()] {
+                for pred in self.preds(self.order[i]) {
                     let pred = self.rank[pred.index()];
-                    if self.idom[pred] != usize::MAX {
+                    if self.idom[pred] == usize::MAX {
+                        loops = true;
+                    } else {
                         new = if new == usize::MAX { pred } else { self.meet(new, pred) };
                     }
                 }
-                changed |= self.idom[i] != new;
+                changed |= loops && self.idom[i] != new;
                 self.idom[i] = new;
             }
         }
@@ -88,6 +94,25 @@ impl Dominators {
         }
         a == b
     }
+}
+
+/// The ways into each block, in the order of the blocks that they come from: where those of each block start, and all of them.
+fn ways_in(func: &Func, order: &[Block]) -> (Vec<usize>, Vec<Block>) {
+    let targets = |from: &Block| func.blocks[from.index()].term.targets().map(|to| to.block.index());
+    let mut starts = vec![0; func.blocks.len() + 1];
+    order.iter().flat_map(targets).for_each(|to| starts[to + 1] += 1);
+    for i in 1..starts.len() {
+        starts[i] += starts[i - 1];
+    }
+    let mut ways = vec![Block(0); starts[func.blocks.len()]];
+    let mut next = starts.clone();
+    for from in order {
+        for to in targets(from) {
+            ways[next[to]] = *from;
+            next[to] += 1;
+        }
+    }
+    (starts, ways)
 }
 
 /// Blocks that are reached, each before those it leads to, but for loops.

@@ -181,7 +181,7 @@ impl Paths<'_> {
                 Cond::Ne => (other, then),
                 _ => return false,
             };
-            let alone = self.dominators.preds[not.block.index()].len() == 1;
+            let alone = self.dominators.preds(not.block).len() == 1;
             about && alone && null.block != not.block && self.dominators.dominates(not.block, block)
         })
     }

@@ -84,7 +84,7 @@ pub(crate) fn judge(func: &Func, sight: &Sight, movers: &BTreeSet<Arc<str>>) -> 
 fn endless(func: &Func, dominators: &Dominators, report: &mut dyn FnMut(LocId, String)) {
     for head in &dominators.order {
         let back: Vec<Block> =
-            dominators.preds[head.index()].iter().copied().filter(|tail| dominators.dominates(*head, *tail)).collect();
+            dominators.preds(*head).iter().copied().filter(|tail| dominators.dominates(*head, *tail)).collect();
         if back.is_empty() || !func.blocks[head.index()].params.is_empty() {
             continue;
         }
@@ -112,7 +112,7 @@ fn body(dominators: &Dominators, head: Block, back: Vec<Block>) -> Vec<Block> {
     while let Some(block) = work.pop() {
         if !body.contains(&block) {
             body.push(block);
-            work.extend(&dominators.preds[block.index()]);
+            work.extend(dominators.preds(block));
         }
     }
     body

@@ -24,7 +24,7 @@ pub(super) fn check(func: &Func, dominators: &Dominators, report: &mut dyn FnMut
     for block in &dominators.order {
         let mut written = nothing.clone();
         // Ways back come from behind: on the first turn nothing of them is written yet.
-        for before in dominators.preds[block.index()].iter().filter_map(|pred| at_end[pred.index()].as_ref()) {
+        for before in dominators.preds(*block).iter().filter_map(|pred| at_end[pred.index()].as_ref()) {
             for (all, more) in written.iter_mut().flatten().zip(before.iter().flatten()) {
                 *all |= more;
             }

@@ -55,7 +55,7 @@ fn follower(func: &Func, ops: &[Option<Op>], dominators: &Dominators, block: Blo
     for _ in 0..func.blocks.len() {
         let data = &func.blocks[at.index()];
         let harmless = |op: &Op| op.is_pure() || matches!(op, Op::Load { .. });
-        if dominators.preds[at.index()].len() != 1 || !data.insts.iter().all(|inst| harmless(&inst.op)) {
+        if dominators.preds(at).len() != 1 || !data.insts.iter().all(|inst| harmless(&inst.op)) {
             return None;
         }
         if let Some((other, far, other_end, _, other_fail)) = check_of(func, ops, at)

@@ -22,8 +22,8 @@ pub(super) fn run(func: &mut Func, _profile: &Profile) -> bool {
         behind: vec![Vec::new(); func.blocks.len()],
     };
     let mut changed = false;
-    for block in dominators.order.clone() {
-        changed |= shared.block(func, block, &dominators);
+    for block in &dominators.order {
+        changed |= shared.block(func, *block, &dominators);
     }
     let same = shared.same;
     replace_all(func, |v| find(&same, v));
@@ -77,7 +77,7 @@ struct Shared {
 
 impl Shared {
     fn block(&mut self, func: &mut Func, block: Block, dominators: &Dominators) -> bool {
-        let mut reads = match dominators.preds[block.index()][..] {
+        let mut reads = match dominators.preds(block)[..] {
             [pred] => self.behind[pred.index()].clone(),
             _ => Vec::new(),
         };

@@ -22,7 +22,9 @@ pub(super) fn run(func: &mut Func, _profile: &Profile) -> bool {
 
 /// Replaces one object, if it is only a key's copy.
 fn replace(func: &mut Func, ops: &mut Vec<Option<Op>>, id: StackId) -> Option<()> {
-    let Uses { store: (block, store), calls } = uses(func, ops, id)?;
+    // What one read makes is at most eight bytes.
+    let small = func.stack[id.index()].size <= 8;
+    let Uses { store: (block, store), calls } = small.then(|| uses(func, ops, id))??;
     let Op::Store { size, value, .. } = func.blocks[block].insts[store].op else { return None };
     let Some(Op::Load { size: read, ptr, off }) = ops[value.index()].clone() else { return None };
     let readable = matches!(func.ty(ptr), Ty::Packet | Ty::Ptr(Region::MapValue(_)));

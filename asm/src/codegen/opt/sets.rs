@@ -43,7 +43,7 @@ fn equality(func: &Func, ops: &[Option<Op>], block: Block) -> Option<(Value, u64
 fn chain(func: &Func, ops: &[Option<Op>], dominators: &Dominators, start: Block) -> Option<Chain> {
     let (value, first, to, mut other) = equality(func, ops, start)?;
     let mut numbers = vec![first];
-    while other.args.is_empty() && dominators.preds[other.block.index()].len() == 1 {
+    while other.args.is_empty() && dominators.preds(other.block).len() == 1 {
         let constants = func.blocks[other.block.index()].insts.iter().all(|inst| matches!(inst.op, Op::Const(_)));
         match equality(func, ops, other.block) {
             Some((same, k, there, next)) if constants && same == value && there == to => {
