@@ -49,6 +49,12 @@ impl RegSet {
         changed
     }
 
+    /// Those that `other` has not.
+    pub(super) fn but(&self, other: &Self) -> impl Iterator<Item = VReg> {
+        let left = self.0.iter().zip(&other.0).map(|(word, other)| word & !other);
+        left.zip(0u32..).flat_map(|(word, i)| ones(word).map(move |bit| VReg(i * 64 + bit)))
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = VReg> + '_ {
         self.0.iter().zip(0u32..).flat_map(|(word, i)| ones(*word).map(move |bit| VReg(i * 64 + bit)))
     }

@@ -24,6 +24,8 @@ pub struct FuncBuilder {
     pub(super) vars: Vec<Ty>,
     pub(super) defs: HashMap<(Var, Block), Value>,
     locs: HashMap<Loc, LocId>,
+    /// The caller that was asked for last, and its place: one call of a front end's makes several operations.
+    last: Option<(&'static Location<'static>, LocId)>,
     pinned: Option<LocId>,
     pub(super) problems: Vec<Problem>,
 }
@@ -88,6 +90,7 @@ impl FuncBuilder {
             vars: Vec::new(),
             defs: HashMap::new(),
             locs: HashMap::new(),
+            last: None,
             pinned: None,
             problems: Vec::new(),
         }
@@ -141,9 +144,17 @@ impl FuncBuilder {
     /// The place of what is made now.
     #[track_caller]
     pub(super) fn here(&mut self) -> LocId {
-        match self.pinned {
-            Some(id) => id,
-            None => self.loc_id(Location::caller().into()),
+        if let Some(id) = self.pinned {
+            return id;
+        }
+        let caller = Location::caller();
+        match self.last {
+            Some((last, id)) if std::ptr::eq(last, caller) => id,
+            _ => {
+                let id = self.loc_id(caller.into());
+                self.last = Some((caller, id));
+                id
+            }
         }
     }
 

@@ -98,7 +98,7 @@ impl Graph {
 
     /// Adds what one block says, backward.
     fn add_block(&mut self, block: &MBlock, mut live: RegSet) {
-        let mut defs: Vec<VReg> = Vec::new();
+        let (mut defs, mut others): (Vec<VReg>, Vec<VReg>) = Default::default();
         let weight = 10u64.pow(block.depth.min(6));
         before_term(block, &mut live);
         block.term.regs(|reg| self.touched(reg, weight));
@@ -122,9 +122,9 @@ impl Graph {
                 live.insert(*def);
             }
             for def in &defs {
-                for other in live.iter() {
-                    self.add_edge(*def, other);
-                }
+                others.clear();
+                others.extend(live.but(&self.matrix[def.index()]));
+                others.iter().for_each(|other| self.add_edge(*def, *other));
             }
             step_back(inst, &mut live);
         }
@@ -312,9 +312,7 @@ impl Graph {
     fn is_safe(&self, keep: VReg, join: VReg) -> bool {
         let high = |n: &VReg| n.is_machine() || self.degree[n.index()] >= self.limit;
         if keep.is_machine() {
-            return self
-                .adjacent(join)
-                .all(|n| !high(&n) || n.is_machine() || self.matrix[n.index()].contains(keep));
+            return self.adjacent(join).all(|n| !high(&n) || n.is_machine() || self.matrix[n.index()].contains(keep));
         }
         // A neighbour of both will have one neighbour less.
         let still_high = |n: &VReg| {
