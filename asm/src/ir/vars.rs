@@ -131,12 +131,13 @@ pub(crate) fn reachable(func: &Func) -> Vec<bool> {
     seen
 }
 
-/// Removes blocks that nothing leads to, and parameters that carry one value only.
-pub(crate) fn tidy(func: &mut Func, reachable: &[bool]) {
-    if reachable.contains(&false) {
+/// Removes blocks that nothing leads to, and parameters that carry one value only; was there any?
+pub(crate) fn tidy(func: &mut Func, reachable: &[bool]) -> bool {
+    let all = !reachable.contains(&false);
+    if !all {
         keep_blocks(func, reachable);
     }
-    prune_params(func);
+    prune_params(func) || !all
 }
 
 /// Removes the other blocks; those that stay are numbered anew.
@@ -162,10 +163,10 @@ enum Gets {
     Many,
 }
 
-/// Replaces every parameter that gets one value on all ways in (besides itself) by that value.
-pub(crate) fn prune_params(func: &mut Func) {
+/// Replaces every parameter that gets one value on all ways in (besides itself) by that value; was there any?
+fn prune_params(func: &mut Func) -> bool {
     if func.blocks.iter().skip(1).all(|block| block.params.is_empty()) {
-        return;
+        return false;
     }
     let mut same: Vec<Value> = (0..func.values.len()).map(Value::of).collect();
     let mut changed = false;
@@ -175,6 +176,7 @@ pub(crate) fn prune_params(func: &mut Func) {
     if changed {
         replace_all(func, |v| find(&same, v));
     }
+    changed
 }
 
 /// What a value was replaced by, in the end.

@@ -19,7 +19,11 @@ use super::{paths, rules};
 pub fn verify(func: &Func) -> Result<(), Error> {
     let mut checker = Checker { func, problems: Vec::new(), defined: vec![None; func.values.len()] };
     checker.judge();
-    if checker.problems.is_empty() { Ok(()) } else { Err(Error { func: func.name.clone(), problems: checker.problems }) }
+    if checker.problems.is_empty() {
+        Ok(())
+    } else {
+        Err(Error { func: func.name.clone(), problems: checker.problems })
+    }
 }
 
 struct Checker<'a> {

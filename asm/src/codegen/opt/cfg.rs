@@ -8,24 +8,25 @@
 use std::collections::HashMap;
 
 use super::super::profile::Profile;
-use super::{definitions, number, use_counts};
-use crate::ir::vars::{prune_params, reachable, replace_all, tidy};
+use super::{Change, definitions, number, use_counts};
+use crate::ir::vars::{reachable, replace_all, tidy};
 use crate::ir::{Block, BlockData, Func, Inst, Op, Target, Term, Ty, Value};
 use crate::vm::eval;
 
-pub(super) fn run(func: &mut Func, _profile: &Profile) -> bool {
+pub(super) fn run(func: &mut Func, _profile: &Profile) -> Change {
     let ops = definitions(func);
     let mut changed = thread(func, &ops);
     changed |= returns(func, &ops);
     changed |= same_targets(func);
     let live = reachable(func);
     changed |= live.contains(&false);
-    tidy(func, &live);
-    changed |= append(func);
-    let live = reachable(func);
-    tidy(func, &live);
-    prune_params(func);
-    changed
+    let mut names = tidy(func, &live);
+    if append(func) {
+        changed = true;
+        let live = reachable(func);
+        names |= tidy(func, &live);
+    }
+    Change::code(changed).max(Change::names(names))
 }
 
 /// A branch whose two ways lead to the same place is a jump.

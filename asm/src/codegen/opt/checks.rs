@@ -5,12 +5,12 @@
 //! check never moves behind pointer arithmetic, and one behind a variable distance stays its own. Next: `keys.rs`.
 
 use super::super::profile::Profile;
-use super::{address, definitions, number};
+use super::{Change, address, definitions, number};
 use crate::ir::dom::Dominators;
 use crate::ir::vars::{reachable, tidy};
 use crate::ir::{Block, Func, Op, Target, Term, Value};
 
-pub(super) fn run(func: &mut Func, _profile: &Profile) -> bool {
+pub(super) fn run(func: &mut Func, _profile: &Profile) -> Change {
     let ops = definitions(func);
     let dominators = Dominators::of(func);
     let mut changed = false;
@@ -27,7 +27,7 @@ pub(super) fn run(func: &mut Func, _profile: &Profile) -> bool {
         let live = reachable(func);
         tidy(func, &live);
     }
-    changed
+    Change::code(changed)
 }
 
 /// A check as root, distance of its far end, packet end, and where it leads to.

@@ -8,12 +8,12 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use super::super::profile::Profile;
-use super::{address, definitions};
+use super::{Change, address, definitions};
 use crate::ir::dom::Dominators;
 use crate::ir::vars::{find, replace_all};
 use crate::ir::{Block, BlockData, Func, Inst, Op, Term, Ty, Value};
 
-pub(super) fn run(func: &mut Func, _profile: &Profile) -> bool {
+pub(super) fn run(func: &mut Func, _profile: &Profile) -> Change {
     let dominators = Dominators::of(func);
     let mut shared = Shared {
         ops: definitions(func),
@@ -27,7 +27,7 @@ pub(super) fn run(func: &mut Func, _profile: &Profile) -> bool {
     }
     let same = shared.same;
     replace_all(func, |v| find(&same, v));
-    changed
+    Change::code(changed)
 }
 
 /// A quick hash: who writes a program gains nothing by operations that collide.

@@ -5,12 +5,12 @@
 //! object on the stack that is never read or handed out goes. Next: `cfg.rs`.
 
 use super::super::profile::Profile;
-use super::{address, definitions, number};
+use super::{Change, address, definitions, number};
 use crate::insn::AtomicOp;
 use crate::ir::vars::remove_param;
 use crate::ir::{Block, Func, Inst, Op, Region, Ty, Value};
 
-pub(super) fn run(func: &mut Func, _profile: &Profile) -> bool {
+pub(super) fn run(func: &mut Func, _profile: &Profile) -> Change {
     let dead_stores = drop_dead_stores(func);
     let live = live(func);
     let mut changed = dead_stores;
@@ -30,7 +30,7 @@ pub(super) fn run(func: &mut Func, _profile: &Profile) -> bool {
             }
         }
     }
-    changed
+    Change::code(changed)
 }
 
 /// Does it go when nobody uses its result?

@@ -6,7 +6,7 @@
 
 use super::super::profile::Profile;
 use super::super::select::swapped;
-use super::{bits, define, definitions, number, use_counts};
+use super::{Change, bits, define, definitions, number, use_counts};
 use crate::insn::{AluOp, Cond, Size, Width};
 use crate::ir::vars::{find, fits, reachable, replace_all, tidy};
 use crate::ir::{Func, Inst, Op, Target, Term, Ty, Value};
@@ -23,25 +23,29 @@ enum New {
     Two(Op, Ty, Box<dyn FnOnce(Value) -> Op>),
 }
 
-pub(super) fn run(func: &mut Func, profile: &Profile) -> bool {
+pub(super) fn run(func: &mut Func, profile: &Profile) -> Change {
     let same = (0..func.values.len()).map(Value::of).collect();
-    let mut folder = Folder { ops: definitions(func), same, uses: use_counts(func), profile };
+    let mut folder = Folder { ops: definitions(func), same, names: false, uses: use_counts(func), profile };
     let mut changed = false;
     for block in 0..func.blocks.len() {
         changed |= folder.block(func, block);
     }
-    let same = folder.same;
-    replace_all(func, |v| find(&same, v));
+    let Folder { same, names, .. } = folder;
+    if names {
+        replace_all(func, |v| find(&same, v));
+    }
     let live = reachable(func);
     if live.contains(&false) {
         tidy(func, &live);
     }
-    changed
+    Change::code(changed).max(Change::names(names))
 }
 
 struct Folder<'a> {
     ops: Vec<Option<Op>>,
     same: Vec<Value>,
+    /// Does any value stand for another?
+    names: bool,
     /// How often each value was used when the pass began.
     uses: Vec<u32>,
     profile: &'a Profile,
@@ -107,6 +111,7 @@ impl Folder<'_> {
             func.values[v.index()] = func.ty(value);
         }
         self.same[value.index()] = v;
+        self.names = true;
         false
     }
 

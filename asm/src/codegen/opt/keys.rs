@@ -6,18 +6,18 @@
 //! takes keys in packets and map values on all kernels, from the helpers that look up, store and delete. Next: `merge.rs`.
 
 use super::super::profile::Profile;
-use super::{address, define, definitions};
+use super::{Change, address, define, definitions};
 use crate::insn::helper;
 use crate::ir::dom::Dominators;
 use crate::ir::{Block, Callee, Func, Inst, Op, Region, StackId, Ty, Value};
 
-pub(super) fn run(func: &mut Func, _profile: &Profile) -> bool {
+pub(super) fn run(func: &mut Func, _profile: &Profile) -> Change {
     let mut ops = definitions(func);
     let mut changed = false;
     for id in 0..func.stack.len() {
         changed |= replace(func, &mut ops, StackId::of(id)).is_some();
     }
-    changed
+    Change::code(changed)
 }
 
 /// Replaces one object, if it is only a key's copy.

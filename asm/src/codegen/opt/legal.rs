@@ -5,11 +5,11 @@
 //! runs. Next: `../select.rs`.
 
 use super::super::profile::Profile;
-use super::{bits, definitions};
+use super::{Change, bits, definitions};
 use crate::insn::{AluOp, Width};
 use crate::ir::{Func, Inst, LocId, Op, Ty, Value};
 
-pub(super) fn run(func: &mut Func, profile: &Profile) -> bool {
+pub(super) fn run(func: &mut Func, profile: &Profile) -> Change {
     let ops = definitions(func);
     let mut changed = false;
     for block in 0..func.blocks.len() {
@@ -34,7 +34,7 @@ pub(super) fn run(func: &mut Func, profile: &Profile) -> bool {
         }
         func.blocks[block].insts = maker.out;
     }
-    changed
+    Change::code(changed)
 }
 
 /// Is the number narrow, and the verifier does not know?

@@ -6,11 +6,11 @@
 //! Next: `legal.rs`.
 
 use super::super::profile::Profile;
-use super::{address, cse::apart, define, definitions, number, use_counts};
+use super::{Change, address, cse::apart, define, definitions, number, use_counts};
 use crate::insn::Size;
 use crate::ir::{Func, Inst, Op, Region, Ty, Value};
 
-pub(super) fn run(func: &mut Func, _profile: &Profile) -> bool {
+pub(super) fn run(func: &mut Func, _profile: &Profile) -> Change {
     let mut ops = definitions(func);
     let mut changed = false;
     for block in 0..func.blocks.len() {
@@ -18,7 +18,7 @@ pub(super) fn run(func: &mut Func, _profile: &Profile) -> bool {
             changed = true;
         }
     }
-    changed
+    Change::code(changed)
 }
 
 /// A store: where, how far from the root, and of what.

@@ -23,8 +23,29 @@ use super::profile::Profile;
 use crate::ir::sight::judge;
 use crate::ir::{Func, Inst, Op, Value, verify};
 
-/// A pass; says whether it changed anything.
-type Pass = fn(&mut Func, &Profile) -> bool;
+/// A pass; says what it changed.
+type Pass = fn(&mut Func, &Profile) -> Change;
+
+/// What a pass changed, from little to much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Change {
+    /// Nothing at all: until another pass changes something, it would find nothing again.
+    None,
+    /// Names only: values stand for others, or a parameter that gets one value is that value. Not worth another round.
+    Names,
+    /// Operations or the ways between blocks.
+    Code,
+}
+
+impl Change {
+    const fn code(changed: bool) -> Self {
+        if changed { Self::Code } else { Self::None }
+    }
+
+    const fn names(changed: bool) -> Self {
+        if changed { Self::Names } else { Self::None }
+    }
+}
 
 /// Run over and over until none changes anything.
 const SHRINK: &[(&str, Pass)] = &[("cfg", cfg::run), ("fold", fold::run), ("cse", cse::run), ("dce", dce::run)];
@@ -44,12 +65,12 @@ pub(super) type Watch<'a> = &'a mut dyn FnMut(&'static str, &Func);
 /// # Errors
 /// [`Error::Internal`] when a pass broke a rule, in builds with debug assertions.
 pub(super) fn run(func: &mut Func, profile: &Profile, watch: Watch<'_>) -> Result<(), Error> {
-    let mut road = Road { func, profile, watch, clean: false };
+    let mut road = Road { func, profile, watch, clean: false, changes: 0, idle: [None; SHRINK.len()] };
     road.clean = cfg!(debug_assertions) && road.is_clean();
     if profile.passes {
         road.shrink()?;
         for pass in ONCE {
-            if road.apply(*pass)? {
+            if road.apply(*pass)? == Change::Code {
                 road.shrink()?;
             }
         }
@@ -65,31 +86,40 @@ struct Road<'a> {
     watch: Watch<'a>,
     /// The verifier would take it as it is, as far as `ir::sight` knows.
     clean: bool,
+    /// How often a pass has changed something so far.
+    changes: u32,
+    /// That number when each pass of [`SHRINK`] last found nothing to change: it need not run before there is another.
+    idle: [Option<u32>; SHRINK.len()],
 }
 
 impl Road<'_> {
     fn shrink(&mut self) -> Result<(), Error> {
         for _ in 0..ROUNDS {
-            let mut changed = false;
-            for pass in SHRINK {
-                changed |= self.apply(*pass)?;
+            let mut most = Change::None;
+            for (at, pass) in SHRINK.iter().enumerate() {
+                if self.idle[at] != Some(self.changes) {
+                    let change = self.apply(*pass)?;
+                    self.idle[at] = (change == Change::None).then_some(self.changes);
+                    most = most.max(change);
+                }
             }
-            if !changed {
+            if most < Change::Code {
                 break;
             }
         }
         Ok(())
     }
 
-    fn apply(&mut self, (name, pass): (&'static str, Pass)) -> Result<bool, Error> {
-        let changed = pass(self.func, self.profile);
-        if changed {
+    fn apply(&mut self, (name, pass): (&'static str, Pass)) -> Result<Change, Error> {
+        let change = pass(self.func, self.profile);
+        self.changes += u32::from(change != Change::None);
+        if change == Change::Code {
             (self.watch)(name, self.func);
         }
         if cfg!(debug_assertions) {
             self.judge(name)?;
         }
-        Ok(changed)
+        Ok(change)
     }
 
     /// A pass breaks no rule, and loses no fact that the verifier had.

@@ -5,15 +5,15 @@
 //! verifier wants the test. Next: `keys.rs`.
 
 use super::super::profile::Profile;
-use super::{address, definitions, number};
+use super::{Change, address, definitions, number};
 use crate::insn::helper;
 use crate::ir::{Callee, Func, Op, Region, StackId, Term, Ty, Value};
 use crate::object::MapType;
 use crate::vm::eval;
 
-pub(super) fn run(func: &mut Func, profile: &Profile) -> bool {
+pub(super) fn run(func: &mut Func, profile: &Profile) -> Change {
     if !profile.sight.array_lookups {
-        return false;
+        return Change::None;
     }
     let mut changed = false;
     // Each takes away blocks, so the next is looked for anew; what was found is not found again.
@@ -23,7 +23,7 @@ pub(super) fn run(func: &mut Func, profile: &Profile) -> bool {
         skip_test(func, &definitions(func), found);
         changed = true;
     }
-    changed
+    Change::code(changed)
 }
 
 /// The first lookup that always finds something.

@@ -6,19 +6,20 @@
 //! there the verifier would know it exactly. Next: `nulls.rs`.
 
 use super::super::profile::Profile;
-use super::{definitions, number};
+use super::{Change, definitions, number};
 use crate::insn::{AluOp, Cond, Width};
 use crate::ir::dom::Dominators;
 use crate::ir::{Block, Func, Inst, Op, Target, Term, Ty, Value};
 
-pub(super) fn run(func: &mut Func, _profile: &Profile) -> bool {
+pub(super) fn run(func: &mut Func, _profile: &Profile) -> Change {
     let ops = definitions(func);
     let dominators = Dominators::of(func);
     // What the first chain went through is not reached any more, so it is the only one.
-    (0..func.blocks.len()).any(|block| {
+    let changed = (0..func.blocks.len()).any(|block| {
         let chain = chain(func, &ops, &dominators, Block::of(block));
         chain.and_then(|chain| rewrite(func, block, chain)).is_some()
-    })
+    });
+    Change::code(changed)
 }
 
 /// Equalities of one value that lead to one place.
