@@ -66,11 +66,14 @@ struct Read {
     value: Value,
 }
 
+/// Operations with the types of their results, and where each was computed.
+type Places = HashMap<(Op, Ty), Vec<(Block, Value)>, BuildHasherDefault<Mix>>;
+
 struct Shared {
     ops: Vec<Option<Op>>,
     same: Vec<Value>,
     /// Where each pure operation has been computed.
-    known: HashMap<(Op, Ty), Vec<(Block, Value)>, BuildHasherDefault<Mix>>,
+    known: Places,
     /// Reads that hold at the end of each block.
     behind: Vec<Vec<Read>>,
 }
