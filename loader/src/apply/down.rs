@@ -24,6 +24,9 @@ use crate::sys::{self, Errno};
 /// How long programs and maps may take to go, all together: the kernel frees them in the background.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// After that long it is looked who holds them: there is nothing to wait for if a process does.
+const SOON: Duration = Duration::from_millis(200);
+
 /// What was taken away. Each id was looked for afterwards, and the kernel no longer knew it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Removed {
@@ -102,19 +105,40 @@ pub(super) fn clear(name: &str, dir: &Path, record: Option<&Record>, draining: D
     let progs = unpin_all(dir, Kind::Prog, |path| Prog::from_pin(path).and_then(|prog| prog.id()).ok())?;
     let maps =
         unpin_all(dir, Kind::Map, |path| Map::from_pin(path).and_then(|map| map.info()).map(|info| info.id).ok())?;
-    let patience = Instant::now() + PATIENCE;
-    let kinds = [(sys::obj::Kind::Prog, progs, &mut removed.progs), (sys::obj::Kind::Map, maps, &mut removed.maps)];
-    for (kind, ids, gone) in kinds {
-        for id in ids {
-            if prove_gone(kind, id, patience)? {
-                gone.push(id);
-            } else {
-                removed.left.push(held(kind, id));
-            }
-        }
-    }
+    let of = |kind| move |id: &u32| (kind, *id);
+    let all: Vec<Object> =
+        progs.iter().map(of(sys::obj::Kind::Prog)).chain(maps.iter().map(of(sys::obj::Kind::Map))).collect();
+    let left = forgotten(&all)?;
+    let gone = |kind, ids: Vec<u32>| ids.into_iter().filter(|id| !left.contains(&(kind, *id))).collect();
+    removed.progs = gone(sys::obj::Kind::Prog, progs);
+    removed.maps = gone(sys::obj::Kind::Map, maps);
+    removed.left = left.into_iter().map(lives_on).collect();
     store::remove(dir)?;
     Ok(removed)
+}
+
+/// A program or a map, by its id.
+type Object = (sys::obj::Kind, u32);
+
+/// Waits until the kernel has forgotten these; returns those that it does not forget.
+fn forgotten(all: &[Object]) -> Result<Vec<Object>, Error> {
+    let begin = Instant::now();
+    let left = still_there(all, begin + SOON)?;
+    // What a process holds may hold the others.
+    if left.iter().any(|one| !holders_of(*one).is_empty()) {
+        return Ok(left);
+    }
+    still_there(&left, begin + PATIENCE)
+}
+
+fn still_there(all: &[Object], patience: Instant) -> Result<Vec<Object>, Error> {
+    let mut left = Vec::new();
+    for &(kind, id) in all {
+        if !prove_gone(kind, id, patience)? {
+            left.push((kind, id));
+        }
+    }
+    Ok(left)
 }
 
 /// Has all systems let go. Whoever finds this interrupted must not take it for what `up` has left.
@@ -194,13 +218,15 @@ fn pin_error(kind: sys::obj::Kind, id: u32, source: Errno) -> Error {
     }
 }
 
-fn held(kind: sys::obj::Kind, id: u32) -> String {
-    let (what, key) = match kind {
-        sys::obj::Kind::Map => ("map", "map_id"),
-        _ => ("program", "prog_id"),
-    };
-    let by: Vec<_> =
-        owner::processes(&format!("{key}:\t{id}")).iter().map(|(pid, name)| format!("{pid} ({name})")).collect();
+/// The processes that have it open.
+fn holders_of((kind, id): Object) -> Vec<(u32, String)> {
+    let key = if let sys::obj::Kind::Map = kind { "map_id" } else { "prog_id" };
+    owner::processes(&format!("{key}:\t{id}"))
+}
+
+fn lives_on((kind, id): Object) -> String {
+    let what = if let sys::obj::Kind::Map = kind { "map" } else { "program" };
+    let by: Vec<_> = holders_of((kind, id)).iter().map(|(pid, name)| format!("{pid} ({name})")).collect();
     let by = if by.is_empty() {
         "somebody: another pin or program".to_owned()
     } else {
