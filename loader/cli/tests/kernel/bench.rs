@@ -56,7 +56,7 @@ fn a_measurement_that_is_interrupted_takes_its_cgroup_along() {
         assert!(of(&killed).exists(), "nobody could remove it");
         for with in [Signal::SIGINT, Signal::SIGTERM] {
             let mut child = start(ground);
-            let stderr = wait_for(&mut child, "round 2");
+            let stderr = wait_for(&mut child, "round 1");
             let path = of(&child);
             assert!(path.exists() && !of(&killed).exists(), "what was left is gone, and it has one of its own");
             signal(&child, with);
