@@ -58,6 +58,9 @@ fn a_second_probe_while_it_is_up_sees_the_same() {
         loopback_up();
         let mut rig = Rig::new(Mode::Ours);
         let during = probe::run().unwrap_or_else(|error| panic!("{error:?}"));
+        let held = rig.ours.as_ref().expect("they are up").quarantine().expect("it can be read");
+        let commands = held.iter().filter(|(who, _)| who.pid == 0).map(|(who, _)| who.comm.to_string());
+        assert!(commands.into_iter().all(|command| command == "bypass-probe"), "{held:?}");
         drop(rig.ours.take());
         drop(rig);
         let _rig = Rig::new(Mode::Plain);

@@ -8,6 +8,8 @@ mod ground;
 mod trials;
 mod verdict;
 
+use std::io;
+use std::thread::Builder;
 use std::time::{Duration, Instant};
 
 use loader::lab::cgroup::Inside;
@@ -32,6 +34,9 @@ pub enum Error {
     /// The cgroup is there, and no program is attached to it.
     #[error("the self-probe of `bypass` cannot attach to its cgroup")]
     Link(#[from] loader::link::Error),
+    /// No thread for it.
+    #[error("the self-probe of `bypass` gets no thread")]
+    Thread(#[source] io::Error),
     /// Its thread has panicked: a mistake in this crate.
     #[error("the self-probe of `bypass` has panicked")]
     Panic,
@@ -97,7 +102,9 @@ pub struct Verdicts {
 /// [`Error::Bypass`] where the programs do not load at all.
 pub fn run() -> Result<Verdicts, Error> {
     let begun = Instant::now();
-    let thread = std::thread::spawn(|| ground::in_netns(|| look(&ground::enter()?))?);
+    // Programs that are up already for a cgroup above see what is tried, too: they are to put this into quarantine, and not the command.
+    let thread = Builder::new().name(COMMAND.to_owned());
+    let thread = thread.spawn(|| ground::in_netns(|| look(&ground::enter()?))?).map_err(Error::Thread)?;
     let seen = thread.join().map_err(|_| Error::Panic)??;
     Ok(Verdicts { took_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX), ..Verdicts::of(seen) })
 }
@@ -138,6 +145,9 @@ fn look(ground: &Inside) -> Result<Seen, Error> {
     // Nothing is redirected then, so there is nothing to see.
     Ok(Seen::nothing(held_by_tcp))
 }
+
+/// The command that its sockets are made by.
+const COMMAND: &str = "bypass-probe";
 
 /// Room for the ends of its connections, of which few live at a time.
 const ROOM: u32 = 1024;
