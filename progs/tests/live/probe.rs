@@ -1,8 +1,10 @@
 //! The self-probe says of this kernel what the tests beside it measure.
 
 use std::io::ErrorKind;
+use std::sync::OnceLock;
 
-use progs::bypass::probe;
+use progs::bypass::control::Counting;
+use progs::bypass::probe::{self, Verdicts};
 
 use crate::calls::{readable_alone, readable_later, spliced_later};
 use crate::rig::{Mode, Rig, in_netns, loopback_up, one_way};
@@ -13,26 +15,34 @@ fn left_behind(rig: &Rig) -> usize {
     entries.filter(|entry| entry.file_name().to_string_lossy().starts_with("bypass-probe-")).count()
 }
 
+/// How ours counts here, and what the probe says where nothing of ours is: it is asked once.
+fn alone() -> &'static (Counting, Verdicts) {
+    static ALONE: OnceLock<(Counting, Verdicts)> = OnceLock::new();
+    ALONE.get_or_init(|| {
+        in_netns(|| {
+            loopback_up();
+            let mut rig = Rig::new(Mode::Ours);
+            let counting = rig.ours.take().expect("it is ours").counting();
+            // What a killed probe has left: no process has that number.
+            std::fs::create_dir(rig.cgroup.path().join("bypass-probe-4194305")).expect("a cgroup below ours");
+            let verdicts = probe::run().unwrap_or_else(|error| panic!("{error:?}"));
+            assert_eq!(left_behind(&rig), 0);
+            let me = std::fs::read_to_string("/proc/self/cgroup").expect("procfs");
+            let own = rig.cgroup.path().file_name().expect("a name").to_string_lossy().into_owned();
+            assert!(me.lines().any(|line| line.starts_with("0::") && line.ends_with(&own)), "it is back: {me}");
+            (counting, verdicts)
+        })
+    })
+}
+
 #[test]
 fn the_verdicts_are_what_is_measured() {
-    let (counting, verdicts) = in_netns(|| {
-        loopback_up();
-        let mut rig = Rig::new(Mode::Ours);
-        let counting = rig.ours.take().expect("it is ours").counting();
-        // What a killed probe has left: no process has that number.
-        std::fs::create_dir(rig.cgroup.path().join("bypass-probe-4194305")).expect("a cgroup below ours");
-        let verdicts = probe::run().unwrap_or_else(|error| panic!("{error:?}"));
-        assert_eq!(left_behind(&rig), 0);
-        let me = std::fs::read_to_string("/proc/self/cgroup").expect("procfs");
-        let own = rig.cgroup.path().file_name().expect("a name").to_string_lossy().into_owned();
-        assert!(me.lines().any(|line| line.starts_with("0::") && line.ends_with(&own)), "it is back: {me}");
-        (counting, verdicts)
-    });
+    let (counting, verdicts) = alone();
     println!("self-probe, {} ms:\n{verdicts}", verdicts.took_ms);
     let (seen, choice) = (&verdicts.seen, &verdicts.choice);
-    assert_eq!(choice.counting, counting, "the hook that is loaded is the one that counts");
+    assert_eq!(choice.counting, *counting, "the hook that is loaded is the one that counts");
     if !choice.open {
-        assert!(!counting_works(&verdicts), "all else is right on every kernel: {verdicts}");
+        assert!(!counting_works(verdicts), "all else is right on every kernel: {verdicts}");
         return println!("skip: counting what is read needs Linux 5.11");
     }
     let spliced = match one_way(Mode::Naive, spliced_later).0 {
@@ -47,24 +57,22 @@ fn the_verdicts_are_what_is_measured() {
     assert_eq!(choice.fionread, (&seen.readable_redirected, &seen.readable_by_tcp) == (&Ok(10), &Ok(10)));
 }
 
-fn counting_works(verdicts: &probe::Verdicts) -> bool {
+fn counting_works(verdicts: &Verdicts) -> bool {
     verdicts.rows[0].good
 }
 
 /// Programs that are up already for the cgroup above do not change what is seen.
 #[test]
 fn a_second_probe_while_it_is_up_sees_the_same() {
-    let (before, during) = in_netns(|| {
+    let (_, before) = alone();
+    let during = in_netns(|| {
         loopback_up();
-        let mut rig = Rig::new(Mode::Ours);
+        let rig = Rig::new(Mode::Ours);
         let during = probe::run().unwrap_or_else(|error| panic!("{error:?}"));
         let held = rig.ours.as_ref().expect("they are up").quarantine().expect("it can be read");
         let commands = held.iter().filter(|(who, _)| who.pid == 0).map(|(who, _)| who.comm.to_string());
         assert!(commands.into_iter().all(|command| command == "bypass-probe"), "{held:?}");
-        drop(rig.ours.take());
-        drop(rig);
-        let _rig = Rig::new(Mode::Plain);
-        (probe::run().unwrap_or_else(|error| panic!("{error:?}")), during)
+        during
     });
     assert_eq!(during.choice, before.choice, "{during}{before}");
 }
