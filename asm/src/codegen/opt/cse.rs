@@ -5,6 +5,7 @@
 //! copies. Reads of memory are shared along a path on which nothing may have written there. Next: `dce.rs`.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use super::super::profile::Profile;
@@ -18,7 +19,8 @@ pub(super) fn run(func: &mut Func, _profile: &Profile) -> Change {
     let mut shared = Shared {
         ops: definitions(func),
         same: (0..func.values.len()).map(Value::of).collect(),
-        known: HashMap::default(),
+        known: Places::with_capacity_and_hasher(func.values.len(), BuildHasherDefault::default()),
+        next: vec![None; func.values.len()],
         behind: vec![Vec::new(); func.blocks.len()],
     };
     let mut changed = false;
@@ -67,13 +69,15 @@ struct Read {
 }
 
 /// Operations with the types of their results, and where each was computed.
-type Places = HashMap<(Op, Ty), Vec<(Block, Value)>, BuildHasherDefault<Mix>>;
+type Places = HashMap<(Op, Ty), (Block, Value), BuildHasherDefault<Mix>>;
 
 struct Shared {
     ops: Vec<Option<Op>>,
     same: Vec<Value>,
-    /// Where each pure operation has been computed.
+    /// Where each pure operation has been computed first.
     known: Places,
+    /// Where it has been computed next, for each such value.
+    next: Vec<Option<(Block, Value)>>,
     /// Reads that hold at the end of each block.
     behind: Vec<Vec<Read>>,
 }
@@ -117,12 +121,17 @@ impl Shared {
     }
 
     fn pure(&mut self, func: &Func, op: &Op, value: Value, block: Block, dominators: &Dominators) -> Option<Value> {
-        let places = self.known.entry((op.clone(), func.ty(value))).or_default();
-        let old = places.iter().find(|(at, _)| dominators.dominates(*at, block)).map(|(_, old)| *old);
-        if old.is_none() {
-            places.push((block, value));
+        let (mut at, mut old) = match self.known.entry((op.clone(), func.ty(value))) {
+            Entry::Occupied(first) => *first.get(),
+            Entry::Vacant(none) => {
+                none.insert((block, value));
+                return None;
+            }
+        };
+        while !dominators.dominates(at, block) {
+            (at, old) = *self.next[old.index()].get_or_insert((block, value));
         }
-        old
+        (old != value).then_some(old)
     }
 
     fn load(&self, func: &Func, op: &Op, value: Value, reads: &mut Vec<Read>) -> Option<Value> {

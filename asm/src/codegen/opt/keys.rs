@@ -12,19 +12,23 @@ use crate::ir::dom::Dominators;
 use crate::ir::{Block, Callee, Func, Inst, Op, Region, StackId, Ty, Value};
 
 pub(super) fn run(func: &mut Func, _profile: &Profile) -> Change {
+    if func.stack.is_empty() {
+        return Change::None;
+    }
     let mut ops = definitions(func);
+    let dominators = Dominators::of(func);
     let mut changed = false;
     for id in 0..func.stack.len() {
-        changed |= replace(func, &mut ops, StackId::of(id)).is_some();
+        changed |= replace(func, &mut ops, &dominators, StackId::of(id)).is_some();
     }
     Change::code(changed)
 }
 
 /// Replaces one object, if it is only a key's copy.
-fn replace(func: &mut Func, ops: &mut Vec<Option<Op>>, id: StackId) -> Option<()> {
+fn replace(func: &mut Func, ops: &mut Vec<Option<Op>>, dominators: &Dominators, id: StackId) -> Option<()> {
     // What one read makes is at most eight bytes.
     let small = func.stack[id.index()].size <= 8;
-    let Uses { store: (block, store), calls } = small.then(|| uses(func, ops, id))??;
+    let Uses { store: (block, store), calls } = small.then(|| uses(func, ops, dominators, id))??;
     let Op::Store { size, value, .. } = func.blocks[block].insts[store].op else { return None };
     let Some(Op::Load { size: read, ptr, off }) = ops[value.index()].clone() else { return None };
     let readable = matches!(func.ty(ptr), Ty::Packet | Ty::Ptr(Region::MapValue(_)));
@@ -90,7 +94,7 @@ struct Uses {
 }
 
 /// How the object is used, if that is all.
-fn uses(func: &Func, ops: &[Option<Op>], id: StackId) -> Option<Uses> {
+fn uses(func: &Func, ops: &[Option<Op>], dominators: &Dominators, id: StackId) -> Option<Uses> {
     let (mut store, mut calls) = (None, Vec::new());
     for (block, data) in func.blocks.iter().enumerate() {
         for (at, inst) in data.insts.iter().enumerate() {
@@ -120,7 +124,6 @@ fn uses(func: &Func, ops: &[Option<Op>], id: StackId) -> Option<Uses> {
         }
     }
     let store = store?;
-    let dominators = Dominators::of(func);
     let behind = |(block, call): &(usize, usize)| {
         let same = *block == store.0;
         same && *call > store.1 || !same && dominators.dominates(Block::of(store.0), Block::of(*block))
