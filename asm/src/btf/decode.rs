@@ -182,6 +182,20 @@ impl<'a> Btf<'a> {
         self.name_at(id, StrOff(self.raw(id)?.0.name_off.get()))
     }
 
+    /// The size that a type of a kind with one says itself, without decoding its members.
+    pub(super) fn own_size(&self, id: TypeId) -> Result<Option<u32>, Error> {
+        if id == TypeId::VOID {
+            return Ok(None);
+        }
+        let header = self.raw(id)?.0;
+        Ok(match Kind(header.kind()) {
+            Kind::INT | Kind::STRUCT | Kind::UNION | Kind::ENUM | Kind::ENUM64 | Kind::FLOAT | Kind::DATASEC => {
+                Some(header.size_type.get())
+            }
+            _ => None,
+        })
+    }
+
     /// A type, decoded. Names are borrowed from the file.
     ///
     /// # Errors

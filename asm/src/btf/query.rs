@@ -143,25 +143,21 @@ impl<'a> Btf<'a> {
         let mut at = id;
         for _ in 0..MAX_DEPTH {
             at = self.resolve(at)?;
-            let size = match self.get(at)? {
-                Type::Array { elem, len, .. } => {
-                    count = count.checked_mul(len).ok_or(Error::TooLarge { id })?;
-                    at = elem;
-                    continue;
-                }
-                Type::Var { ty, .. } => {
-                    at = ty;
-                    continue;
-                }
-                Type::Ptr { .. } => 8,
-                Type::Int { int, .. } => int.size,
-                Type::Struct { size, .. }
-                | Type::Union { size, .. }
-                | Type::Enum { size, .. }
-                | Type::Enum64 { size, .. }
-                | Type::Float { size, .. }
-                | Type::DataSec { size, .. } => size,
-                other => return Err(Error::NoSize { id: at, kind: other.kind() }),
+            let size = match self.own_size(at)? {
+                Some(size) => size,
+                None => match self.get(at)? {
+                    Type::Array { elem, len, .. } => {
+                        count = count.checked_mul(len).ok_or(Error::TooLarge { id })?;
+                        at = elem;
+                        continue;
+                    }
+                    Type::Var { ty, .. } => {
+                        at = ty;
+                        continue;
+                    }
+                    Type::Ptr { .. } => 8,
+                    other => return Err(Error::NoSize { id: at, kind: other.kind() }),
+                },
             };
             return size.checked_mul(count).ok_or(Error::TooLarge { id });
         }
