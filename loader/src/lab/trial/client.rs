@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, connect, socket};
 
-use super::exchange::{self, HEADER};
+use super::exchange;
 use crate::manifest::lab::Trial;
 
 /// How long one exchange may take: a lost packet is retransmitted after one second, and is allowed to be, once.
@@ -80,11 +80,10 @@ pub(super) fn udp(trial: &Trial, number: u32) -> Result<Exchange, String> {
     let request = exchange::request(number, exchange::size(trial, number));
     let begin = Instant::now();
     socket.send(&request).map_err(|e| format!("send: {e}"))?;
-    let mut reply = vec![0; usize::from(u16::MAX) + HEADER];
+    let mut reply = [0; exchange::DATAGRAM];
     let length = socket.recv(&mut reply).map_err(|e| format!("receive: {e}"))?;
     let round_trips = vec![begin.elapsed()];
-    reply.truncate(length);
-    Ok(Exchange { server: check(trial, &request, &reply)?, round_trips })
+    Ok(Exchange { server: check(trial, &request, &reply[..length])?, round_trips })
 }
 
 fn check(trial: &Trial, request: &[u8], reply: &[u8]) -> Result<u32, String> {

@@ -12,6 +12,9 @@ use crate::manifest::trial::MOST_UDP;
 /// Bytes before the payload, in both directions.
 pub(super) const HEADER: usize = 8;
 
+/// Room for the largest datagram, and a byte more: a longer one is seen by its length.
+pub(super) const DATAGRAM: usize = HEADER + MOST_UDP + 1;
+
 /// Payload sizes where the manifest names none, taken in turn: small, one that fills a frame, and (TCP) one of several frames.
 const TCP_SIZES: [usize; 4] = [16, 300, 1_452, 5_000];
 

@@ -115,7 +115,7 @@ fn end(mut stream: &TcpStream) -> io::Result<()> {
 }
 
 fn answer_udp(socket: &UdpSocket, number: u32) -> io::Result<()> {
-    let mut buffer = vec![0; usize::from(u16::MAX)];
+    let mut buffer = [0; exchange::DATAGRAM];
     let (length, from) = socket.recv_from(&mut buffer)?;
     let payload = buffer.get(HEADER..length).ok_or(io::ErrorKind::InvalidData)?;
     socket.send_to(&exchange::reply(number, payload), from)?;
