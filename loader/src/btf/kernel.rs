@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use asm::btf::{Btf, Kind, TypeId};
 
@@ -13,9 +13,19 @@ const DIR: &str = "/sys/kernel/btf";
 /// The types of the running kernel, or of another one.
 #[derive(Debug)]
 pub struct KernelBtf {
-    vmlinux: Arc<Btf<'static>>,
+    vmlinux: Vmlinux,
     modules: OnceLock<Vec<Module>>,
 }
+
+/// The types of a kernel without its modules, for all who ask in this process.
+#[derive(Debug, Clone)]
+struct Vmlinux {
+    btf: Arc<Btf<'static>>,
+    asked: Arc<Mutex<Asked>>,
+}
+
+/// Types of each name that was asked for, flavours included: an object is often prepared again, and asks for the same.
+type Asked = HashMap<Box<str>, Vec<TypeId>>;
 
 /// The types that a module adds.
 #[derive(Debug)]
@@ -50,10 +60,29 @@ pub enum KernelBtfError {
     },
 }
 
-fn read(path: &Path) -> Result<Arc<Btf<'static>>, KernelBtfError> {
-    let bytes = std::fs::read(path).map_err(|source| KernelBtfError::Read { path: path.to_owned(), source })?;
-    let btf = Btf::from_vec(bytes).map_err(|source| KernelBtfError::Parse { path: path.to_owned(), source })?;
-    Ok(Arc::new(btf))
+impl Vmlinux {
+    fn new(btf: Btf<'static>) -> Self {
+        Self { btf: Arc::new(btf), asked: Arc::default() }
+    }
+
+    fn read(path: &Path) -> Result<Self, KernelBtfError> {
+        let bytes = std::fs::read(path).map_err(|source| KernelBtfError::Read { path: path.to_owned(), source })?;
+        let btf = Btf::from_vec(bytes).map_err(|source| KernelBtfError::Parse { path: path.to_owned(), source })?;
+        Ok(Self::new(btf))
+    }
+
+    /// As [`Btf::find_each`], name by name; one walk for those that nobody asked for before.
+    fn find_each<'n>(&self, names: &[&'n str], mut found: impl FnMut(&'n str, TypeId)) {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let new: Vec<&str> = names.iter().copied().filter(|name| !asked.contains_key(*name)).collect();
+        if !new.is_empty() {
+            asked.extend(new.iter().map(|name| ((*name).into(), Vec::new())));
+            self.btf.find_each(&new, |name, id| asked.entry(name.into()).or_default().push(id));
+        }
+        for name in names {
+            asked.get(*name).into_iter().flatten().for_each(|id| found(name, *id));
+        }
+    }
 }
 
 impl KernelBtf {
@@ -63,15 +92,15 @@ impl KernelBtf {
     /// # Errors
     /// The kernel does not show its types, or they cannot be read.
     pub fn running() -> Result<Self, KernelBtfError> {
-        static VMLINUX: OnceLock<Arc<Btf<'static>>> = OnceLock::new();
+        static VMLINUX: OnceLock<Vmlinux> = OnceLock::new();
         let vmlinux = match VMLINUX.get() {
             Some(vmlinux) => vmlinux,
             None => {
-                let read = read(&Path::new(DIR).join("vmlinux"))?;
+                let read = Vmlinux::read(&Path::new(DIR).join("vmlinux"))?;
                 VMLINUX.get_or_init(|| read)
             }
         };
-        Ok(Self { vmlinux: Arc::clone(vmlinux), modules: OnceLock::new() })
+        Ok(Self { vmlinux: vmlinux.clone(), modules: OnceLock::new() })
     }
 
     /// From a file with raw BTF; modules are not looked for.
@@ -79,19 +108,19 @@ impl KernelBtf {
     /// # Errors
     /// The file cannot be read, or is not BTF.
     pub fn from_file(path: &Path) -> Result<Self, KernelBtfError> {
-        Ok(Self { vmlinux: read(path)?, modules: OnceLock::from(Vec::new()) })
+        Ok(Self { vmlinux: Vmlinux::read(path)?, modules: OnceLock::from(Vec::new()) })
     }
 
     /// From types that are at hand; no modules.
     #[must_use]
     pub fn from_btf(btf: Btf<'static>) -> Self {
-        Self { vmlinux: Arc::new(btf), modules: OnceLock::from(Vec::new()) }
+        Self { vmlinux: Vmlinux::new(btf), modules: OnceLock::from(Vec::new()) }
     }
 
     /// The kernel without its modules.
     #[must_use]
     pub fn vmlinux(&self) -> &Btf<'static> {
-        &self.vmlinux
+        &self.vmlinux.btf
     }
 
     /// The modules, read when first asked for. A module that cannot be read (it may just be leaving) is left out.
@@ -107,7 +136,7 @@ impl KernelBtf {
 
     fn module(&self, name: String) -> Option<Module> {
         let bytes = std::fs::read(Path::new(DIR).join(&name)).ok()?;
-        let btf = Btf::from_vec_split(bytes, Arc::clone(&self.vmlinux)).ok()?;
+        let btf = Btf::from_vec_split(bytes, Arc::clone(&self.vmlinux.btf)).ok()?;
         Some(Module { name, btf })
     }
 
@@ -115,7 +144,7 @@ impl KernelBtf {
     #[must_use]
     pub fn get(&self, index: usize) -> Option<&Btf<'static>> {
         match index.checked_sub(1) {
-            None => Some(&self.vmlinux),
+            None => Some(&self.vmlinux.btf),
             Some(module) => self.modules().get(module).map(|module| &module.btf),
         }
     }
@@ -130,6 +159,14 @@ impl KernelBtf {
         format!("{kind} {} {id}{module}", btf.name(id).unwrap_or_default())
     }
 
+    /// As [`Btf::find_each`], in the BTF of this number.
+    pub(crate) fn find_each<'n>(&self, index: usize, names: &[&'n str], mut found: impl FnMut(&'n str, TypeId)) {
+        match index {
+            0 => self.vmlinux.find_each(names, found),
+            _ => self.get(index).into_iter().for_each(|btf| btf.find_each(names, &mut found)),
+        }
+    }
+
     /// Finds types by name and kind in one walk: the kernel first, then modules for what it does not have.
     #[must_use]
     pub fn find_all<'n>(&self, wanted: &[(&'n str, Kind)]) -> HashMap<(&'n str, Kind), (usize, TypeId)> {
@@ -142,7 +179,7 @@ impl KernelBtf {
         missing.dedup();
         for index in 0.. {
             let btf = match index {
-                0 => &*self.vmlinux,
+                0 => self.vmlinux(),
                 _ if missing.is_empty() => break,
                 _ => match self.get(index) {
                     Some(btf) => btf,
@@ -151,7 +188,7 @@ impl KernelBtf {
             };
             let mut names: Vec<&'n str> = missing.iter().map(|&(name, _)| name).collect();
             names.dedup();
-            btf.find_each(&names, |name, id| {
+            self.find_each(index, &names, |name, id| {
                 let Ok(kind) = btf.kind(id) else { return };
                 if missing.binary_search(&(name, kind)).is_ok() && btf.name(id) == Ok(name) {
                     found.entry((name, kind)).or_insert((index, id));
@@ -160,5 +197,36 @@ impl KernelBtf {
             missing.retain(|key| !found.contains_key(key));
         }
         found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use asm::btf::{BtfBuilder, Type};
+
+    #[test]
+    fn a_name_asked_for_again_gives_the_same() {
+        let mut types = BtfBuilder::new();
+        for name in ["sock", "sock___old", "socket", "file", "sock"] {
+            types.push(Type::Struct { name, size: 0, members: Vec::new() });
+        }
+        let bytes = types.encode().expect("names and no members");
+        let kernel = KernelBtf::from_btf(Btf::from_vec(bytes).expect("it was just written"));
+        let ask = |names: &[&'static str]| {
+            let mut found = Vec::new();
+            kernel.find_each(0, names, |name, id| found.push((name, id.0)));
+            found
+        };
+        let sock = [("sock", 1), ("sock", 2), ("sock", 5)];
+        assert_eq!(ask(&["sock", "none"]), sock);
+        assert_eq!(ask(&["sock"]), sock, "again");
+        assert_eq!(ask(&["file", "sock", "none"]), [&[("file", 4)][..], &sock].concat(), "one that is new beside it");
+        let struct_sock = ("sock", Kind::STRUCT);
+        assert_eq!(
+            kernel.find_all(&[struct_sock]).get(&struct_sock),
+            Some(&(0, TypeId(1))),
+            "the first, and no flavour"
+        );
     }
 }

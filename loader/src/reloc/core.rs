@@ -60,30 +60,28 @@ impl<'k> Candidates<'k> {
                 wanted.entry(name).or_default().push((root, kind));
             }
         }
-        collect(&wanted, 0, kernel.vmlinux(), &mut by_root);
+        collect(&wanted, 0, kernel, &mut by_root);
         wanted.values_mut().for_each(|roots| roots.retain(|(root, _)| !by_root.contains_key(root)));
         wanted.retain(|_, roots| !roots.is_empty());
         if !wanted.is_empty() {
-            for (index, module) in kernel.modules().iter().enumerate() {
-                collect(&wanted, index + 1, &module.btf, &mut by_root);
+            for index in 1..=kernel.modules().len() {
+                collect(&wanted, index, kernel, &mut by_root);
             }
         }
         Ok(Self { kernel, by_root })
     }
 }
 
-/// Adds the types of `btf` that bear a wanted name.
+/// Adds the types of the BTF of that number that bear a wanted name.
 fn collect(
     wanted: &HashMap<&str, Vec<(TypeId, Kind)>>,
     index: usize,
-    btf: &Btf<'_>,
+    kernel: &KernelBtf,
     by_root: &mut HashMap<TypeId, Vec<Candidate>>,
 ) {
-    if wanted.is_empty() {
-        return;
-    }
+    let Some(btf) = kernel.get(index).filter(|_| !wanted.is_empty()) else { return };
     let names: Vec<&str> = wanted.keys().copied().collect();
-    btf.find_each(&names, |name, id| {
+    kernel.find_each(index, &names, |name, id| {
         let (Ok(found), Ok(kind), Some(roots)) = (btf.name(id), btf.kind(id), wanted.get(name)) else { return };
         if essential_name(found) != name {
             return;
