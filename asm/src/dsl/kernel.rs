@@ -222,6 +222,39 @@ impl<const N: usize> Stage for Row<N> {
     }
 }
 
+/// A field that is so many numbers of eight bytes in a row.
+#[derive(Clone, Copy, Debug)]
+pub struct Words<const N: usize> {
+    at: At,
+}
+
+impl<const N: usize> Words<N> {
+    const LEAF: Leaf = Leaf::Bytes(<[u64; N]>::SIZE);
+
+    /// Does the kernel have it? Known at the load.
+    #[track_caller]
+    pub fn exists(&self) -> Val<bool> {
+        rec::with(|r| {
+            let answer = self.at.ask(r, CoreReloKind::FIELD_EXISTS, Self::LEAF);
+            r.is_set(answer)
+        })
+    }
+
+    /// The number at place `I`, counted from 0.
+    #[track_caller]
+    pub fn load<const I: usize>(&self) -> Val<u64> {
+        const { assert!(I < N, "there are not so many numbers in the row") };
+        Place::new(rec::with(|r| self.at.place(r, Self::LEAF, <[u64; N]>::SIZE).offset(8 * I))).load()
+    }
+}
+
+impl<const N: usize> KernelField for [u64; N] {
+    type Of = Words<N>;
+    fn field(at: At) -> Words<N> {
+        Words { at }
+    }
+}
+
 /// A field that points to another object.
 pub struct Link<T> {
     at: At,
@@ -403,6 +436,15 @@ pub struct Regs {
     pub r10: u64,
     /// Number of the system call.
     pub orig_ax: u64,
+}
+
+/// The registers of ARM64, which bear the same name. C: `struct pt_regs`.
+#[kernel_struct("pt_regs")]
+pub struct ArmRegs {
+    /// `x0` to `x30`; in a system call, its arguments from the first one on.
+    pub regs: [u64; 31],
+    /// Number of the system call.
+    pub syscallno: i32,
 }
 
 /// A set of cgroups. C: `struct css_set`.

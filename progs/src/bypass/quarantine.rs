@@ -159,7 +159,7 @@ fn keep(cgroup: u64, comm: [u8; 16], pid: u32, misfit: u32) {
 /// TCP has given bytes to somebody, or has none. Linux 5.15.
 #[tp_btf("tcp_rcv_space_adjust", default = 0)]
 pub(super) fn spliced(ctx: &mut TpBtf) -> Result<u32> {
-    let call = user_regs(task()).orig_ax.load();
+    let call = number(user_regs(task()));
     if call == SPLICE || call == SENDFILE {
         hold(ORIGINS.get(&ctx.ptr::<0, kernel::Sock>())?, Misfit::Splice.number());
     }
@@ -210,10 +210,10 @@ pub(super) fn optioned(ctx: &mut SockOpt) -> Result<Access> {
 #[map]
 static CALLER: PerCpuArray<Origin, 1> = map();
 
-/// A system call of x86-64 begins, of whatever process: only those in cgroups where sockets were made are looked at. Linux 5.5.
+/// A system call begins, of whatever process: only those in cgroups where sockets were made are looked at. Linux 5.5.
 #[tp_btf("sys_enter", default = 0)]
 pub(super) fn calls(ctx: &mut TpBtf) -> Result<u32> {
-    let misfit = by_call(ctx.ptr::<0, kernel::Regs>(), ctx.arg::<1>());
+    let misfit = by_call(ctx.ptr::<0, kernel::Regs>());
     let cgroup = cgroup_id();
     if misfit != 0 && ABOVE.get(&cgroup).is_some() {
         let caller = CALLER.get(&0)?;
@@ -225,20 +225,54 @@ pub(super) fn calls(ctx: &mut TpBtf) -> Result<u32> {
 
 /// What a system call shows, or 0.
 #[bpf_fn]
-fn by_call(regs: Kptr<kernel::Regs>, call: u64) -> u32 {
-    let urgent = match call {
-        SENDTO | RECVFROM => regs.r10.load() & OOB,
-        SENDMSG | RECVMSG => regs.dx.load() & OOB,
-        _ => 0,
-    };
+fn by_call(regs: Kptr<kernel::Regs>) -> u32 {
+    let arm = regs.cast::<kernel::ArmRegs>();
+    let call = number(regs);
     match call {
         SPLICE => Misfit::Splice.number(),
-        IOCTL => by_request(regs.si.load() as u32),
-        _ => urgent as u32 * Misfit::Urgent.number(),
+        IOCTL => {
+            let request = if arm.regs.exists() { arm.regs.load::<1>() } else { regs.si.load() };
+            by_request(request as u32)
+        }
+        SENDTO | RECVFROM => {
+            let flags = if arm.regs.exists() { arm.regs.load::<3>() } else { regs.r10.load() };
+            by_flags(flags)
+        }
+        SENDMSG | RECVMSG => {
+            let flags = if arm.regs.exists() { arm.regs.load::<2>() } else { regs.dx.load() };
+            by_flags(flags)
+        }
+        _ => 0,
     }
 }
 
-/// System calls of x86-64.
+/// What the flags of a message show, or 0.
+#[bpf_fn]
+fn by_flags(flags: u64) -> u32 {
+    (flags & OOB) as u32 * Misfit::Urgent.number()
+}
+
+/// Which system call it is: its number on x86-64, on ARM64, too. 0: one that shows nothing.
+#[bpf_fn]
+fn number(regs: Kptr<kernel::Regs>) -> u64 {
+    let arm = regs.cast::<kernel::ArmRegs>();
+    if arm.regs.exists() {
+        match arm.syscallno.load() {
+            29 => IOCTL,
+            71 => SENDFILE,
+            76 => SPLICE,
+            206 => SENDTO,
+            207 => RECVFROM,
+            211 => SENDMSG,
+            212 => RECVMSG,
+            _ => 0,
+        }
+    } else {
+        regs.orig_ax.load()
+    }
+}
+
+/// System calls by their numbers on x86-64; of none that shows something it is 0.
 const IOCTL: u64 = 16;
 const SENDFILE: u64 = 40;
 const SENDTO: u64 = 44;

@@ -24,6 +24,10 @@ struct Seen {
     beside: i32,
     /// Nothing.
     pad: u32,
+    /// What the kernel told the process of itself, at places 1 and 3.
+    told: u64,
+    /// The same by the address of it.
+    third: u64,
 }
 
 #[map]
@@ -56,6 +60,27 @@ struct Pointing {
     group_leader: kernel::Address,
 }
 
+/// The memory of a process.
+#[kernel_struct("mm_struct")]
+struct Memory {
+    /// What the kernel told it: numbers, and what they mean in front of each.
+    saved_auxv: [u64; 4],
+}
+
+/// A thread with its memory.
+#[kernel_struct("task_struct")]
+struct Remembering {
+    /// It.
+    mm: Kptr<Memory>,
+}
+
+/// A thread with the place of its memory.
+#[kernel_struct("task_struct")]
+struct Placed {
+    /// Where it lies.
+    mm: kernel::Address,
+}
+
 #[raw_tracepoint("sys_enter")]
 fn looks(_ctx: &mut RawTracepoint) {
     let task = task();
@@ -78,9 +103,14 @@ fn looks(_ctx: &mut RawTracepoint) {
     // The same by a detour: the field's place in it, and back.
     let leader = kernel::at::<Pointing>(above).group_leader;
     let beside = kernel::at::<Odd>(leader + odd.real_parent.offset() - odd.real_parent.offset()).tgid.load();
+    if task.cast::<Remembering>().mm.follow().saved_auxv.exists() {
+        exists |= 16;
+    }
+    let told = task.cast::<Remembering>().mm.follow().saved_auxv.load::<1>();
+    let third = kernel::at::<Memory>(task.cast::<Placed>().mm.load()).saved_auxv.load::<3>();
     SEEN.set(
         &tid(),
-        &Seen { pid: task.pid, tgid: task.tgid, parent, exists, name: task.comm, beside, pad: 0 },
+        &Seen { pid: task.pid, tgid: task.tgid, parent, exists, name: task.comm, beside, pad: 0, told, third },
         Update::Any,
     );
 }
@@ -101,7 +131,9 @@ fn a_thread_is_as_user_space_knows_it() {
         let number = |at: usize| i32::from_ne_bytes(seen[at..at + 4].try_into().expect("four bytes"));
         assert_eq!((number(0), number(4)), (tid, std::process::id().cast_signed()));
         assert_eq!([8, 32].map(number), [nix::unistd::getppid().as_raw(); 2]);
-        assert_eq!(number(12), 9, "a thread has a number, and there is no such struct or field");
+        assert_eq!(number(12), 25, "a thread has a number and memory, and there is no such struct or field");
+        let told = std::fs::read("/proc/self/auxv").expect("procfs is mounted");
+        assert_eq!((&seen[40..48], &seen[48..56]), (&told[8..16], &told[24..32]), "numbers in a row");
         let name = std::fs::read_to_string(format!("/proc/self/task/{tid}/comm")).expect("procfs is mounted");
         assert_eq!(&seen[16..16 + name.trim().len()], name.trim().as_bytes());
     });
