@@ -35,5 +35,7 @@ fn connections_come_and_go_and_every_byte_is_right() {
             });
         });
         past.is_enough(rig.counted(), 2);
+        let heard = rig.ours.as_ref().and_then(|ours| ours.loaded().prog("heard").ok()?.info().ok());
+        soak.every_read_has_waited(heard.map_or(0, |heard| heard.recursion_misses));
     });
 }

@@ -6,6 +6,7 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -14,6 +15,9 @@ use crate::chance::{Chance, PIECE, bytes};
 
 /// Who waits so long for the other end, which may be on a slow and busy machine, waits for something that is lost.
 const STALLED: Duration = Duration::from_secs(60);
+
+/// How often a read that waits was told to try again after its own side was closed, in this process.
+pub(crate) static RETRIES: AtomicU64 = AtomicU64::new(0);
 
 /// One end says something, and the other one listens.
 struct Step {
@@ -98,7 +102,7 @@ impl Script {
         stream.set_nodelay(!self.begin[0].is_multiple_of(8)).expect("it is TCP");
         stream.set_nonblocking(self.polls).expect("it can be");
         let [said, heard] = if client { self.begin } else { [self.begin[1], self.begin[0]] };
-        let mut end = End { stream, polls: self.polls, said, heard, begun: Instant::now() };
+        let mut end = End { stream, polls: self.polls, closed: false, said, heard, begun: Instant::now() };
         for step in &self.steps {
             if step.client == client { end.say(step)? } else { end.listen(step)? }
         }
@@ -167,6 +171,8 @@ fn small(chance: &mut Chance) -> Step {
 struct End {
     stream: TcpStream,
     polls: bool,
+    /// Is its own side closed?
+    closed: bool,
     said: u64,
     heard: u64,
     begun: Instant,
@@ -222,12 +228,21 @@ impl End {
         self.check(&part[..got])
     }
 
-    /// What a call has done, if it could; who does not poll is never told to try again.
+    /// What a call has done, if it could; who does not poll is never told to try again, and if it is after its own side was closed, that
+    /// is counted.
     fn done(&self, call: &str, told: io::Result<usize>) -> Result<Option<usize>, String> {
         match told {
-            Err(error) if error.kind() == ErrorKind::WouldBlock && self.polls => Ok(None),
+            Err(error) if error.kind() == ErrorKind::WouldBlock && (self.polls || self.closed && !self.is_late()) => {
+                RETRIES.fetch_add(u64::from(!self.polls), Ordering::Relaxed);
+                Ok(None)
+            }
             told => told.map(Some).map_err(|error| self.failed(call, &error)),
         }
+    }
+
+    /// Has it taken so long that a read may have given up?
+    fn is_late(&self) -> bool {
+        self.begun.elapsed() >= STALLED
     }
 
     fn wait(&self, events: PollFlags) -> Result<(), String> {
@@ -255,7 +270,8 @@ impl End {
         Ok(())
     }
 
-    fn shut(&self) -> Result<(), String> {
+    fn shut(&mut self) -> Result<(), String> {
+        self.closed = true;
         self.stream.shutdown(Shutdown::Write).map_err(|error| self.failed("shutdown", &error))
     }
 

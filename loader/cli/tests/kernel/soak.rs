@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use loader::map::Map;
+use loader::prog::Prog;
 use progs::bypass::types::Inbox;
 use traffic::pair::talking;
 use traffic::soak::Soak;
@@ -41,6 +42,8 @@ struct Meddler<'g> {
     whole: Duration,
     /// How often each thing was done.
     done: [u32; 6],
+    /// How often the program that counts was left out, as far as that was seen.
+    left_out: u64,
 }
 
 impl Meddler<'_> {
@@ -82,6 +85,8 @@ impl Meddler<'_> {
             _ => self.killed(&["down".as_ref(), "bypass".as_ref()]),
         }
         self.done[what] += 1;
+        let heard = Prog::from_pin("/sys/fs/bpf/loader/bypass/progs/heard").and_then(|heard| heard.info());
+        self.left_out = self.left_out.max(heard.map_or(0, |heard| heard.recursion_misses));
     }
 
     fn up(&mut self) {
@@ -111,8 +116,14 @@ fn no_connection_notices_downs_ups_and_kills() {
         loopback();
         let soak = Soak::new(u64::from(rounds(300)));
         let cgroup = Cgroup::make("soak");
-        let mut meddler =
-            Meddler { ground, cgroup, chance: Box::new(soak.chance()), whole: Duration::ZERO, done: [0; 6] };
+        let mut meddler = Meddler {
+            ground,
+            cgroup,
+            chance: Box::new(soak.chance()),
+            whole: Duration::ZERO,
+            done: [0; 6],
+            left_out: 0,
+        };
         let (text, begin) = (meddler.manifest(), Instant::now());
         let open = is_open(&ground.up(&text));
         meddler.whole = begin.elapsed();
@@ -138,6 +149,7 @@ fn no_connection_notices_downs_ups_and_kills() {
         println!("did [up, down, impatient down, impatient up, killed up, killed down] so often: {:?}", meddler.done);
         // In an emulator the command is busy with it most of the time.
         past.is_enough(open, 10);
+        soak.every_read_has_waited(meddler.left_out);
         let ids = ids(&ground.status("bypass"));
         meddler.down();
         are_gone(&ids);
