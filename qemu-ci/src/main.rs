@@ -43,7 +43,7 @@ enum Command {
     Kernels {
         #[command(flatten)]
         choice: Choice,
-        /// Guests at a time; without it, half as many again as processors
+        /// Guests at a time; without it, as many as processors
         #[arg(long)]
         jobs: Option<usize>,
         /// In place of everything else the tests of a network card's driver, by its name in suites.toml
@@ -59,7 +59,7 @@ enum Command {
     Run {
         #[command(flatten)]
         choice: Choice,
-        /// Guests at a time; without it, half as many again as processors
+        /// Guests at a time; without it, as many as processors
         #[arg(long)]
         jobs: Option<usize>,
         #[command(flatten)]

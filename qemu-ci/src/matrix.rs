@@ -39,7 +39,7 @@ pub struct Options {
     pub kernels: Option<String>,
     /// Refuse what differs from the lock.
     pub strict: bool,
-    /// Guests at a time; `None`: half as many again as processors.
+    /// Guests at a time; `None`: as many as processors.
     pub jobs: Option<usize>,
     /// So many passes; 0 is one too.
     pub repeat: usize,
@@ -52,10 +52,10 @@ pub struct Options {
 }
 
 impl Options {
-    /// How many guests run at a time: more than processors, because each waits for a quarter of its time, for grace periods and timers.
+    /// How many guests run at a time: as many as processors. One more was slower: what it gains while others wait for a timer, each of them
+    /// loses where they share a cache.
     pub fn parallel(&self) -> usize {
-        let processors = crew::processors();
-        self.jobs.unwrap_or(processors + processors / 2).max(1)
+        self.jobs.unwrap_or_else(crew::processors).max(1)
     }
 }
 
