@@ -88,6 +88,12 @@ impl At {
         r.b.core(Core { kind, path, leaf })
     }
 
+    /// Does the kernel have the field?
+    fn exists(&self, r: &mut Recorder, leaf: Leaf) -> Val<bool> {
+        let answer = self.ask(r, CoreReloKind::FIELD_EXISTS, leaf);
+        r.is_set(answer)
+    }
+
     /// Where the field can be read: in the object, or in a copy on the stack.
     fn place(&self, r: &mut Recorder, leaf: Leaf, size: u32) -> Addr {
         if r.b.ty(self.object).is_int() {
@@ -129,10 +135,7 @@ impl<T: Scalar> Field<T> {
     /// Does the kernel have it? Known at the load.
     #[track_caller]
     pub fn exists(&self) -> Val<bool> {
-        rec::with(|r| {
-            let answer = self.at.ask(r, CoreReloKind::FIELD_EXISTS, Self::LEAF);
-            r.is_set(answer)
-        })
+        rec::with(|r| self.at.exists(r, Self::LEAF))
     }
 
     /// What it holds.
@@ -234,10 +237,7 @@ impl<const N: usize> Words<N> {
     /// Does the kernel have it? Known at the load.
     #[track_caller]
     pub fn exists(&self) -> Val<bool> {
-        rec::with(|r| {
-            let answer = self.at.ask(r, CoreReloKind::FIELD_EXISTS, Self::LEAF);
-            r.is_set(answer)
-        })
+        rec::with(|r| self.at.exists(r, Self::LEAF))
     }
 
     /// The number at place `I`, counted from 0.
